@@ -1,0 +1,228 @@
+"""Transforms in front of a learner: `Scale() | OneHot() | Linear()`, and how late labels flow through them.
+
+Rows arrive at the first stage and flow down to the learner; labels land later, in another order. `Chain.flow` takes
+both in the order of their events, one call per stage, so that a block of a thousand interleaved events costs a thousand
+rows and not a thousand calls.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final, overload
+
+import numpy as np
+
+from retain.blocks import concat_batches, labelled, take_batch
+from retain.core import Array, Batch, Features, Ints, Learner, State
+from retain.errors import RetainError
+
+__all__ = ["Chain", "Composable", "Kept", "LabelTransform", "Steps", "chain"]
+
+
+class Composable(ABC):
+    """A transform that composes with `|`; every transform of the library descends from it."""
+
+    @overload
+    def __or__(self, other: Composable, /) -> Steps: ...
+    @overload
+    def __or__(self, other: Learner, /) -> Chain: ...
+    def __or__(self, other: Composable | Learner, /) -> Steps | Chain:
+        """`a | b`: what a turns rows into is b's input."""
+        if isinstance(other, Composable):
+            return Steps((*steps(self), *steps(other)))
+        if isinstance(other, Chain):
+            return Chain((*steps(self), *other.transforms), other.learner)
+        return Chain(steps(self), other)
+
+    @abstractmethod
+    def learn(self, batch: Batch, /) -> Batch: ...
+
+    @abstractmethod
+    def apply(self, x: Features, /) -> Features: ...
+
+    @abstractmethod
+    def state_dict(self) -> State: ...
+
+    @abstractmethod
+    def load_state_dict(self, state: State, /) -> None: ...
+
+
+class LabelTransform(Composable):
+    """A transform that needs labels (target encoders, lags of the label), which may land long after their rows."""
+
+    @abstractmethod
+    def keep(self, x: Features, /) -> Features:
+        """What of each row this transform wants to see again when the row's label lands."""
+
+    @abstractmethod
+    def interleave(self, arrivals: Batch, landed: Batch, order: Ints, /) -> Batch:
+        """Arrivals (n rows) and landed labels (m rows of what `keep` kept, y not missing) in the order of their events.
+
+        `order` has n + m entries: i >= 0 says that row i of `arrivals` arrives, ~j that row j of `landed` lands.
+        Returns the n arrivals, each transformed with what was known before it.
+        """
+
+    def learn(self, batch: Batch, /) -> Batch:
+        """Each row arrives and, where it has a label, the label lands before the next row arrives."""
+        n = len(batch)
+        rows = np.flatnonzero(labelled(batch.y, n))
+        landed = take_batch(replace(batch, x=self.keep(batch.x)), rows)
+        key = np.concatenate([2 * np.arange(n), 2 * rows + 1])
+        order = np.concatenate([np.arange(n), ~np.arange(len(rows))])[np.argsort(key)]
+        return self.interleave(batch, landed, order)
+
+
+@final
+class Steps(Composable):
+    """Several transforms in a row, without a learner yet."""
+
+    def __init__(self, transforms: Sequence[Composable], /) -> None:
+        self.transforms = tuple(transforms)
+
+    def learn(self, batch: Batch, /) -> Batch:
+        return _through(self.transforms, batch)
+
+    def apply(self, x: Features, /) -> Features:
+        for transform in self.transforms:
+            x = transform.apply(x)
+        return x
+
+    def state_dict(self) -> State:
+        return _states(self.transforms)
+
+    def load_state_dict(self, state: State, /) -> None:
+        _load(self.transforms, state)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a chain must see again of rows whose labels are still to come.
+
+    One batch for each label transform, then the batch that the learner will learn: the row as it was on arrival.
+    """
+
+    views: tuple[Batch, ...]
+
+    def take(self, rows: Ints | slice, /) -> Kept:
+        """The given rows of every view."""
+        return Kept(tuple(take_batch(view, rows) for view in self.views))
+
+    def __len__(self) -> int:
+        return len(self.views[-1])
+
+
+@final
+class Chain:
+    """Transforms in front of a learner: itself a learner.
+
+    >>> import numpy as np, retain as rt
+    >>> pipe = rt.Scale() | rt.Linear()
+    >>> rows = rt.Batch(np.array([[1.0], [2.0], [3.0]]), y=np.array([1.0, 2.0, 3.0]))
+    >>> pipe.learn(rows).shape
+    (3,)
+    """
+
+    def __init__(self, transforms: Sequence[Composable], learner: Learner, /) -> None:
+        self.transforms = tuple(transforms)
+        self.learner = learner
+
+    def learn(self, batch: Batch, /) -> Array:
+        """Learn rows whose labels come with them (see `retain.core.Learner`); an error leaves every stage as it was."""
+        before = [transform.state_dict() for transform in self.transforms]
+        try:
+            return self.learner.learn(_through(self.transforms, batch))
+        except RetainError:
+            self._restore(before)
+            raise
+
+    def predict(self, x: Features, /) -> Array:
+        """Predict rows with what is known now."""
+        for transform in self.transforms:
+            x = transform.apply(x)
+        return self.learner.predict(x)
+
+    def flow(self, arrivals: Batch, due: Kept | None, due_y: Array, order: Ints, /) -> tuple[Array, Kept]:
+        """Rows arrive and labels land, in the order of their events.
+
+        Args:
+            arrivals: n rows without labels, except those whose labels land within this block.
+            due: what was kept of m rows that arrived in earlier blocks and whose labels land now; None for m = 0.
+            due_y: (m + n,) labels of the due rows, then of the arrivals (missing where they do not land now).
+            order: i >= 0: arrival i arrives; ~j: the label of row j of (due rows, then arrivals) lands.
+
+        Returns:
+            The predictions of the arrivals, each made when it arrived, and what to keep of all of them.
+        """
+        before = [transform.state_dict() for transform in self.transforms]
+        try:
+            return self._flow(arrivals, due, due_y, order)
+        except RetainError:
+            self._restore(before)
+            raise
+
+    def _flow(self, arrivals: Batch, due: Kept | None, due_y: Array, order: Ints) -> tuple[Array, Kept]:
+        landing = ~order[order < 0]
+        event = order.copy()
+        event[order < 0] = ~np.arange(len(landing))
+        batch = replace(arrivals, y=None)
+        views: list[Batch] = []
+        for transform in self.transforms:
+            if isinstance(transform, LabelTransform):
+                view = replace(batch, x=transform.keep(batch.x))
+                batch = transform.interleave(batch, _landed(view, due, len(views), due_y, landing), event)
+                views.append(view)
+            else:
+                batch = transform.learn(batch)
+        landed = _landed(batch, due, len(views), due_y, landing)
+        missing = np.full((len(batch), *due_y.shape[1:]), -1 if due_y.dtype.kind == "i" else np.nan, dtype=due_y.dtype)
+        both = concat_batches([replace(batch, y=missing), landed]) if len(landed) else replace(batch, y=missing)
+        rows = np.where(event >= 0, event, len(batch) + ~event)
+        events = take_batch(both, rows) if len(landed) else both
+        prediction = self.learner.learn(events)
+        return prediction[event >= 0], Kept((*views, batch))
+
+    def state_dict(self) -> State:
+        return {"transforms": _states(self.transforms), "learner": self.learner.state_dict()}
+
+    def load_state_dict(self, state: State, /) -> None:
+        _load(self.transforms, state["transforms"])
+        self.learner.load_state_dict(state["learner"])
+
+    def _restore(self, before: Sequence[State]) -> None:
+        for transform, state in zip(self.transforms, before, strict=True):
+            transform.load_state_dict(state)
+
+
+def chain(learner: Learner, /) -> Chain:
+    """Any learner as a chain; a chain as itself."""
+    return learner if isinstance(learner, Chain) else Chain((), learner)
+
+
+def steps(transform: Composable, /) -> tuple[Composable, ...]:
+    """The single transforms that a transform is made of."""
+    return transform.transforms if isinstance(transform, Steps) else (transform,)
+
+
+def _through(transforms: Sequence[Composable], batch: Batch) -> Batch:
+    for transform in transforms:
+        batch = transform.learn(batch)
+    return batch
+
+
+def _landed(view: Batch, due: Kept | None, stage: int, due_y: Array, landing: Ints) -> Batch:
+    """The rows whose labels land in this block, in landing order, with their labels."""
+    pool = replace(view, y=None)
+    if due is not None and len(due):
+        pool = concat_batches([replace(due.views[stage], y=None), pool])
+    return take_batch(replace(pool, y=due_y), landing)
+
+
+def _states(transforms: Sequence[Composable]) -> dict[str, Any]:
+    return {str(i): transform.state_dict() for i, transform in enumerate(transforms)}
+
+
+def _load(transforms: Sequence[Composable], state: State) -> None:
+    for i, transform in enumerate(transforms):
+        transform.load_state_dict(state[str(i)])

@@ -1,0 +1,302 @@
+"""The words that every room shares: `Batch`, `Schema`, `State`, `Report` and the protocols. It computes nothing.
+
+Shapes: n rows, d features, k classes (or outputs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = [
+    "CSR",
+    "Array",
+    "Batch",
+    "Column",
+    "Drift",
+    "Features",
+    "Floats",
+    "Gate",
+    "Ints",
+    "Kind",
+    "Learner",
+    "Level",
+    "Metric",
+    "Predictor",
+    "Registry",
+    "Report",
+    "Schema",
+    "State",
+    "Stateful",
+    "Stream",
+    "Transform",
+    "Trigger",
+    "Verdict",
+    "Version",
+]
+
+Array: TypeAlias = npt.NDArray[Any]
+Floats: TypeAlias = npt.NDArray[np.floating[Any]]
+Ints: TypeAlias = npt.NDArray[np.integer[Any]]
+
+State: TypeAlias = Mapping[str, Any]
+"""What a part remembers: nested mappings (string keys) of arrays, numbers, strings, booleans, None and lists of these.
+
+Nothing in it may need code to be read back. `retain.state` writes it to safetensors and reads it again.
+"""
+
+
+class Kind(str, Enum):
+    """What a column holds, and so how it may be used."""
+
+    NUMERIC = "numeric"
+    CATEGORICAL = "categorical"
+    TEXT = "text"
+    TIME = "time"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A named column of the input and its kind."""
+
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a source turned out to hold. Columns and classes are append-only: codes never change their meaning.
+
+    `classes[c]` is the label whose code is c; None where the target is a number.
+    """
+
+    columns: tuple[Column, ...] = ()
+    target: str | None = None
+    classes: tuple[str, ...] | None = None
+    time: str | None = None
+    label_time: str | None = None
+    key: str | None = None
+    id: str | None = None
+    weight: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the feature columns, in order."""
+        return tuple(column.name for column in self.columns if column.kind is not Kind.IGNORED)
+
+
+@dataclass(frozen=True, slots=True)
+class CSR:
+    """Sparse rows: row i holds `values[indptr[i]:indptr[i + 1]]` at `indices[indptr[i]:indptr[i + 1]]`.
+
+    `width` bounds the indices from above and may grow from one block to the next (hashing and one-hot encoders).
+    """
+
+    indptr: npt.NDArray[np.int64]  # (n + 1,)
+    indices: npt.NDArray[np.int32]  # (nnz,)
+    values: npt.NDArray[np.float32]  # (nnz,)
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+
+Features: TypeAlias = "Array | CSR | pa.RecordBatch"
+"""Rows of input: dense (n, d) or images (n, c, h, w), sparse, or an Arrow record batch of mixed columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Examples in arrival order; every column has n rows.
+
+    A row whose label is missing (code -1, or NaN where the target is a number) is predicted and not learnt. That one
+    rule carries late labels: a block may interleave rows that arrive with rows whose labels land.
+    """
+
+    x: Features
+    y: Array | None = None  # (n,) int64 codes of the schema's classes, -1 missing; or (n,) or (n, k) floats, NaN missing
+    weight: Array | None = None  # (n,) >= 0
+    time: Array | None = None  # (n,) float64 seconds since the epoch, or any clock that does not run backwards
+    label_time: Array | None = None  # (n,) float64, the same clock: when the label becomes known; NaN never
+    key: Array | None = None  # (n,) entity the row belongs to
+    id: Array | None = None  # (n,) prediction id, by which a late label finds its row
+    task: Array | None = None  # (n,) experience number, where known; no method may require it silently
+    schema: Schema | None = None
+
+    def __len__(self) -> int:
+        if isinstance(self.x, (np.ndarray, CSR)):
+            return len(self.x)
+        return self.x.num_rows
+
+
+class Stateful(Protocol):
+    """Saves and restores itself exactly: the one state protocol, from which checkpoint, fork and rollback follow."""
+
+    def state_dict(self) -> State:
+        """Everything that later behaviour depends on; later changes of the part do not reach into it."""
+        ...
+
+    def load_state_dict(self, state: State, /) -> None:
+        """Become the part that `state` was taken from, bit for bit."""
+        ...
+
+
+class Predictor(Stateful, Protocol):
+    """Answers for rows of input; also what a compressed artefact is."""
+
+    def predict(self, x: Features, /) -> Array:
+        """Means (n,) or (n, outputs), or probabilities (n, k) with column j for class code j. Changes nothing."""
+        ...
+
+
+@runtime_checkable
+class Learner(Predictor, Protocol):
+    """Learns from rows in arrival order."""
+
+    def learn(self, batch: Batch, /) -> Array:
+        """Learn the rows in order; return what `predict` said of each row just before its update.
+
+        k = classes known after the block; a row predicted before a class was known holds 0 there.
+        """
+        ...
+
+
+class Transform(Stateful, Protocol):
+    """Turns rows into other rows and learns how on the way; composes with `|` in front of a learner.
+
+    A transform that needs labels descends from `retain.compose.LabelTransform`, which says how late ones reach it.
+    """
+
+    def learn(self, batch: Batch, /) -> Batch:
+        """Transform each row with what was known before it, then take it in."""
+        ...
+
+    def apply(self, x: Features, /) -> Features:
+        """Transform every row with what is known now. Changes nothing."""
+        ...
+
+
+class Stream(Protocol):
+    """Where examples come from: a description that can be read again and again, from any position."""
+
+    def read(self, position: State | None = None, /) -> Iterator[tuple[Batch, State]]:
+        """Blocks in arrival order, each with the position after it; from `position` on where one is given.
+
+        Reading from a position gives exactly the rows that reading on would have given, in blocks that end at the
+        same rows. The position is a State and holds the schema as known there.
+        """
+        ...
+
+
+class Metric(Stateful, Protocol):
+    """A running measure. It is a fold over rows: how they are split into blocks changes nothing, bit for bit."""
+
+    @property
+    def name(self) -> str:
+        """Short lower-case name, as in reports and on the command line."""
+        ...
+
+    @property
+    def higher_is_better(self) -> bool: ...
+
+    def update(self, y: Array, prediction: Array, weight: Array | None = None, /) -> None:
+        """Take in n labels and the predictions made of them."""
+        ...
+
+    def value(self) -> float:
+        """The measure so far; NaN while it is undefined."""
+        ...
+
+
+class Level(Enum):
+    """What a drift detector says of a row."""
+
+    STABLE = 0
+    WARNING = 1
+    DRIFT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What a detector saw in a block: one level per row, as the values of `Level`."""
+
+    levels: npt.NDArray[np.int8]  # (n,)
+
+
+class Detector(Stateful, Protocol):
+    """Watches a sequence of numbers for a change of its distribution."""
+
+    def update(self, values: Array, /) -> Drift:
+        """Take in n values, one row after the other."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one step of a loop did. Rules fold over the log of these, so a report holds all that they may look at."""
+
+    rows: int  # arrived so far
+    learnt: int  # labels learnt so far
+    pending: int  # rows that wait for their labels
+    lost: int  # labels that came too late or never
+    quarantined: int  # rows that could not be read
+    seconds: float  # wall clock so far
+    cpu_seconds: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    time: float = float("nan")  # event time of the last row
+    id: Array | None = None  # (m,) row numbers or ids scored in this step, in the order in which their labels landed
+    y: Array | None = None  # (m,) their labels
+    prediction: Array | None = None  # (m,) or (m, k): what was said of them on arrival
+    loss: Array | None = None  # (m,) per-row loss: 0-1 for classes, absolute error for numbers
+    events: tuple[str, ...] = ()  # what happened besides: drifts, decisions, warnings
+
+
+class Trigger(Stateful, Protocol):
+    """When to act: a fold over reports."""
+
+    def __call__(self, report: Report, /) -> bool: ...
+
+
+class Verdict(Enum):
+    """What a gate says: tests are sequential, so it may not know yet."""
+
+    UNDECIDED = "undecided"
+    PROMOTE = "promote"
+    REFUSE = "refuse"
+
+
+class Gate(Stateful, Protocol):
+    """Whether to promote: a fold over paired evidence, champion and candidate on the same rows."""
+
+    def __call__(self, champion: Array, candidate: Array, /) -> Verdict:
+        """Take in the per-row losses (m,) of both on the same m rows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An immutable checkpoint in a registry, named by its content."""
+
+    name: str
+    parent: str | None
+    report: Mapping[str, Any]
+
+
+class Registry(Protocol):
+    """Versions are immutable, aliases move; the live learner descends from a version."""
+
+    def push(self, state: State, /, *, parent: str | None, report: Mapping[str, Any]) -> Version: ...
+
+    def pull(self, ref: str, /) -> State: ...
+
+    def point(self, alias: str, version: str, /) -> None: ...

@@ -23,6 +23,7 @@ __all__ = ["FORMAT", "copy", "decode", "encode", "equal", "read_snapshot", "snap
 FORMAT = 1
 _TENSOR = "$array"  # a JSON leaf {"$array": "000012"} stands for the tensor of that name
 _FLOAT = "$float"  # NaN and infinities are not JSON
+_STRINGS = "$strings"  # an array of strings (ids, keys)
 _SUFFIX = ".safetensors"
 _DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split())
 
@@ -139,7 +140,7 @@ def _fold(value: Any, tensors: dict[str, np.ndarray[Any, Any]], where: str) -> A
     if isinstance(value, dict):
         tree: dict[str, Any] = {}
         for key, item in cast("dict[Any, Any]", value).items():
-            if not isinstance(key, str) or key in (_TENSOR, _FLOAT):
+            if not isinstance(key, str) or key.startswith("$"):
                 raise StateError(f"{where} has the key {key!r}; expected a string that does not start with '$'")
             tree[key] = _fold(item, tensors, f"{where}.{key}")
         return tree
@@ -149,6 +150,8 @@ def _fold(value: Any, tensors: dict[str, np.ndarray[Any, Any]], where: str) -> A
         value = np.frombuffer(value, dtype=np.uint8)
     if isinstance(value, np.ndarray):
         array = cast("np.ndarray[Any, Any]", value)
+        if array.dtype.kind == "U":
+            return {_STRINGS: array.tolist()}
         if array.dtype.name not in _DTYPES:
             raise StateError(f"{where} is an array of {array.dtype}; expected numbers or booleans")
         name = f"{len(tensors):06d}"
@@ -172,6 +175,8 @@ def _unfold(tree: Any, tensors: dict[str, Any]) -> Any:
         branch = cast("dict[str, Any]", tree)
         if branch.keys() == {_TENSOR}:
             return tensors[branch[_TENSOR]].copy()  # the loaded bytes are read-only
+        if branch.keys() == {_STRINGS}:
+            return np.array(branch[_STRINGS], dtype=np.str_)
         if branch.keys() == {_FLOAT}:
             return float(branch[_FLOAT])
         return {key: _unfold(item, tensors) for key, item in branch.items()}

@@ -1,0 +1,139 @@
+"""A run that can be killed at any instant: one atomic snapshot of everything, at most once a second.
+
+What was learnt after the last snapshot is learnt again by reading the source again from the position in the snapshot;
+since a run is a pure function of its state and its source, it ends in the same model, bit for bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from retain import state as states
+from retain.core import Report, State, Stateful
+from retain.errors import StateError
+from retain.run.prequential import Prequential
+
+__all__ = ["durable"]
+
+_KEPT = 2  # the newest snapshot, and one to fall back on where it turns out damaged
+
+
+def durable(
+    run: Prequential,
+    folder: str | Path,
+    /,
+    *,
+    resume: bool = False,
+    beside: Mapping[str, Stateful] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    every: float = 1.0,
+) -> Iterator[Report]:
+    """Iterate over a run's reports and keep its state in a folder.
+
+    Args:
+        run: a new run, built as it was when the state was saved.
+        folder: where snapshots go; one process at a time owns it.
+        resume: go on from the newest good snapshot. Without it the folder must hold none, so that nothing is overwritten.
+        beside: what the consumer folds reports into and wants saved with them, such as a `retain.report.Log`. A report
+            counts as folded when the next one is asked for.
+        settings: what the run was built from; a snapshot made with other settings is refused.
+        every: seconds between snapshots, at least.
+
+    Raises:
+        StateError: the folder holds state and `resume` is False, holds none and it is True, was made with other settings,
+            holds no undamaged snapshot, is in use by another process, or cannot be written.
+    """
+    folder = Path(folder)
+    parts: dict[str, Stateful] = {"run": run, **(beside or {})}
+    wanted = dict(settings or {})
+    with _owned(folder):
+        number, told = _restore(folder, parts, wanted, resume=resume)
+
+        def save() -> None:
+            nonlocal number
+            number += 1
+            tree = {name: part.state_dict() for name, part in parts.items()}
+            states.write_snapshot(folder, number, {"settings": wanted, "parts": tree})
+            for _, path in list(states.snapshots(folder))[_KEPT:]:
+                path.unlink(missing_ok=True)
+
+        last = time.monotonic()
+        unsaved = True
+        try:
+            for report in run.steps():
+                unsaved = True
+                yield replace(report, events=(*told, *report.events)) if told else report
+                told = ()
+                if time.monotonic() - last >= every:
+                    save()
+                    unsaved = False
+                    last = time.monotonic()
+        finally:
+            # Also when the consumer stops early or the source fails: what was learnt until there is kept.
+            if unsaved:
+                save()
+        # Labels that land after the end belong to the report, not to the state: the source may yet grow.
+        yield from run.finish()
+
+
+def _restore(folder: Path, parts: Mapping[str, Stateful], settings: State, *, resume: bool) -> tuple[int, tuple[str, ...]]:
+    """Load the newest good snapshot; return its number and what to tell of the damaged ones."""
+    found = list(states.snapshots(folder))
+    if not resume:
+        if found:
+            raise StateError(f"{folder} already holds the state of a run; pass --resume to go on, or choose another folder")
+        return 0, ()
+    if not found:
+        raise StateError(f"{folder} holds no state to resume from; run without --resume first, or check the folder")
+    told: list[str] = []
+    for number, path in found:
+        try:
+            snapshot = states.read_snapshot(path)
+        except StateError as error:
+            told.append(f"{error}; going on from the one before")
+            continue
+        _check_settings(snapshot.get("settings"), settings, folder)
+        for name, part in parts.items():
+            part.load_state_dict(snapshot["parts"][name])
+        # Numbers never repeat, or a new snapshot could sort behind a damaged one.
+        return max(number, found[0][0]), tuple(told)
+    raise StateError(f"{told[0].partition(';')[0]}, and no earlier one is whole; start again in another folder")
+
+
+def _check_settings(saved: Any, wanted: State, folder: Path) -> None:
+    if saved is None:
+        raise StateError(f"{folder} was not written by this kind of run; choose another folder")
+    for key in sorted({*saved, *wanted}):
+        if saved.get(key) != wanted.get(key):
+            raise StateError(
+                f"{folder} was made with {key} = {saved.get(key)!r}, this run has {wanted.get(key)!r}; "
+                "resume with the same settings, or choose another folder"
+            )
+
+
+@contextmanager
+def _owned(folder: Path) -> Iterator[None]:
+    """Own a folder until the end of the block; the lock goes when the process does, however it ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("w")
+    except OSError as error:
+        raise StateError(
+            f"cannot use {folder} for state: {error.strerror or error}; choose a folder that can be written"
+        ) from error
+    with file:
+        try:
+            import fcntl
+        except ImportError:  # Windows has no flock: one owner is then the user's care
+            yield
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StateError(f"{folder} is in use by another process; stop it, or choose another folder") from error
+        yield

@@ -1,4 +1,4 @@
-"""retain: models that keep learning after deployment. *Retain, don't retrain.*
+"""Models that keep learning after deployment: retain, don't retrain.
 
 Every name here is resolved on first use (PEP 562), so that `import retain` costs next to nothing.
 """
@@ -47,10 +47,12 @@ _HOME = {
     "Prior": "learners.baselines",
     "Delay": "run",
     "Prequential": "run",
+    "durable": "run",
 }
 _ROOMS = ("errors", "metrics", "streams", "testing")
 
-__all__ = [*_HOME, *_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll] - resolved in __getattr__
+if not TYPE_CHECKING:  # type checkers read the imports at the end of this file instead
+    __all__ = [*_HOME, *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:
@@ -58,42 +60,51 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(f"retain.{_HOME[name]}"), name)
     if name in _ROOMS:
         return import_module(f"retain.{name}")
-    raise AttributeError(f"module 'retain' has no attribute {name!r}; it has {', '.join(__all__)}")
+    raise AttributeError(f"module 'retain' has no attribute {name!r}; it has {', '.join([*_HOME, *_ROOMS])}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *_HOME, *_ROOMS])
 
 
 if TYPE_CHECKING:
-    from retain import errors, metrics, streams, testing
-    from retain.compose import Chain
-    from retain.core import CSR, Batch, Column, Kind, Report, Schema
-    from retain.features.dates import DateParts
-    from retain.features.hash import Hash
-    from retain.features.impute import Impute
-    from retain.features.lag import Lag
-    from retain.features.onehot import OneHot
-    from retain.features.ordinal import Ordinal
-    from retain.features.rolling import Rolling
-    from retain.features.scale import Scale
-    from retain.features.select import Select
-    from retain.features.target import TargetEncode
-    from retain.learners.analytic import RLS
-    from retain.learners.baselines import Mean, NoChange, Prior
-    from retain.learners.linear import (
-        FTRL,
-        SGD,
-        Adaptive,
-        Coin,
-        Hinge,
-        Huber,
-        Linear,
-        Logistic,
-        Multinomial,
-        PassiveAggressive,
-        Poisson,
-        Quantile,
-        Squared,
-    )
-    from retain.run import Delay, Prequential
+    from retain import errors as errors
+    from retain import metrics as metrics
+    from retain import streams as streams
+    from retain import testing as testing
+    from retain.compose import Chain as Chain
+    from retain.core import CSR as CSR
+    from retain.core import Batch as Batch
+    from retain.core import Column as Column
+    from retain.core import Kind as Kind
+    from retain.core import Report as Report
+    from retain.core import Schema as Schema
+    from retain.features.dates import DateParts as DateParts
+    from retain.features.hash import Hash as Hash
+    from retain.features.impute import Impute as Impute
+    from retain.features.lag import Lag as Lag
+    from retain.features.onehot import OneHot as OneHot
+    from retain.features.ordinal import Ordinal as Ordinal
+    from retain.features.rolling import Rolling as Rolling
+    from retain.features.scale import Scale as Scale
+    from retain.features.select import Select as Select
+    from retain.features.target import TargetEncode as TargetEncode
+    from retain.learners.analytic import RLS as RLS
+    from retain.learners.baselines import Mean as Mean
+    from retain.learners.baselines import NoChange as NoChange
+    from retain.learners.baselines import Prior as Prior
+    from retain.learners.linear import FTRL as FTRL
+    from retain.learners.linear import SGD as SGD
+    from retain.learners.linear import Adaptive as Adaptive
+    from retain.learners.linear import Coin as Coin
+    from retain.learners.linear import Hinge as Hinge
+    from retain.learners.linear import Huber as Huber
+    from retain.learners.linear import Linear as Linear
+    from retain.learners.linear import Logistic as Logistic
+    from retain.learners.linear import Multinomial as Multinomial
+    from retain.learners.linear import PassiveAggressive as PassiveAggressive
+    from retain.learners.linear import Poisson as Poisson
+    from retain.learners.linear import Quantile as Quantile
+    from retain.learners.linear import Squared as Squared
+    from retain.run import Delay as Delay
+    from retain.run import Prequential as Prequential

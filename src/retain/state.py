@@ -138,12 +138,12 @@ def sync_folder(folder: Path, /) -> None:
 def _fold(value: Any, tensors: dict[str, np.ndarray[Any, Any]], where: str) -> Any:
     """Replace the arrays in a tree by references into `tensors`."""
     if isinstance(value, dict):
-        tree: dict[str, Any] = {}
-        for key, item in cast("dict[Any, Any]", value).items():
+        branch = cast("dict[Any, Any]", value)
+        for key in branch:
             if not isinstance(key, str) or key.startswith("$"):
                 raise StateError(f"{where} has the key {key!r}; expected a string that does not start with '$'")
-            tree[key] = _fold(item, tensors, f"{where}.{key}")
-        return tree
+        # In the order of the keys, so that equal states number their tensors alike and give equal bytes.
+        return {key: _fold(branch[key], tensors, f"{where}.{key}") for key in sorted(branch)}
     if isinstance(value, (list, tuple)):
         return [_fold(item, tensors, f"{where}[{i}]") for i, item in enumerate(cast("list[Any]", value))]
     if isinstance(value, bytes):

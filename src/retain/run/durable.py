@@ -28,7 +28,7 @@ def durable(
     folder: str | Path,
     /,
     *,
-    resume: bool = False,
+    resume: bool | None = None,
     beside: Mapping[str, Stateful] | None = None,
     settings: Mapping[str, Any] | None = None,
     every: float = 1.0,
@@ -38,14 +38,15 @@ def durable(
     Args:
         run: a new run, built as it was when the state was saved.
         folder: where snapshots go; one process at a time owns it.
-        resume: go on from the newest good snapshot. Without it the folder must hold none, so that nothing is overwritten.
+        resume: True: go on from the newest good snapshot, which must be there. False: begin, in a folder without any, so
+            that nothing is overwritten. None: go on where there is one, else begin.
         beside: what the consumer folds reports into and wants saved with them, such as a `retain.report.Log`. A report
             counts as folded when the next one is asked for.
         settings: what the run was built from; a snapshot made with other settings is refused.
         every: seconds between snapshots, at least.
 
     Raises:
-        StateError: the folder holds state and `resume` is False, holds none and it is True, was made with other settings,
+        StateError: the folder holds state and `resume` is False, or none and it is True; was made with other settings,
             holds no undamaged snapshot, is in use by another process, or cannot be written.
     """
     folder = Path(folder)
@@ -81,13 +82,13 @@ def durable(
         yield from run.finish()
 
 
-def _restore(folder: Path, parts: Mapping[str, Stateful], settings: State, *, resume: bool) -> tuple[int, tuple[str, ...]]:
+def _restore(folder: Path, parts: Mapping[str, Stateful], settings: State, *, resume: bool | None) -> tuple[int, tuple[str, ...]]:
     """Load the newest good snapshot; return its number and what to tell of the damaged ones."""
     found = list(states.snapshots(folder))
-    if not resume:
-        if found:
-            raise StateError(f"{folder} already holds the state of a run; pass --resume to go on, or choose another folder")
+    if resume is not True and not found:
         return 0, ()
+    if resume is False:
+        raise StateError(f"{folder} already holds the state of a run; pass --resume to go on, or choose another folder")
     if not found:
         raise StateError(f"{folder} holds no state to resume from; run without --resume first, or check the folder")
     told: list[str] = []

@@ -1,0 +1,50 @@
+"""`retain ...`: each command calls one function of a lower room."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_USER_ERROR = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code: 0 done, 2 for input that cannot be used, 130 when interrupted."""
+    import click
+
+    from retain.cli.app import app
+    from retain.errors import RetainError
+
+    try:
+        code = app(_joined(sys.argv[1:] if argv is None else argv), prog_name="retain", standalone_mode=False)
+    except RetainError as error:
+        _say(" ".join(str(error).split()))
+        return _USER_ERROR
+    except click.ClickException as error:
+        error.show()
+        return _USER_ERROR
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:  # `retain ... | head` is no error of ours
+        sys.stdout = None
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """`--on-bad-rows quarantine FILE` is one option with two words; join them into one for the parser."""
+    args = list(argv)
+    for option in ("--on-bad-rows", "--on-bad-rows=quarantine"):
+        if option in args:
+            i = args.index(option)
+            if option.endswith("quarantine"):
+                args[i : i + 1] = ["--on-bad-rows", "quarantine"]
+            if args[i + 1 : i + 2] == ["quarantine"] and i + 2 < len(args):
+                args[i + 1 : i + 3] = [f"quarantine {args[i + 2]}"]
+    return args
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"retain: {message}\n")

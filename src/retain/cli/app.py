@@ -1,0 +1,139 @@
+"""The commands and their options. What a command does stands in the module of its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import retain
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="retain",
+    help="Retain, don't retrain: models that keep learning after deployment.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help starts in half the time
+)
+
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback signature
+    if wanted:
+        typer.echo(f"retain {retain.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    *,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    source: Annotated[str, typer.Argument(help="A file, a glob in quotes, '-' for standard input, or a name of `retain datasets`.")],
+    *,
+    target: Annotated[str | None, typer.Option(help="The column to predict.", metavar="COL")] = None,
+    learner: Annotated[str, typer.Option(help="A name of `retain learners`.", metavar="NAME")] = "auto",
+    metric: Annotated[list[str] | None, typer.Option(help="What to measure; may be given again.", metavar="NAME")] = None,
+    time: Annotated[str | None, typer.Option(help="The column with the time of a row.", metavar="COL")] = None,
+    key: Annotated[str | None, typer.Option(help="The column with the entity of a row.", metavar="COL")] = None,
+    id: Annotated[str | None, typer.Option(help="The column with the id of a row.", metavar="COL")] = None,  # noqa: A002 - the option's name
+    weight: Annotated[str | None, typer.Option(help="The column with the weight of a row.", metavar="COL")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help="A column to leave out; may be given again.", metavar="COL")] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="What a column holds: numeric, categorical, text, time, ignored.", metavar="COL=KIND"),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="classification or regression; by default seen from the target.", metavar="TASK")
+    ] = None,
+    delay: Annotated[
+        str | None,
+        typer.Option(
+            help="When labels arrive: after so many rows (500), after a time (90s, 15m, 2h, 3d), or the column that holds "
+            "the time at which each is known.",
+            metavar="WHEN",
+        ),
+    ] = None,
+    format: Annotated[  # noqa: A002 - the option's name
+        str | None, typer.Option(help="csv, parquet, jsonl or arrow; by default from the file's name.", metavar="FORMAT")
+    ] = None,
+    on_bad_rows: Annotated[
+        str, typer.Option(help="Rows that cannot be read: stop, skip, or quarantine FILE.", metavar="POLICY")
+    ] = "stop",
+    limit: Annotated[int | None, typer.Option(help="Stop after so many rows.", min=1, metavar="N")] = None,
+    state: Annotated[Path | None, typer.Option(help="Keep the run's state here, safe from kill -9.", metavar="DIR")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in --state.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.", metavar="FILE.html")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, last on standard output.")] = False,
+) -> int:
+    """Learn a stream row by row: predict, score when the label arrives, learn."""
+    from retain.cli.run import Source, run_source
+
+    where = Source(
+        source,
+        format=format,
+        target=target,
+        time=time,
+        key=key,
+        id=id,
+        weight=weight,
+        ignore=tuple(ignore or ()),
+        kinds=tuple(kind or ()),
+        task=task,
+        delay=delay,
+        on_bad_rows=on_bad_rows,
+    )
+    return run_source(
+        where,
+        learner=learner,
+        metrics=metric or [],
+        limit=limit,
+        state=state,
+        resume=resume,
+        report=report,
+        as_json=json,
+    )
+
+
+@app.command()
+def datasets() -> None:
+    """List the streams that come with the package."""
+    from retain.cli.catalogue import DATASETS, show
+
+    show("Streams that come with retain", {name: entry.about for name, entry in DATASETS.items()})
+
+
+@app.command()
+def learners() -> None:
+    """List the learners that `retain run --learner` knows."""
+    from retain.cli.catalogue import LEARNERS, show
+
+    show("Learners", {name: entry.about for name, entry in LEARNERS.items()})
+
+
+@app.command()
+def metrics() -> None:
+    """List the measures that `retain run --metric` knows."""
+    from retain.cli.catalogue import METRICS, show
+
+    show("Metrics", {name: entry.about for name, entry in METRICS.items()})
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("pipeline.py"),
+) -> None:
+    """Write a commented pipeline in Python that works as it is."""
+    from retain.cli.init import write_pipeline
+
+    write_pipeline(path)
+    typer.echo(f"wrote {path}; run it with: python {path}")

@@ -1,0 +1,110 @@
+"""The names that the command line knows: streams, learners, metrics. The one place where a string selects a class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Generic, TypeVar
+
+import retain as rt
+from retain.compose import Composable
+from retain.core import Kind, Learner, Metric, Schema, Stream
+from retain.errors import SettingError
+
+__all__ = ["DATASETS", "LEARNERS", "METRICS", "Entry", "encoder", "find", "show"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[T]):
+    """A part by name: what it is, and how to make it."""
+
+    about: str
+    make: T
+
+
+def encoder(schema: Schema, /) -> Composable | None:
+    """What turns rows of this schema into a matrix; None where they are one already (no named columns of mixed kinds).
+
+    Dates become their parts, categories one slot each. Where there is text everything is hashed, since words have no end.
+    """
+    kinds = {column.kind for column in schema.columns}
+    if Kind.TEXT in kinds:
+        return rt.DateParts() | rt.Hash() if Kind.TIME in kinds else rt.Hash()
+    return rt.DateParts() | rt.OneHot() if Kind.TIME in kinds else rt.OneHot()
+
+
+def _loss(schema: Schema) -> Any:
+    if schema.classes is None:
+        return rt.Squared()
+    return rt.Logistic() if len(schema.classes) <= 2 else rt.Multinomial()  # noqa: PLR2004 - two classes
+
+
+def _linear(update: Callable[[], Any]) -> Callable[[Schema], Learner]:
+    return lambda schema: rt.Linear(loss=_loss(schema), update=update())
+
+
+LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
+    "auto": Entry("the default for the task at hand: linear", _linear(lambda: rt.Adaptive())),
+    "linear": Entry("linear, normalised adaptive updates: no tuning, no scaling", _linear(lambda: rt.Adaptive())),
+    "sgd": Entry("linear, plain stochastic gradient steps", _linear(lambda: rt.SGD())),
+    "ftrl": Entry("linear, FTRL-Proximal: sparse weights", _linear(lambda: rt.FTRL())),
+    "coin": Entry("linear, coin betting: no learning rate at all", _linear(lambda: rt.Coin())),
+    "pa": Entry("linear, passive-aggressive", lambda _: rt.Linear(loss=rt.Hinge(), update=rt.PassiveAggressive())),
+    "rls": Entry("recursive least squares: the exact normal-equation step", lambda _: rt.RLS()),
+    "no-change": Entry("says the last label again", lambda _: rt.NoChange()),
+    "prior": Entry("says how frequent each class was, or the mean so far", lambda _: rt.Prior()),
+}
+
+DATASETS: Mapping[str, Entry[Callable[[], Stream]]] = {
+    "flights": Entry(
+        "336,776 flights from New York in 2013: more than 15 minutes late? The label arrives when the plane lands",
+        lambda: rt.streams.flights(),
+    ),
+    "sea": Entry("SEA concepts, 3 numbers, drifting", lambda: rt.streams.SEA(seed=1, n=100_000)),
+    "stagger": Entry("STAGGER concepts, 3 categories", lambda: rt.streams.STAGGER(seed=1, n=100_000)),
+    "agrawal": Entry("Agrawal's loan applications, 9 columns", lambda: rt.streams.Agrawal(seed=1, n=100_000)),
+    "hyperplane": Entry("a rotating hyperplane, 10 numbers", lambda: rt.streams.Hyperplane(seed=1, n=100_000)),
+    "rbf": Entry("random radial basis functions, 10 numbers", lambda: rt.streams.RandomRBF(seed=1, n=100_000)),
+    "led": Entry("digits of a noisy LED display", lambda: rt.streams.LED(seed=1, n=100_000)),
+    "rtg": Entry("a random tree's labels", lambda: rt.streams.RandomTree(seed=1, n=100_000)),
+    "sine": Entry("two numbers parted by a sine", lambda: rt.streams.Sine(seed=1, n=100_000)),
+    "friedman": Entry("Friedman's regression function, 10 numbers", lambda: rt.streams.Friedman(seed=1, n=100_000)),
+}
+
+METRICS: Mapping[str, Entry[Callable[[], Metric]]] = {
+    "accuracy": Entry("share of right answers", lambda: rt.metrics.Accuracy()),
+    "balanced_accuracy": Entry("mean of the classes' recalls", lambda: rt.metrics.BalancedAccuracy()),
+    "f1": Entry("harmonic mean of precision and recall", lambda: rt.metrics.F1()),
+    "kappa": Entry("agreement beyond chance", lambda: rt.metrics.Kappa()),
+    "kappa_temporal": Entry("agreement beyond saying the last label again", lambda: rt.metrics.KappaTemporal()),
+    "log_loss": Entry("minus the mean log of the probability given to the truth", lambda: rt.metrics.LogLoss()),
+    "auc": Entry("area under the ROC curve", lambda: rt.metrics.ROCAUC()),
+    "brier": Entry("mean squared error of the probabilities", lambda: rt.metrics.Brier()),
+    "calibration_error": Entry("mean gap between confidence and accuracy", lambda: rt.metrics.CalibrationError()),
+    "mae": Entry("mean absolute error", lambda: rt.metrics.MAE()),
+    "rmse": Entry("root of the mean squared error", lambda: rt.metrics.RMSE()),
+    "r2": Entry("share of the variance explained", lambda: rt.metrics.R2()),
+}
+
+
+def find(catalogue: Mapping[str, Entry[T]], name: str, what: str, /) -> T:
+    """The part of that name. Raises SettingError with the nearest names."""
+    if name in catalogue:
+        return catalogue[name].make
+    near = get_close_matches(name, catalogue, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(catalogue)}"
+    raise SettingError(f"no {what} is called {name!r}; {hint}")
+
+
+def show(title: str, rows: Mapping[str, str], /) -> None:
+    """Print names and what they are."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "what it is", title=title, title_justify="left", box=None, header_style="bold")
+    for name, about in rows.items():
+        table.add_row(name, about)
+    Console().print(table)

@@ -1,0 +1,232 @@
+"""`retain run`: open a source, choose a learner, show progress, keep state, tell the result."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import retain as rt
+from retain.cli.catalogue import DATASETS, LEARNERS, METRICS, encoder, find
+from retain.core import Kind, Learner, Report, Schema, Stream
+from retain.errors import SchemaError, SettingError
+from retain.report import Log, Progress, table, write_html
+from retain.run import Delay, Prequential, durable
+
+__all__ = ["Source", "run_source"]
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SUFFIXES = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".pq": "parquet"}
+_SUFFIXES |= {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow"}
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where rows come from, as typed on the command line."""
+
+    name: str
+    format: str | None = None
+    target: str | None = None
+    time: str | None = None
+    key: str | None = None
+    id: str | None = None
+    weight: str | None = None
+    ignore: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    task: str | None = None
+    delay: str | None = None
+    on_bad_rows: str = "stop"
+
+
+def run_source(
+    source: Source,
+    /,
+    *,
+    learner: str,
+    metrics: Sequence[str],
+    limit: int | None,
+    state: Path | None,
+    resume: bool,
+    report: Path | None,
+    as_json: bool,
+) -> int:
+    """Run a learner over a source and show what came of it; return the exit code."""
+    if resume and state is None:
+        raise SettingError("--resume needs --state DIR, the folder to resume from")
+    stream = _open(source)
+    schema = stream.schema()
+    model = _learner(learner, schema, named=source.name not in DATASETS or source.name == "flights")
+    measures = [find(METRICS, name, "metric")() for name in metrics] or None
+    run = Prequential(stream, model, metrics=measures, delay=_delay(source.delay), limit=limit)
+    log = Log()
+    settings = {**asdict(source), "ignore": list(source.ignore), "kinds": list(source.kinds)}
+    settings |= {"learner": learner, "metrics": list(metrics)}
+    steps = durable(run, state, resume=resume, beside={"log": log}, settings=settings) if state else iter(run)
+    last, interrupted = _follow(steps, log, rows=limit)
+    if last is None:
+        raise SchemaError(f"{source.name} has no rows to learn from; give a file with rows below its header")
+    if not interrupted and limit is None:
+        _check_classes(schema, log, source)
+    if report is not None:
+        write_html(log, report, title=f"retain run {source.name}")
+    _tell(last, log, source, learner, as_json=as_json)
+    if state is not None and interrupted:
+        _say(f"stopped; go on with the same command and --resume (state in {state})")
+    if report is not None:
+        (_say if as_json else print)(f"report: {report}")
+    return _INTERRUPTED if interrupted else 0
+
+
+def _follow(steps: Iterator[Report], log: Log, *, rows: int | None) -> tuple[Report | None, bool]:
+    """Fold the reports into the log until the end or Ctrl-C; return the last report and whether it was Ctrl-C."""
+    last: Report | None = None
+    with _interruptible() as stopped, Progress(total_rows=rows) as progress:
+        for last in steps:
+            log.add(last)
+            progress.update(last)
+            if stopped:
+                break
+        steps.close()  # pyright: ignore[reportAttributeAccessIssue] - both kinds of steps are generators
+    return last, bool(stopped)
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Turn Ctrl-C and a polite kill into an entry of a list, read between two blocks: no block is left half done."""
+    stopped: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if stopped:  # the second time the user means it
+            raise KeyboardInterrupt
+        stopped.append(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _open(source: Source) -> Any:
+    if source.name in DATASETS and not Path(source.name).exists():
+        given = [name for name in ("target", "time", "key", "id", "weight", "format") if getattr(source, name) is not None]
+        if given:
+            raise SettingError(f"{source.name} brings its own columns; leave out --{given[0]}")
+        return find(DATASETS, source.name, "dataset")()
+    kind = source.format or _format(source.name)
+    readers = {"csv": rt.streams.csv, "parquet": rt.streams.parquet, "jsonl": rt.streams.jsonl, "arrow": rt.streams.arrow}
+    if kind not in readers:
+        raise SettingError(f"--format {kind} is not known; expected {', '.join(readers)}")
+    delay_column = source.delay if _delay(source.delay) is None else None
+    common: dict[str, Any] = {
+        "target": source.target,
+        "time": source.time,
+        "label_time": delay_column,
+        "key": source.key,
+        "id": source.id,
+        "weight": source.weight,
+        "ignore": source.ignore,
+        "kinds": dict(_kind(text) for text in source.kinds),
+        "task": source.task,
+        "on_bad_rows": _policy(source.on_bad_rows),
+    }
+    stream = readers[kind](source.name, **common)
+    if source.target is None:
+        columns = ", ".join(f"{column.name} ({column.kind.value})" for column in stream.schema().columns)
+        raise SettingError(f"which column is to be predicted? {source.name} has {columns}; name one with --target")
+    return stream
+
+
+def _format(name: str) -> str:
+    if name == "-":
+        return "csv"
+    suffixes = [s.lower() for s in Path(name).suffixes]
+    for suffix in reversed(suffixes):
+        if suffix in _SUFFIXES:
+            return _SUFFIXES[suffix]
+    raise SettingError(f"cannot tell the format of {name} from its name; say --format csv, parquet, jsonl or arrow")
+
+
+def _kind(text: str) -> tuple[str, Kind]:
+    name, equals, kind = text.rpartition("=")
+    if not equals or kind not in {k.value for k in Kind}:
+        raise SettingError(f"--kind {text} makes no sense; expected COL=KIND with KIND one of {', '.join(k.value for k in Kind)}")
+    return name, Kind(kind)
+
+
+def _policy(text: str) -> Any:
+    word, _, file = text.partition(" ")
+    if word == "quarantine" and file:
+        return rt.streams.Quarantine(file)
+    if text == "stop":
+        return rt.streams.Stop()
+    if text == "skip":
+        return rt.streams.Skip()
+    raise SettingError(f"--on-bad-rows {text} makes no sense; expected stop, skip, or quarantine FILE")
+
+
+def _delay(text: str | None) -> Delay | None:
+    """A number of rows, a time span, or None for the name of a column (and for no delay at all)."""
+    if text is None:
+        return None
+    if text.isdigit():
+        return Delay(rows=int(text))
+    span = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    return Delay(seconds=float(span[1]) * _UNITS[span[2]]) if span else None
+
+
+def _learner(name: str, schema: Schema, *, named: bool) -> Learner:
+    model = find(LEARNERS, name, "learner")(schema)
+    encode = encoder(schema) if named else None
+    return model if encode is None else encode | model
+
+
+def _check_classes(schema: Schema, log: Log, source: Source) -> None:
+    if schema.classes is not None and len(log.classes_seen) == 1:
+        only = schema.classes[log.classes_seen[0]]
+        raise SchemaError(
+            f"the target {schema.target!r} of {source.name} holds the one class {only!r} in all its rows; "
+            "expected at least two: choose another --target"
+        )
+
+
+def _tell(last: Report, log: Log, source: Source, learner: str, *, as_json: bool) -> None:
+    if not as_json:
+        from rich.console import Console
+
+        Console().print(table(log))
+        return
+    result = {
+        "source": source.name,
+        "learner": learner,
+        "rows": last.rows,
+        "learnt": last.learnt,
+        "pending": last.pending,
+        "lost": last.lost,
+        "quarantined": last.quarantined,
+        "seconds": round(last.seconds, 3),
+        "cpu_seconds": round(last.cpu_seconds, 3),
+        "rows_per_second": round(last.rows / last.seconds, 1) if last.seconds else None,
+        "metrics": _plain(last.metrics),
+        "baselines": {name: _plain(values) for name, values in last.baselines.items()},
+    }
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+def _plain(values: Any) -> dict[str, float | None]:
+    """JSON has no NaN: what is undefined is null."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(message + "\n")

@@ -5,7 +5,7 @@ Shapes: n rows, d features, k classes (or outputs).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -15,27 +15,36 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from torch import Tensor
+    from torch.nn import Module
 
 __all__ = [
     "CSR",
     "Array",
     "Batch",
     "Column",
+    "Decision",
     "Drift",
     "Features",
     "Floats",
+    "Forward",
     "Gate",
     "Ints",
     "Kind",
     "Learner",
     "Level",
+    "Memory",
     "Metric",
+    "Model",
     "Predictor",
+    "Projection",
     "Registry",
     "Report",
+    "Rows",
     "Schema",
     "State",
     "Stateful",
+    "Strategy",
     "Stream",
     "Transform",
     "Trigger",
@@ -123,7 +132,7 @@ class Batch:
     """
 
     x: Features
-    y: Array | None = None  # (n,) int64 codes of the schema's classes, -1 missing; or (n,) or (n, k) floats, NaN missing
+    y: Array | None = None  # (n,) int64 codes of the schema's classes, -1 missing; or (n,), (n, k) floats, NaN missing
     weight: Array | None = None  # (n,) >= 0
     time: Array | None = None  # (n,) float64 seconds since the epoch, or any clock that does not run backwards
     label_time: Array | None = None  # (n,) float64, the same clock: when the label becomes known; NaN never
@@ -182,6 +191,98 @@ class Transform(Stateful, Protocol):
 
     def apply(self, x: Features, /) -> Features:
         """Transform every row with what is known now. Changes nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Labelled rows as tensors: what a neural learner steps on and what a memory keeps; every column has n rows."""
+
+    x: Tensor  # (n, ...)
+    y: Tensor  # (n,) int64 codes, or (n,) or (n, k) floats; none missing
+    weight: Tensor  # (n,) >= 0, ones where none were given
+    extra: Mapping[str, Tensor] = field(default_factory=dict[str, "Tensor"])  # (n, ...) logits, features, ...
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Rows and what the module said of them in the one forward pass of a step."""
+
+    rows: Rows
+    output: Tensor  # (n, k), part of the graph until the step is made
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What strategies see of a neural learner."""
+
+    module: Module
+    criterion: Callable[[Tensor, Tensor], Tensor]  # output (n, k) and y -> losses (n,), one for each row
+
+
+class Strategy(Stateful, Protocol):
+    """One addend of the training loss of a neural learner.
+
+    A step calls `rows`, makes one forward pass over the new rows and those of every strategy, adds up `loss`, steps
+    the optimiser and calls `stepped`, each in the order of the names, so that the order of listing cannot matter. A
+    strategy that draws at random has a generator of its own.
+    """
+
+    @property
+    def name(self) -> str:
+        """What its state is kept under; no two strategies of a learner share it."""
+        ...
+
+    def rows(self, new: Rows, /) -> Rows | None:
+        """The rows it wants in the forward pass beside the new ones (replay)."""
+        ...
+
+    def loss(self, model: Model, new: Forward, /, *, own: Forward | None) -> Tensor:
+        """The addend (a scalar), from the new rows and those that `rows` asked for. Changes nothing."""
+        ...
+
+    def stepped(self, model: Model, new: Forward, /) -> None:
+        """The optimiser has stepped: remember the new rows and their outputs, follow the weights.
+
+        The outputs are those from before the step, without their graph; gradients are still in `.grad`.
+        """
+        ...
+
+    def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
+        """An experience has ended: Fisher, anchors, teachers. Its blocks can be gone through again and again."""
+        ...
+
+
+class Projection(Stateful, Protocol):
+    """What is done to the gradient of the whole loss before the step (GEM, A-GEM). A learner has at most one."""
+
+    def project(self, model: Model, gradient: Tensor, /) -> Tensor:
+        """The gradient (p,), all parameters laid end to end, to step with instead."""
+        ...
+
+    def stepped(self, model: Model, new: Forward, /) -> None:
+        """As `Strategy.stepped`."""
+        ...
+
+    def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
+        """As `Strategy.consolidate`."""
+        ...
+
+
+class Memory(Stateful, Protocol):
+    """Rows kept of all that went by, under a fixed budget. It has its own generator, so that `sample` may draw."""
+
+    def __len__(self) -> int: ...
+
+    def add(self, rows: Rows, /) -> None:
+        """Offer n rows, one after the other; how they are split into calls changes nothing."""
+        ...
+
+    def sample(self, n: int, /) -> Rows:
+        """Draw n different rows, all there are where there are fewer. Raises SettingError while it is empty."""
         ...
 
 
@@ -251,13 +352,14 @@ class Report:
     quarantined: int  # rows that could not be read
     seconds: float  # wall clock so far
     cpu_seconds: float
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
     time: float = float("nan")  # event time of the last row
     id: Array | None = None  # (m,) row numbers or ids scored in this step, in the order in which their labels landed
     y: Array | None = None  # (m,) their labels
     prediction: Array | None = None  # (m,) or (m, k): what was said of them on arrival
     loss: Array | None = None  # (m,) per-row loss: 0-1 for classes, absolute error for numbers
+    shadows: Mapping[str, Array] = field(default_factory=dict[str, Array])  # (m,) losses of candidates; NaN: not asked
     events: tuple[str, ...] = ()  # what happened besides: drifts, decisions, warnings
 
 
@@ -267,25 +369,37 @@ class Trigger(Stateful, Protocol):
     def __call__(self, report: Report, /) -> bool: ...
 
 
-class Verdict(Enum):
-    """What a gate says: tests are sequential, so it may not know yet."""
+class Decision(Enum):
+    """What a gate decides: tests are sequential, so it may not know yet."""
 
     UNDECIDED = "undecided"
     PROMOTE = "promote"
     REFUSE = "refuse"
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision, after how many pairs it fell, and why."""
+
+    decision: Decision
+    pairs: int  # seen until it was taken, or so far: an exact row, however reports were cut
+    evidence: Mapping[str, float] = field(default_factory=dict[str, float])  # differences, bounds, e-values, by name
+
+
 class Gate(Stateful, Protocol):
     """Whether to promote: a fold over paired evidence, champion and candidate on the same rows."""
 
     def __call__(self, champion: Array, candidate: Array, /) -> Verdict:
-        """Take in the per-row losses (m,) of both on the same m rows."""
+        """Take in the per-row losses (m,) of both on the same m rows, one after the other; NaN in either is no pair.
+
+        The first decision stands: what comes later, in the same call or in others, does not change it.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """An immutable checkpoint in a registry, named by its content."""
+    """An immutable checkpoint in a registry, named by its content: its state, its parent and its report."""
 
     name: str
     parent: str | None
@@ -295,8 +409,18 @@ class Version:
 class Registry(Protocol):
     """Versions are immutable, aliases move; the live learner descends from a version."""
 
-    def push(self, state: State, /, *, parent: str | None, report: Mapping[str, Any]) -> Version: ...
+    def push(self, state: State, /, *, parent: str | None, report: Mapping[str, Any]) -> Version:
+        """Keep a state, durably, as a version that descends from `parent`; the same again is the same version."""
+        ...
 
-    def pull(self, ref: str, /) -> State: ...
+    def pull(self, ref: str, /) -> State:
+        """The state of a version, by its name or an alias. Raises StateError where it is damaged or unknown."""
+        ...
 
-    def point(self, alias: str, version: str, /) -> None: ...
+    def version(self, ref: str, /) -> Version:
+        """Where a version comes from and how it did: what rollback and lineage walk along."""
+        ...
+
+    def point(self, alias: str, version: str, /) -> None:
+        """Move an alias, whole or not at all; to promote and to roll back are both this."""
+        ...

@@ -1,24 +1,20 @@
-"""What all tests share: how Hypothesis looks for examples, and where real data sets lie if they are here."""
+"""What every test shares: where the data is, and how Hypothesis searches."""
 
-from __future__ import annotations
-
-import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
-# Kernels compile on first call, so no deadline; CI repeats the same examples so that a red run can be looked at again.
-settings.register_profile(
-    "retain", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
-)
+# The same examples on every machine, and no deadline: a kernel may have to be compiled first.
+settings.register_profile("retain", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("retain")
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of real data sets beside the project; tests that use it skip where it is absent."""
-    folder = Path(__file__).parents[2] / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip("the real data sets (../shared/data) are not on this machine")
-    return folder
+def data() -> Path:
+    """The folder of real data sets that may not be redistributed; it lies beside the repository, where there is one."""
+    if not DATA.is_dir():
+        pytest.skip(f"no folder of data sets at {DATA}")
+    return DATA

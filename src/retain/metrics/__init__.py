@@ -1,0 +1,32 @@
+"""Running measures of predictions, and of what they cost.
+
+Every metric is a fold over rows: `update(y, prediction, weight)` takes in a block, `value()` says the measure so far,
+and how the rows were split into blocks changes nothing, bit for bit.
+"""
+
+from __future__ import annotations
+
+from retain.metrics.auc import ROCAUC
+from retain.metrics.decisions import F1, Accuracy, BalancedAccuracy, Kappa, KappaTemporal, MacroF1
+from retain.metrics.numbers import MAE, R2, RMSE, Coverage, QuantileLoss
+from retain.metrics.probabilities import Brier, CalibrationError, LogLoss
+from retain.metrics.running import Running
+
+__all__ = [
+    "F1",
+    "MAE",
+    "R2",
+    "RMSE",
+    "ROCAUC",
+    "Accuracy",
+    "BalancedAccuracy",
+    "Brier",
+    "CalibrationError",
+    "Coverage",
+    "Kappa",
+    "KappaTemporal",
+    "LogLoss",
+    "MacroF1",
+    "QuantileLoss",
+    "Running",
+]

@@ -1,0 +1,163 @@
+"""Metrics of probabilities: how sure, and how rightly so.
+
+Shapes: n rows, k classes known so far; a class that was not known yet had probability 0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import numpy as np
+from numba import njit
+
+from retain.core import Array
+from retain.errors import SettingError
+from retain.metrics.running import Rows, Running, probabilities, ratio
+
+__all__ = ["Brier", "CalibrationError", "LogLoss"]
+
+
+@final
+class LogLoss(Running):
+    """The mean of -log p(label), in nats.
+
+    Args:
+        eps: probabilities are clipped to [eps, 1 - eps], so that a label held for impossible, or not known yet, costs
+            -log(eps) (34.5 nats at 1e-15) and not infinity.
+
+    >>> import numpy as np
+    >>> metric = LogLoss()
+    >>> metric.update(np.array([0, 1]), np.array([[0.5, 0.5], [0.75, 0.25]]))
+    >>> round(metric.value(), 4)
+    1.0397
+    """
+
+    name = "log_loss"
+    higher_is_better = False
+
+    def __init__(self, *, eps: float = 1e-15) -> None:
+        if not 0 < eps < 0.5:
+            raise SettingError(f"eps={eps}; expected a small number above 0, as 1e-15")
+        self._eps = eps
+        self._sums = np.zeros(2)  # weighted loss, weight
+
+    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
+        return probabilities(y, prediction, weight, reader=self.name)
+
+    def fold(self, rows: Rows, /) -> None:
+        _log_loss(self._sums, self._eps, *rows)
+
+    def value(self) -> float:
+        return ratio(*self._sums)
+
+
+@final
+class Brier(Running):
+    """The mean of half the squared distance between the probabilities and the label: sum_j (p_j - [y = j])^2 / 2.
+
+    With two classes this is the usual (p - y)^2; between 0 and 1 always.
+
+    >>> import numpy as np
+    >>> metric = Brier()
+    >>> metric.update(np.array([0, 1]), np.array([[0.5, 0.5], [0.75, 0.25]]))
+    >>> metric.value()
+    0.40625
+
+    Brier 1950, "Verification of forecasts expressed in terms of probability"; his sum is not halved.
+    """
+
+    name = "brier"
+    higher_is_better = False
+
+    def __init__(self) -> None:
+        self._sums = np.zeros(2)  # weighted loss, weight
+
+    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
+        return probabilities(y, prediction, weight, reader=self.name)
+
+    def fold(self, rows: Rows, /) -> None:
+        _brier(self._sums, *rows)
+
+    def value(self) -> float:
+        return ratio(*self._sums)
+
+
+@final
+class CalibrationError(Running):
+    """The expected calibration error: how far confidence is from accuracy, on average over bins of confidence.
+
+    Confidence is the probability of the class decided for; bin b holds those in (b / bins, (b + 1) / bins], and the
+    error is sum_b weight_b |accuracy_b - confidence_b| / weight.
+
+    Args:
+        bins: how many of equal width.
+
+    >>> import numpy as np
+    >>> metric = CalibrationError()
+    >>> metric.update(np.array([0, 1, 0, 0]), np.tile([0.9, 0.1], (4, 1)))
+    >>> round(metric.value(), 3)
+    0.15
+
+    Guo et al. 2017, "On calibration of modern neural networks".
+    """
+
+    name = "calibration_error"
+    higher_is_better = False
+
+    def __init__(self, *, bins: int = 15) -> None:
+        if bins < 1:
+            raise SettingError(f"bins={bins}; expected at least 1, usually 10 to 15")
+        self._sums = np.zeros((bins, 3))  # weight, weighted confidence, weight right
+
+    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
+        return probabilities(y, prediction, weight, reader=self.name)
+
+    def fold(self, rows: Rows, /) -> None:
+        _calibration(self._sums, *rows)
+
+    def value(self) -> float:
+        weight, confidence, right = self._sums.T
+        return ratio(np.abs(right - confidence).sum(), weight.sum())
+
+
+@njit(cache=True, nogil=True)
+def _log_loss(sums: Array, eps: float, y: Array, said: Array, weight: Array) -> None:
+    k = said.shape[1]
+    loss, total = sums[0], sums[1]
+    for i in range(len(y)):
+        p = said[i, y[i]] if y[i] < k else 0.0
+        loss -= weight[i] * math.log(min(max(p, eps), 1.0 - eps))
+        total += weight[i]
+    sums[0], sums[1] = loss, total
+
+
+@njit(cache=True, nogil=True)
+def _brier(sums: Array, y: Array, said: Array, weight: Array) -> None:
+    k = said.shape[1]
+    loss, total = sums[0], sums[1]
+    for i in range(len(y)):
+        square = 0.0
+        for j in range(k):
+            miss = said[i, j] - (1.0 if j == y[i] else 0.0)
+            square += miss * miss
+        if y[i] >= k:
+            square += 1.0
+        loss += weight[i] * (0.5 * square)
+        total += weight[i]
+    sums[0], sums[1] = loss, total
+
+
+@njit(cache=True, nogil=True)
+def _calibration(sums: Array, y: Array, said: Array, weight: Array) -> None:
+    bins, k = sums.shape[0], said.shape[1]
+    for i in range(len(y)):
+        confidence, code = 0.0, -1
+        for j in range(k):
+            if said[i, j] > confidence:
+                confidence, code = said[i, j], j
+        b = min(max(math.ceil(confidence * bins) - 1, 0), bins - 1)
+        sums[b, 0] += weight[i]
+        sums[b, 1] += weight[i] * confidence
+        if code == y[i]:
+            sums[b, 2] += weight[i]

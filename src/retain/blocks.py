@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "check_labels",
     "codes",
     "concat",
     "concat_batches",
@@ -183,6 +184,14 @@ def numbers(y: Array | None, n: int, /, *, reader: str) -> Floats:
         row = int(np.argwhere(np.isinf(targets))[0][0])
         raise PoisonError(f"{reader} got the target {targets[row]} in row {row}; expected a finite number: drop the row")
     return targets
+
+
+def check_labels(y: Array | None, n: int, /, *, reader: str) -> None:
+    """Refuse labels that are neither codes nor numbers, before anyone has learnt from them."""
+    if y is not None and y.dtype.kind in "iub":
+        codes(y, n, reader=reader)
+    else:
+        numbers(y, n, reader=reader)
 
 
 def weights(weight: Array | None, n: int, /, *, reader: str) -> Floats:

@@ -14,7 +14,7 @@ from typing import Any, final, overload
 
 import numpy as np
 
-from retain.blocks import concat_batches, labelled, take_batch
+from retain.blocks import check_labels, concat_batches, labelled, take_batch
 from retain.core import Array, Batch, Features, Ints, Learner, State
 from retain.errors import RetainError
 
@@ -67,6 +67,7 @@ class LabelTransform(Composable):
     def learn(self, batch: Batch, /) -> Batch:
         """Each row arrives and, where it has a label, the label lands before the next row arrives."""
         n = len(batch)
+        check_labels(batch.y, n, reader=type(self).__name__)
         rows = np.flatnonzero(labelled(batch.y, n))
         landed = take_batch(replace(batch, x=self.keep(batch.x)), rows)
         key = np.concatenate([2 * np.arange(n), 2 * rows + 1])
@@ -155,6 +156,7 @@ class Chain:
         Returns:
             The predictions of the arrivals, each made when it arrived, and what to keep of all of them.
         """
+        check_labels(due_y, len(due_y), reader="the chain")
         before = [transform.state_dict() for transform in self.transforms]
         try:
             return self._flow(arrivals, due, due_y, order)

@@ -12,25 +12,19 @@ _USER_ERROR = 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code: 0 done, 2 for input that cannot be used, 130 when interrupted."""
-    import click
-
     from retain.cli.app import app
     from retain.errors import RetainError
 
     try:
-        code = app(_joined(sys.argv[1:] if argv is None else argv), prog_name="retain", standalone_mode=False)
+        app(_joined(sys.argv[1:] if argv is None else argv), prog_name="retain")
+    except SystemExit as done:  # the parser ends so, after help and usage errors too
+        return done.code if isinstance(done.code, int) else 0
     except RetainError as error:
-        _say(" ".join(str(error).split()))
+        sys.stderr.write(f"retain: {' '.join(str(error).split())}\n")
         return _USER_ERROR
-    except click.ClickException as error:
-        error.show()
-        return _USER_ERROR
-    except (click.Abort, KeyboardInterrupt):
-        return 130
     except BrokenPipeError:  # `retain ... | head` is no error of ours
         sys.stdout = None
-        return 0
-    return code if isinstance(code, int) else 0
+    return 0
 
 
 def _joined(argv: Sequence[str]) -> list[str]:
@@ -44,7 +38,3 @@ def _joined(argv: Sequence[str]) -> list[str]:
             if args[i + 1 : i + 2] == ["quarantine"] and i + 2 < len(args):
                 args[i + 1 : i + 3] = [f"quarantine {args[i + 2]}"]
     return args
-
-
-def _say(message: str) -> None:
-    sys.stderr.write(f"retain: {message}\n")

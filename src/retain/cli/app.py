@@ -74,7 +74,7 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in --state.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.", metavar="FILE.html")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, last on standard output.")] = False,
-) -> int:
+) -> None:
     """Learn a stream row by row: predict, score when the label arrives, learn."""
     from retain.cli.run import Source, run_source
 
@@ -92,7 +92,7 @@ def run(
         delay=delay,
         on_bad_rows=on_bad_rows,
     )
-    return run_source(
+    code = run_source(
         where,
         learner=learner,
         metrics=metric or [],
@@ -102,6 +102,7 @@ def run(
         report=report,
         as_json=json,
     )
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -1,0 +1,136 @@
+"""The bundled stream: every flight that was to leave New York in 2013, with labels that arrive when the plane lands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from retain.blocks import schema_to_state
+from retain.core import Batch, Column, Kind, Schema, State
+from retain.errors import SettingError, SourceError, StateError
+
+__all__ = ["Flights", "flights"]
+
+_FILE = Path(__file__).parent / "data" / "flights.parquet"  # built by tools/build_flights.py
+_ROWS = 336_776
+_CATEGORICAL = ("carrier", "flight", "tailnum", "origin", "dest", "weekday")
+_NUMERIC = ("distance", "sched_dep_hour", "sched_arr_hour", "sched_minutes")
+_WEATHER = ("temp", "humid", "wind_speed", "precip", "pressure", "visib")
+_SCHEMA = Schema(
+    columns=(
+        *(Column(name, Kind.CATEGORICAL) for name in _CATEGORICAL),
+        *(Column(name, Kind.NUMERIC) for name in _NUMERIC + _WEATHER),
+    ),
+    target="late",
+    classes=("on time", "late"),
+    time="scheduled",
+    label_time="landed",
+)
+
+
+def flights(*, block: int = 1000) -> Flights:
+    """All 336,776 flights of 2013 from New York's airports: does this one land more than 15 minutes late?
+
+    A row arrives at the scheduled departure (`time`) and holds what is known then; its label lands with the plane
+    (`label_time`), hours later, so that the rows in between must be predicted without it. Both are in seconds since
+    1970, UTC. The 9,430 flights that were cancelled or diverted never get a label (code -1, `label_time` NaN). Of
+    the others 23.7% are late. `id` is the number of the row.
+
+    Columns: `carrier`, `flight` (carrier and number), `tailnum` (4,043 planes; missing for some cancelled flights),
+    `origin`, `dest` and `weekday` are categories; `distance` is in miles, `sched_dep_hour` and `sched_arr_hour` are
+    local clocks in hours (5.25 = 05:15), `sched_minutes` is the scheduled travel time. Weather at the origin is the
+    last report from before the scheduled hour of departure: `temp` (Fahrenheit), `humid` (%), `wind_speed` (mph),
+    `precip` (inches), `pressure` (millibars) and `visib` (miles), each sometimes missing.
+
+    Args:
+        block: rows per block.
+
+    Raises:
+        SettingError: `block` is not a positive whole number.
+
+    >>> stream = flights(block=100)
+    >>> batch = next(iter(stream))
+    >>> batch.x.slice(0, 3).select(["flight", "tailnum", "origin", "dest", "sched_dep_hour"]).to_pylist()[0]
+    {'flight': 'UA1545', 'tailnum': 'N14228', 'origin': 'EWR', 'dest': 'IAH', 'sched_dep_hour': 5.25}
+    >>> (batch.label_time - batch.time)[:3] / 3600  # hours until we know
+    array([4.25 , 4.35 , 3.71666667])
+    >>> [batch.schema.classes[code] for code in batch.y[:3]]
+    ['on time', 'late', 'late']
+
+    Source: Hadley Wickham's nycflights13 (CC0), from the Bureau of Transportation Statistics, the FAA and ASOS.
+    """
+    if block < 1:
+        raise SettingError(f"block={block}; expected at least one row")
+    return Flights(block=block)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Flights:
+    """What `flights()` returns: a stream of a known length."""
+
+    block: int
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return _ROWS
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch, _ in self.read():
+            yield batch
+
+    def schema(self) -> Schema:
+        """Names, kinds and classes of the columns."""
+        return _SCHEMA
+
+    def read(self, position: State | None = None, /) -> Iterator[tuple[Batch, State]]:
+        start = _start(position)
+        table = _load()
+        x = table.select(_SCHEMA.names).to_batches()[0]
+        y = _codes(table["late"])
+        time, label_time = _seconds(table["scheduled"]), _seconds(table["landed"])
+        while start < table.num_rows:
+            rows = slice(start, min(start + self.block, table.num_rows))
+            batch = Batch(
+                x.slice(rows.start, rows.stop - rows.start),
+                y=y[rows],
+                time=time[rows],
+                label_time=label_time[rows],
+                id=np.arange(rows.start, rows.stop),
+                schema=_SCHEMA,
+            )
+            start = rows.stop
+            yield batch, {"rows": start, "quarantined": 0, "schema": schema_to_state(_SCHEMA)}
+
+
+def _start(position: State | None) -> int:
+    if position is None:
+        return 0
+    rows = position.get("rows")
+    if not isinstance(rows, int) or not 0 <= rows <= _ROWS or position.get("schema") != schema_to_state(_SCHEMA):
+        raise StateError(f"a position at row {rows!r} is not one of flights(); expected one that flights().read gave")
+    return rows
+
+
+def _load() -> pa.Table:
+    try:
+        # The year in memory is some 40 MB; blocks are views of it.
+        return pq.read_table(_FILE).combine_chunks()
+    except (OSError, pa.ArrowException) as error:
+        raise SourceError(f"cannot read {_FILE.name} of this installation ({error}); install retain again") from error
+
+
+def _codes(late: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    return late.cast(pa.int64()).fill_null(-1).to_numpy()
+
+
+def _seconds(instants: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    values = instants.to_numpy().astype("datetime64[s]")
+    return np.where(np.isnat(values), np.nan, values.astype(np.float64))

@@ -72,7 +72,7 @@ def test_matrix_names_row_column_value_and_cure() -> None:
             blocks.matrix(FORMS[form](bad), reader="reader")
     with pytest.raises(PoisonError, match=r"1e\+39 in row 0, column 0"):
         blocks.matrix(np.array([[1e39]]), reader="reader")
-    with pytest.raises(PoisonError, match="'a' of type string.*OneHot"):
+    with pytest.raises(PoisonError, match=r"'a' of type string.*OneHot"):
         blocks.matrix(pa.RecordBatch.from_arrays([pa.array(["x"])], names=["a"]), reader="reader")
     with pytest.raises(PoisonError, match="expected 2 as learnt"):
         blocks.matrix(DENSE, reader="reader", columns=2)
@@ -100,7 +100,9 @@ def test_labels_and_weights_are_checked() -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_a_batch_survives_its_state(form: str) -> None:
     schema = Schema(columns=(Column("a", Kind.NUMERIC),), target="y", classes=("no", "yes"))
-    batch = Batch(FORMS[form](DENSE), y=np.arange(4), id=np.array(["p", "q", "r", "s"]), time=np.arange(4.0), schema=schema)
+    batch = Batch(
+        FORMS[form](DENSE), y=np.arange(4), id=np.array(["p", "q", "r", "s"]), time=np.arange(4.0), schema=schema
+    )
     got = blocks.from_state(state.decode(state.encode(blocks.to_state(batch))))
     assert np.array_equal(back(got.x), DENSE)
     assert got.schema == schema

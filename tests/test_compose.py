@@ -150,7 +150,9 @@ def test_flow_equals_one_event_at_a_time(order: list[int], early: list[bool], cu
             arrive(cut + event)
         else:
             label = np.array([y[~event]])
-            one.transforms[1].interleave(Batch(np.zeros((0, 2), dtype=np.float32)), Batch(frozen[~event][0], y=label), [~0])
+            one.transforms[1].interleave(
+                Batch(np.zeros((0, 2), dtype=np.float32)), Batch(frozen[~event][0], y=label), [~0]
+            )
             one.learner.learn(Batch(frozen[~event][1], y=label))
     assert np.concatenate([said, more]).tolist() == slow
     assert flowing.learner.w.tolist() == one.learner.w.tolist()

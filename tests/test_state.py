@@ -19,10 +19,18 @@ arrays = hnp.arrays(
     hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),
 )
 leaves = st.one_of(
-    arrays, st.integers(-(2**130), 2**130), st.floats(), st.text(), st.booleans(), st.none(), st.lists(st.integers(), max_size=3)
+    arrays,
+    st.integers(-(2**130), 2**130),
+    st.floats(),
+    st.text(),
+    st.booleans(),
+    st.none(),
+    st.lists(st.integers(), max_size=3),
 )
 names = st.text(min_size=1, max_size=5).filter(lambda name: not name.startswith("$"))
-trees = st.recursive(st.dictionaries(names, leaves, max_size=3), lambda t: st.dictionaries(names, t, max_size=2), max_leaves=5)
+trees = st.recursive(
+    st.dictionaries(names, leaves, max_size=3), lambda t: st.dictionaries(names, t, max_size=2), max_leaves=5
+)
 
 
 @settings(deadline=None)
@@ -41,7 +49,9 @@ def test_a_view_does_not_carry_its_parent() -> None:
 def test_equal_sees_signs_shapes_and_dtypes() -> None:
     assert state.equal({"a": np.nan}, {"a": np.nan})
     for other in (-0.0, np.zeros(1), np.float32(0)):
-        assert state.equal({"a": 0.0}, {"a": other}) == (other is not None and np.shape(other) == () and not np.signbit(other))
+        assert state.equal({"a": 0.0}, {"a": other}) == (
+            other is not None and np.shape(other) == () and not np.signbit(other)
+        )
 
 
 @pytest.mark.parametrize("wrong", [object(), {1: 2}, np.array([object()]), {"$array": 1}, {1, 2}])

@@ -123,7 +123,9 @@ def matrix(x: Features, /, *, reader: str, columns: int | None = None) -> Floats
         if x.ndim != 2:
             raise PoisonError(f"{reader} got input of shape {x.shape}; expected (rows, features): reshape it")
         if x.dtype.kind not in "fiub":
-            raise PoisonError(f"{reader} got input of type {x.dtype}; expected numbers: encode it first, e.g. rt.OneHot()")
+            raise PoisonError(
+                f"{reader} got input of type {x.dtype}; expected numbers: encode it first, e.g. rt.OneHot()"
+            )
         with np.errstate(over="ignore"):  # too large for float32 becomes inf, which is told below
             rows = np.ascontiguousarray(x, dtype=np.float32)
     else:
@@ -162,13 +164,15 @@ def codes(y: Array | None, n: int, /, *, reader: str) -> npt.NDArray[np.int64]:
     _check_length(y, n, reader)
     if y.ndim != 1 or y.dtype.kind not in "iub":
         raise PoisonError(
-            f"{reader} got labels of type {y.dtype} and shape {y.shape}; expected whole class codes 0, 1, ... of shape (n,): "
-            "use a regression loss for numbers, or turn labels into codes"
+            f"{reader} got labels of type {y.dtype} and shape {y.shape}; expected whole class codes 0, 1, ... of shape "
+            "(n,): use a regression loss for numbers, or turn labels into codes"
         )
     labels = y.astype(np.int64, copy=False)
     if n and int(labels.min()) < -1:
         row = int(np.flatnonzero(labels < -1)[0])
-        raise PoisonError(f"{reader} got the class code {labels[row]} in row {row}; expected 0, 1, ... or -1 for no label")
+        raise PoisonError(
+            f"{reader} got the class code {labels[row]} in row {row}; expected 0, 1, ... or -1 for no label"
+        )
     return labels
 
 
@@ -182,7 +186,9 @@ def numbers(y: Array | None, n: int, /, *, reader: str) -> Floats:
     targets = y.astype(np.float64, copy=False)
     if np.isinf(targets).any():
         row = int(np.argwhere(np.isinf(targets))[0][0])
-        raise PoisonError(f"{reader} got the target {targets[row]} in row {row}; expected a finite number: drop the row")
+        raise PoisonError(
+            f"{reader} got the target {targets[row]} in row {row}; expected a finite number: drop the row"
+        )
     return targets
 
 
@@ -212,8 +218,8 @@ def labelled(y: Array | None, n: int, /) -> Array:
     if y is None:
         return np.zeros(n, dtype=bool)
     if y.dtype.kind == "f":
-        known = ~np.isnan(y)
-        return known if known.ndim == 1 else known.all(axis=1)
+        missing = np.isnan(y)
+        return ~(missing if missing.ndim == 1 else np.any(missing, axis=1))
     return y >= 0 if y.dtype.kind == "i" else np.ones(n, dtype=bool)
 
 
@@ -224,7 +230,12 @@ def to_state(batch: Batch, /) -> dict[str, Any]:
         state["x"] = batch.x.copy()
     elif isinstance(batch.x, CSR):
         x = batch.x
-        state["csr"] = {"indptr": x.indptr.copy(), "indices": x.indices.copy(), "values": x.values.copy(), "width": x.width}
+        state["csr"] = {
+            "indptr": x.indptr.copy(),
+            "indices": x.indices.copy(),
+            "values": x.values.copy(),
+            "width": x.width,
+        }
     else:
         pa = _arrow()
         sink = pa.BufferOutputStream()
@@ -260,12 +271,15 @@ def schema_from_state(state: State, /) -> Schema:
     """The schema that `schema_to_state` kept."""
     columns = tuple(Column(name, Kind(kind)) for name, kind in state["columns"])
     classes = None if state["classes"] is None else tuple(state["classes"])
-    return Schema(**{**state, "columns": columns, "classes": classes})
+    kept: dict[str, Any] = {**state, "columns": columns, "classes": classes}
+    return Schema(**kept)
 
 
 def _check_length(column: Array, n: int, reader: str) -> None:
     if len(column) != n:
-        raise PoisonError(f"{reader} got {n} rows of input and {len(column)} labels or weights; expected one for each row")
+        raise PoisonError(
+            f"{reader} got {n} rows of input and {len(column)} labels or weights; expected one for each row"
+        )
 
 
 def _not_finite(row: int, column: str, value: object, reader: str) -> PoisonError:
@@ -285,10 +299,9 @@ def _table_matrix(x: pa.RecordBatch, reader: str) -> Floats:
                 f"{reader} got the column {name!r} of type {kind}; expected numbers: put an encoder in front, e.g. "
                 "rt.OneHot() | ..."
             )
-        if pa.types.is_boolean(kind):
-            column = column.cast(pa.uint8())
+        plain = column.cast(pa.uint8()) if pa.types.is_boolean(kind) else column
         with np.errstate(over="ignore"):
-            rows[:, j] = column.to_numpy(zero_copy_only=False)  # nulls become NaN
+            rows[:, j] = plain.to_numpy(zero_copy_only=False)  # nulls become NaN
     return rows
 
 

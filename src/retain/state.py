@@ -25,7 +25,9 @@ _TENSOR = "$array"  # a JSON leaf {"$array": "000012"} stands for the tensor of 
 _FLOAT = "$float"  # NaN and infinities are not JSON
 _STRINGS = "$strings"  # an array of strings (ids, keys)
 _SUFFIX = ".safetensors"
-_DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split())
+_DTYPES = frozenset(
+    ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"]
+)
 
 
 def encode(state: State, /) -> bytes:
@@ -57,10 +59,12 @@ def decode(data: bytes, /) -> dict[str, Any]:
         manifest = json.loads(header["__metadata__"]["retain"])
         tensors = load(data)
     except (SafetensorError, KeyError, TypeError, ValueError, MemoryError) as error:
-        raise StateError(f"this is not a state that retain wrote ({error}); expected a safetensors file of ours") from error
+        raise StateError(
+            f"this is not a state that retain wrote ({error}); expected a safetensors file of ours"
+        ) from error
     if manifest["format"] != FORMAT:
         raise StateError(
-            f"this state has format {manifest['format']}, this retain reads format {FORMAT}; use the retain that wrote it"
+            f"this state has format {manifest['format']}, this retain reads {FORMAT}; use the retain that wrote it"
         )
     return cast("dict[str, Any]", _unfold(manifest["tree"], tensors))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def by_blocks(arrival: np.ndarray, landing: np.ndarray, cuts: list[int]) -> list
     log: list[tuple[str, int]] = []
     waiting: list[int] = []
     edges = [0, *cuts, len(arrival)]
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         if a == b:
             continue
         due = np.array([row for row in waiting if landing[row] <= arrival[b - 1]], dtype=np.int64)
@@ -64,7 +65,9 @@ def test_a_delay_of_k_rows_lands_after_k_more_rows() -> None:
 
 
 def test_time_never_runs_backwards_and_missing_labels_never_land() -> None:
-    batch = Batch(np.zeros((3, 1)), y=np.array([0, -1, 1]), time=np.array([5.0, 3.0, 6.0]), label_time=np.array([7.0, 4, np.nan]))
+    batch = Batch(
+        np.zeros((3, 1)), y=np.array([0, -1, 1]), time=np.array([5.0, 3.0, 6.0]), label_time=np.array([7.0, 4, np.nan])
+    )
     arrival, landing = clocks(batch, 0, 4.0, None)
     assert arrival.tolist() == [5.0, 5.0, 6.0]
     assert landing.tolist() == [7.0, np.inf, np.inf]

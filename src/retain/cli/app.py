@@ -21,7 +21,6 @@ app = typer.Typer(
 )
 
 
-
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback signature
     if wanted:
         typer.echo(f"retain {retain.__version__}")
@@ -31,23 +30,31 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback signature
 @app.callback()
 def _main(
     *,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     pass
 
 
 @app.command()
 def run(
-    source: Annotated[str, typer.Argument(help="A file, a glob in quotes, '-' for standard input, or a name of `retain datasets`.")],
+    source: Annotated[
+        str, typer.Argument(help="A file, a glob in quotes, '-' for standard input, or a name of `retain datasets`.")
+    ],
     *,
     target: Annotated[str | None, typer.Option(help="The column to predict.", metavar="COL")] = None,
     learner: Annotated[str, typer.Option(help="A name of `retain learners`.", metavar="NAME")] = "auto",
-    metric: Annotated[list[str] | None, typer.Option(help="What to measure; may be given again.", metavar="NAME")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="What to measure; may be given again.", metavar="NAME")
+    ] = None,
     time: Annotated[str | None, typer.Option(help="The column with the time of a row.", metavar="COL")] = None,
     key: Annotated[str | None, typer.Option(help="The column with the entity of a row.", metavar="COL")] = None,
     id: Annotated[str | None, typer.Option(help="The column with the id of a row.", metavar="COL")] = None,  # noqa: A002 - the option's name
     weight: Annotated[str | None, typer.Option(help="The column with the weight of a row.", metavar="COL")] = None,
-    ignore: Annotated[list[str] | None, typer.Option(help="A column to leave out; may be given again.", metavar="COL")] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="A column to leave out; may be given again.", metavar="COL")
+    ] = None,
     kind: Annotated[
         list[str] | None,
         typer.Option(help="What a column holds: numeric, categorical, text, time, ignored.", metavar="COL=KIND"),
@@ -58,22 +65,27 @@ def run(
     delay: Annotated[
         str | None,
         typer.Option(
-            help="When labels arrive: after so many rows (500), after a time (90s, 15m, 2h, 3d), or the column that holds "
+            help="When labels arrive: after so many rows (500), after a time (90s, 15m, 2h, 3d), or the column with "
             "the time at which each is known.",
             metavar="WHEN",
         ),
     ] = None,
     format: Annotated[  # noqa: A002 - the option's name
-        str | None, typer.Option(help="csv, parquet, jsonl or arrow; by default from the file's name.", metavar="FORMAT")
+        str | None,
+        typer.Option(help="csv, parquet, jsonl or arrow; by default from the file's name.", metavar="FORMAT"),
     ] = None,
     on_bad_rows: Annotated[
         str, typer.Option(help="Rows that cannot be read: stop, skip, or quarantine FILE.", metavar="POLICY")
     ] = "stop",
     limit: Annotated[int | None, typer.Option(help="Stop after so many rows.", min=1, metavar="N")] = None,
-    state: Annotated[Path | None, typer.Option(help="Keep the run's state here, safe from kill -9.", metavar="DIR")] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Keep the run's state here, safe from kill -9.", metavar="DIR")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in --state.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.", metavar="FILE.html")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, last on standard output.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object, last on standard output.")
+    ] = False,
 ) -> None:
     """Learn a stream row by row: predict, score when the label arrives, learn."""
     from retain.cli.run import Source, run_source

@@ -28,7 +28,7 @@ class Entry(Generic[T]):
 def encoder(schema: Schema, /) -> Composable | None:
     """What turns rows of this schema into a matrix; None where they are one already (no named columns of mixed kinds).
 
-    Dates become their parts, categories one slot each. Where there is text everything is hashed, since words have no end.
+    Dates become their parts, categories one slot each. Where there is text everything is hashed: words have no end.
     """
     kinds = {column.kind for column in schema.columns}
     if Kind.TEXT in kinds:
@@ -39,7 +39,7 @@ def encoder(schema: Schema, /) -> Composable | None:
 def _loss(schema: Schema) -> Any:
     if schema.classes is None:
         return rt.Squared()
-    return rt.Logistic() if len(schema.classes) <= 2 else rt.Multinomial()  # noqa: PLR2004 - two classes
+    return rt.Logistic() if len(schema.classes) <= 2 else rt.Multinomial()
 
 
 def _linear(update: Callable[[], Any]) -> Callable[[Schema], Learner]:

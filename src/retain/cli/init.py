@@ -41,6 +41,10 @@ def write_pipeline(path: Path, /) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(_PIPELINE)
     except FileExistsError as error:
-        raise SettingError(f"{path} is there already; move it away or name another file: retain init FILE.py") from error
+        raise SettingError(
+            f"{path} is there already; move it away or name another file: retain init FILE.py"
+        ) from error
     except OSError as error:
-        raise SettingError(f"cannot write {path}: {error.strerror or error}; name a file in a folder you can write") from error
+        raise SettingError(
+            f"cannot write {path}: {error.strerror or error}; name a file in a folder you can write"
+        ) from error

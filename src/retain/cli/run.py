@@ -7,16 +7,16 @@ import math
 import re
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import retain as rt
 from retain.cli.catalogue import DATASETS, LEARNERS, METRICS, encoder, find
-from retain.core import Kind, Learner, Report, Schema, Stream
+from retain.core import Kind, Learner, Report, Schema
 from retain.errors import SchemaError, SettingError
 from retain.report import Log, Progress, table, write_html
 from retain.run import Delay, Prequential, durable
@@ -25,7 +25,14 @@ __all__ = ["Source", "run_source"]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SUFFIXES = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".pq": "parquet"}
-_SUFFIXES |= {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow"}
+_SUFFIXES |= {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+}
 _INTERRUPTED = 130
 
 
@@ -100,7 +107,7 @@ def _follow(steps: Iterator[Report], log: Log, *, rows: int | None) -> tuple[Rep
 
 
 @contextmanager
-def _interruptible() -> Iterator[list[int]]:
+def _interruptible() -> Generator[list[int]]:
     """Turn Ctrl-C and a polite kill into an entry of a list, read between two blocks: no block is left half done."""
     stopped: list[int] = []
 
@@ -119,12 +126,19 @@ def _interruptible() -> Iterator[list[int]]:
 
 def _open(source: Source) -> Any:
     if source.name in DATASETS and not Path(source.name).exists():
-        given = [name for name in ("target", "time", "key", "id", "weight", "format") if getattr(source, name) is not None]
+        given = [
+            name for name in ("target", "time", "key", "id", "weight", "format") if getattr(source, name) is not None
+        ]
         if given:
             raise SettingError(f"{source.name} brings its own columns; leave out --{given[0]}")
         return find(DATASETS, source.name, "dataset")()
     kind = source.format or _format(source.name)
-    readers = {"csv": rt.streams.csv, "parquet": rt.streams.parquet, "jsonl": rt.streams.jsonl, "arrow": rt.streams.arrow}
+    readers = {
+        "csv": rt.streams.csv,
+        "parquet": rt.streams.parquet,
+        "jsonl": rt.streams.jsonl,
+        "arrow": rt.streams.arrow,
+    }
     if kind not in readers:
         raise SettingError(f"--format {kind} is not known; expected {', '.join(readers)}")
     delay_column = source.delay if _delay(source.delay) is None else None
@@ -160,7 +174,9 @@ def _format(name: str) -> str:
 def _kind(text: str) -> tuple[str, Kind]:
     name, equals, kind = text.rpartition("=")
     if not equals or kind not in {k.value for k in Kind}:
-        raise SettingError(f"--kind {text} makes no sense; expected COL=KIND with KIND one of {', '.join(k.value for k in Kind)}")
+        raise SettingError(
+            f"--kind {text} makes no sense; expected COL=KIND with KIND one of {', '.join(k.value for k in Kind)}"
+        )
     return name, Kind(kind)
 
 

@@ -7,7 +7,7 @@ since a run is a pure function of its state and its source, it ends in the same 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -38,8 +38,8 @@ def durable(
     Args:
         run: a new run, built as it was when the state was saved.
         folder: where snapshots go; one process at a time owns it.
-        resume: True: go on from the newest good snapshot, which must be there. False: begin, in a folder without any, so
-            that nothing is overwritten. None: go on where there is one, else begin.
+        resume: True: go on from the newest good snapshot, which must be there. False: begin, in a folder that holds
+            none, so that nothing is overwritten. None: go on where there is one, else begin.
         beside: what the consumer folds reports into and wants saved with them, such as a `retain.report.Log`. A report
             counts as folded when the next one is asked for.
         settings: what the run was built from; a snapshot made with other settings is refused.
@@ -82,7 +82,9 @@ def durable(
         yield from run.finish()
 
 
-def _restore(folder: Path, parts: Mapping[str, Stateful], settings: State, *, resume: bool | None) -> tuple[int, tuple[str, ...]]:
+def _restore(
+    folder: Path, parts: Mapping[str, Stateful], settings: State, *, resume: bool | None
+) -> tuple[int, tuple[str, ...]]:
     """Load the newest good snapshot; return its number and what to tell of the damaged ones."""
     found = list(states.snapshots(folder))
     if resume is not True and not found:
@@ -118,7 +120,7 @@ def _check_settings(saved: Any, wanted: State, folder: Path) -> None:
 
 
 @contextmanager
-def _owned(folder: Path) -> Iterator[None]:
+def _owned(folder: Path) -> Generator[None]:
     """Own a folder until the end of the block; the lock goes when the process does, however it ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

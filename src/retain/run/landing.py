@@ -58,11 +58,15 @@ def clocks(batch: Batch, first: int, now: float, delay: Delay | None) -> tuple[T
         landing = arrival + (delay.rows + 0.5)  # between two rows, so that no tie needs a rule
     else:
         if batch.time is None:
-            raise SettingError("labels are delayed in time, but the rows have no time; name the time column, or delay by rows")
+            raise SettingError(
+                "labels are delayed in time, but the rows have no time; name the time column, or delay by rows"
+            )
         time = batch.time.astype(np.float64)
         if not np.isfinite(time).all():
             row = int(np.flatnonzero(~np.isfinite(time))[0])
-            raise PoisonError(f"row {first + row} arrives at time {time[row]}; expected a time for every row: drop the row")
+            raise PoisonError(
+                f"row {first + row} arrives at time {time[row]}; expected a time for every row: drop the row"
+            )
         arrival = np.maximum.accumulate(np.concatenate([[now], time]))[1:]
         if delay is not None and delay.seconds is not None:
             landing = time + delay.seconds
@@ -126,7 +130,7 @@ class Waiting:
 
 @final
 class Pending:
-    """Rows whose labels are still to come, in chunks as they arrived; work per block grows with the chunks, not the rows."""
+    """Rows whose labels are still to come, in chunks as they arrived: work per block grows with chunks, not rows."""
 
     def __init__(self) -> None:
         self._chunks: list[Waiting] = []

@@ -166,7 +166,7 @@ class Prequential:
         self._task = task
         if self._given is None:
             defaults = {"classification": (Accuracy, ROCAUC, LogLoss), "regression": (MAE, RMSE, R2)}[task]
-            groups = [[make() for make in defaults] for _ in range(1 + len(self._baselines))]
+            groups: list[list[Metric]] = [[make() for make in defaults] for _ in range(1 + len(self._baselines))]
         else:
             groups = [list(self._given), *(deepcopy(list(self._given)) for _ in self._baselines)]
         self._metrics = dict(zip((_MODEL, *self._baselines), groups, strict=True))
@@ -200,9 +200,7 @@ class Prequential:
         if known.all():
             return landed
         self._lost += int((~known).sum())
-        return _Landed(
-            landed.id[known], rows[known], y[known], {name: value[known] for name, value in said.items()}
-        )
+        return _Landed(landed.id[known], rows[known], y[known], {name: value[known] for name, value in said.items()})
 
     def _learn_late(self, batch: Batch) -> _Landed:
         """Labels land when their time has come: rows and labels are learnt in the order of their events."""

@@ -10,7 +10,7 @@ from retain.metrics.auc import ROCAUC
 from retain.metrics.decisions import F1, Accuracy, BalancedAccuracy, Kappa, KappaTemporal, MacroF1
 from retain.metrics.numbers import MAE, R2, RMSE, Coverage, QuantileLoss
 from retain.metrics.probabilities import Brier, CalibrationError, LogLoss
-from retain.metrics.running import Running
+from retain.metrics.running import Running, update
 
 __all__ = [
     "F1",
@@ -29,4 +29,5 @@ __all__ = [
     "MacroF1",
     "QuantileLoss",
     "Running",
+    "update",
 ]

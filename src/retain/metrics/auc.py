@@ -12,17 +12,19 @@ from numba import njit
 
 from retain.core import Array, State
 from retain.errors import SettingError
-from retain.metrics.running import Rows, Running, kept_sums, probabilities, ratio
+from retain.metrics.running import Rows, Running, classes, kept_sums, ratio
 
 __all__ = ["ROCAUC"]
 
-# A bin is the exponent and the first bits of the mantissa of min(p, 1 - p): equal steps of about 1.5 % of it, as on a
-# logit scale, and found without a logarithm. Below 2^-33 all scores share the outermost bin.
-_OCTAVES, _MANTISSA = 32, 6
-_HALF = _OCTAVES << _MANTISSA
-_BINS = 2 * _HALF
+# Bins have equal widths in the middle and equal ratios in the tails, as on a logit scale: by q = min(p, 1 - p),
+#   q in [2^-5, 1/2): 2^-11 wide;   q in [2^-33, 2^-5): 64 to each halving, so 2^-11 wide where the two meet;
+# below that one bin. The exponent and the first bits of the mantissa of q number those of the tails: no logarithm.
+_MANTISSA, _OCTAVES, _MIDDLE = 6, 28, 2.0**-5
 _SHIFT = 52 - _MANTISSA
-_LOWEST = (1023 - 1 - _OCTAVES) << _MANTISSA
+_LOWEST = (1023 - 5 - _OCTAVES) << _MANTISSA
+_TAIL = _OCTAVES << _MANTISSA
+_HALF = _TAIL + 960
+_BINS = 2 * _HALF
 
 
 @final
@@ -32,12 +34,13 @@ class ROCAUC(Running):
     With two classes the score is the probability of class 1. With more it is one class against the rest, averaged over
     the classes that have occurred (and are not all there is).
 
-    Scores are counted in 4,096 bins per class, 64 for each halving of min(p, 1 - p), and rows of the same bin count as
-    ties. The exact area therefore lies within `bound()` of the value: half the share of the pairs (a row of the class,
-    a row of another) that share a bin. For spread scores the bound is below 1e-3; the error itself is far below it.
+    Scores are counted in 5,504 bins per class, none wider than 2^-11 or, near 0 and 1, than 1/64 of the distance to
+    them, and rows of the same bin count as ties. The exact area therefore lies within `bound()` of the value: half the
+    share of the pairs (a row of the class, a row of another) that share a bin. Scores that all lie within 0.02 of each
+    other have a bound of about 0.01 and errors of 1e-4; spread scores have bounds below 1e-3 and errors below 1e-5.
 
     Args:
-        classes: how many classes to follow at most, 64 KiB each; those with higher codes count as part of the rest.
+        classes: how many classes to follow at most, 86 KiB each; those with higher codes count as part of the rest.
 
     >>> import numpy as np
     >>> metric = ROCAUC()
@@ -52,6 +55,7 @@ class ROCAUC(Running):
 
     name = "auc"
     higher_is_better = True
+    form = staticmethod(classes)
 
     def __init__(self, *, classes: int = 64) -> None:
         if classes < 2:
@@ -59,9 +63,6 @@ class ROCAUC(Running):
         self._most = classes
         self._sums = np.zeros((0, 2, _BINS))  # per class the weight of other rows and of its own, by score
         self._total = np.zeros(1)  # weight
-
-    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
-        return probabilities(y, prediction, weight, reader=self.name)
 
     def fold(self, rows: Rows, /) -> None:
         if not len(rows.y):
@@ -107,8 +108,12 @@ def _count_scores(sums: Array, total: Array, y: Array, said: Array, weight: Arra
     for i in range(len(y)):
         for c in range(len(sums)):
             p = said[i, c] if c < k else 0.0
-            near[0] = p if p < 0.5 else 1.0 - p
-            step = min(max((bits[0] >> _SHIFT) - _LOWEST, 0), _HALF - 1)  # negative zero and below: the outermost bin
+            q = p if p < 0.5 else 1.0 - p
+            if q >= _MIDDLE:
+                step = _TAIL + min(int((q - _MIDDLE) * 2048.0), 959)
+            else:
+                near[0] = q
+                step = max((bits[0] >> _SHIFT) - _LOWEST, 0)  # negative numbers too are below the lowest
             b = step if p < 0.5 else _BINS - 1 - step
             sums[c, 1 if y[i] == c else 0, b] += weight[i]
         total[0] += weight[i]
@@ -118,13 +123,18 @@ def _count_scores(sums: Array, total: Array, y: Array, said: Array, weight: Arra
 def _area(histogram: Array) -> tuple[float, float]:
     """The area under the curve of one class (2, B), and half the share of the pairs that a bin cannot tell apart."""
     below = area = ties = own = 0.0
-    for b in range(histogram.shape[1]):
-        others, mine = histogram[0, b], histogram[1, b]
-        if mine > 0.0:
-            area += mine * (below + 0.5 * others)
+    for start in range(0, histogram.shape[1], 16):
+        # Sums within 16 bins do not wait for those before them: one long chain of additions would.
+        inner_below = inner_area = inner_own = 0.0
+        for b in range(start, start + 16):
+            others, mine = histogram[0, b], histogram[1, b]
+            inner_area += mine * (inner_below + 0.5 * others)
             ties += mine * others
-            own += mine
-        below += others
+            inner_own += mine
+            inner_below += others
+        area += inner_area + inner_own * below
+        own += inner_own
+        below += inner_below
     pairs = own * below
     if pairs > 0.0:
         return area / pairs, 0.5 * ties / pairs

@@ -15,7 +15,7 @@ from numba import njit
 
 from retain.core import Array, State
 from retain.errors import SettingError
-from retain.metrics.running import Rows, Running, decisions, kept_sums, ratio
+from retain.metrics.running import Rows, Running, classes, kept_sums, likeliest, ratio
 
 __all__ = ["F1", "Accuracy", "BalancedAccuracy", "Kappa", "KappaTemporal", "MacroF1"]
 
@@ -35,12 +35,10 @@ class Accuracy(Running):
 
     name = "accuracy"
     higher_is_better = True
+    form = staticmethod(classes)
 
     def __init__(self) -> None:
         self._sums = np.zeros(2)  # weight right, weight
-
-    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
-        return decisions(y, prediction, weight, reader=self.name)
 
     def fold(self, rows: Rows, /) -> None:
         _count_right(self._sums, *rows)
@@ -64,12 +62,10 @@ class BalancedAccuracy(Running):
 
     name = "balanced_accuracy"
     higher_is_better = True
+    form = staticmethod(classes)
 
     def __init__(self) -> None:
         self._sums = np.zeros((0, 3))
-
-    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
-        return decisions(y, prediction, weight, reader=self.name)
 
     def fold(self, rows: Rows, /) -> None:
         self._sums = _tallied(self._sums, rows)
@@ -96,6 +92,7 @@ class F1(Running):
     """
 
     higher_is_better = True
+    form = staticmethod(classes)
 
     def __init__(self, *, positive: int = 1) -> None:
         if positive < 0:
@@ -103,9 +100,6 @@ class F1(Running):
         self.name = "f1" if positive == 1 else f"f1_{positive}"
         self._positive = positive
         self._sums = np.zeros((0, 3))
-
-    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
-        return decisions(y, prediction, weight, reader=self.name)
 
     def fold(self, rows: Rows, /) -> None:
         self._sums = _tallied(self._sums, rows)
@@ -130,12 +124,10 @@ class MacroF1(Running):
 
     name = "macro_f1"
     higher_is_better = True
+    form = staticmethod(classes)
 
     def __init__(self) -> None:
         self._sums = np.zeros((0, 3))
-
-    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
-        return decisions(y, prediction, weight, reader=self.name)
 
     def fold(self, rows: Rows, /) -> None:
         self._sums = _tallied(self._sums, rows)
@@ -164,12 +156,10 @@ class Kappa(Running):
 
     name = "kappa"
     higher_is_better = True
+    form = staticmethod(classes)
 
     def __init__(self) -> None:
         self._sums = np.zeros((0, 3))
-
-    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
-        return decisions(y, prediction, weight, reader=self.name)
 
     def fold(self, rows: Rows, /) -> None:
         self._sums = _tallied(self._sums, rows)
@@ -203,13 +193,11 @@ class KappaTemporal(Running):
 
     name = "kappa_temporal"
     higher_is_better = True
+    form = staticmethod(classes)
 
     def __init__(self) -> None:
         self._sums = np.zeros(3)  # weight right, weight unchanged, weight
         self._last = -1
-
-    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
-        return decisions(y, prediction, weight, reader=self.name)
 
     def fold(self, rows: Rows, /) -> None:
         self._last = int(_count_unchanged(self._sums, self._last, *rows))
@@ -228,9 +216,9 @@ class KappaTemporal(Running):
 
 def _tallied(sums: Array, rows: Rows) -> Array:
     """Add rows to a tally (k, 3): for each class the weight said right, the weight that was it, the weight said it."""
-    highest = max(int(rows.y.max()), int(rows.said.max())) if len(rows.y) else -1
-    if highest >= len(sums):
-        sums = np.concatenate([sums, np.zeros((highest + 1 - len(sums), 3))])
+    k = max(int(rows.y.max(initial=-1)) + 1, rows.said.shape[1])
+    if k > len(sums):
+        sums = np.concatenate([sums, np.zeros((k - len(sums), 3))])
     _tally(sums, *rows)
     return sums
 
@@ -239,7 +227,7 @@ def _tallied(sums: Array, rows: Rows) -> Array:
 def _count_right(sums: Array, y: Array, said: Array, weight: Array) -> None:
     right, total = sums[0], sums[1]
     for i in range(len(y)):
-        if y[i] == said[i]:
+        if y[i] == likeliest(said, i):
             right += weight[i]
         total += weight[i]
     sums[0], sums[1] = right, total
@@ -248,7 +236,7 @@ def _count_right(sums: Array, y: Array, said: Array, weight: Array) -> None:
 @njit(cache=True, nogil=True)
 def _count_unchanged(sums: Array, last: int, y: Array, said: Array, weight: Array) -> int:
     for i in range(len(y)):
-        if y[i] == said[i]:
+        if y[i] == likeliest(said, i):
             sums[0] += weight[i]
         if y[i] == last:
             sums[1] += weight[i]
@@ -260,8 +248,9 @@ def _count_unchanged(sums: Array, last: int, y: Array, said: Array, weight: Arra
 @njit(cache=True, nogil=True)
 def _tally(sums: Array, y: Array, said: Array, weight: Array) -> None:
     for i in range(len(y)):
-        if y[i] == said[i]:
-            sums[y[i], _RIGHT] += weight[i]
+        decided = likeliest(said, i)
+        if decided == y[i]:
+            sums[decided, _RIGHT] += weight[i]
+        if decided >= 0:
+            sums[decided, _SAID] += weight[i]
         sums[y[i], _ACTUAL] += weight[i]
-        if said[i] >= 0:
-            sums[said[i], _SAID] += weight[i]

@@ -13,7 +13,7 @@ from numba import njit
 
 from retain.core import Array, State
 from retain.errors import PoisonError, SettingError, StateError
-from retain.metrics.running import Rows, Running, kept_sums, ratio, targets
+from retain.metrics.running import Rows, Running, intervals, kept_sums, ratio, targets
 
 __all__ = ["MAE", "R2", "RMSE", "Coverage", "QuantileLoss"]
 
@@ -31,12 +31,10 @@ class MAE(Running):
 
     name = "mae"
     higher_is_better = False
+    form = staticmethod(targets)
 
     def __init__(self) -> None:
         self._sums = np.zeros(2)  # weighted error, weight
-
-    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
-        return targets(y, prediction, weight, reader=self.name)
 
     def fold(self, rows: Rows, /) -> None:
         _absolute(self._sums, *rows)
@@ -58,12 +56,10 @@ class RMSE(Running):
 
     name = "rmse"
     higher_is_better = False
+    form = staticmethod(targets)
 
     def __init__(self) -> None:
         self._sums = np.zeros(2)  # weighted squared error, weight
-
-    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
-        return targets(y, prediction, weight, reader=self.name)
 
     def fold(self, rows: Rows, /) -> None:
         _squared(self._sums, *rows)
@@ -88,19 +84,11 @@ class R2(Running):
 
     name = "r2"
     higher_is_better = True
+    form = staticmethod(targets)
 
     def __init__(self) -> None:
         self._sums = np.zeros((0, 4))  # per output: weight, label, label squared, error squared; labels less `_origin`
         self._origin = np.zeros(0)  # the first label: near it squares do not cancel
-
-    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
-        rows = targets(y, prediction, weight, reader=self.name)
-        if len(self._sums) and rows.y.shape[1] != len(self._sums):
-            raise PoisonError(
-                f"{self.name} got targets of {rows.y.shape[1]} outputs; expected {len(self._sums)} as before: "
-                "give the same outputs, or start a new metric"
-            )
-        return rows
 
     def fold(self, rows: Rows, /) -> None:
         if not len(rows.y):
@@ -108,6 +96,11 @@ class R2(Running):
         if not len(self._sums):
             self._sums = np.zeros((rows.y.shape[1], 4))
             self._origin = rows.y[0].copy()
+        if rows.y.shape[1] != len(self._sums):
+            raise PoisonError(
+                f"{self.name} got targets of {rows.y.shape[1]} outputs; expected {len(self._sums)} as before: "
+                "give the same outputs, or start a new metric"
+            )
         _variance(self._sums, self._origin, *rows)
 
     def value(self) -> float:
@@ -147,6 +140,7 @@ class QuantileLoss(Running):
     """
 
     higher_is_better = False
+    form = staticmethod(targets)
 
     def __init__(self, q: float = 0.5, /) -> None:
         if not 0 < q < 1:
@@ -154,9 +148,6 @@ class QuantileLoss(Running):
         self.name = f"quantile_loss_{q:g}"
         self._q = q
         self._sums = np.zeros(2)  # weighted loss, weight
-
-    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
-        return targets(y, prediction, weight, reader=self.name)
 
     def fold(self, rows: Rows, /) -> None:
         _pinball(self._sums, self._q, *rows)
@@ -180,17 +171,10 @@ class Coverage(Running):
 
     name = "coverage"
     higher_is_better = True
+    form = staticmethod(intervals)
 
     def __init__(self) -> None:
         self._sums = np.zeros(2)  # weight inside, weight
-
-    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
-        if y.ndim != 1 or prediction.shape != (len(y), 2):
-            raise PoisonError(
-                f"{self.name} got targets of shape {y.shape} and predictions of shape {prediction.shape}; expected "
-                f"({len(y)},) and ({len(y)}, 2): give the lower and the upper bound of each row"
-            )
-        return targets(np.column_stack([y, y]), prediction, weight, reader=self.name)
 
     def fold(self, rows: Rows, /) -> None:
         _inside(self._sums, *rows)

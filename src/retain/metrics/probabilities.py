@@ -13,7 +13,7 @@ from numba import njit
 
 from retain.core import Array
 from retain.errors import SettingError
-from retain.metrics.running import Rows, Running, probabilities, ratio
+from retain.metrics.running import Rows, Running, classes, likeliest, ratio
 
 __all__ = ["Brier", "CalibrationError", "LogLoss"]
 
@@ -35,15 +35,13 @@ class LogLoss(Running):
 
     name = "log_loss"
     higher_is_better = False
+    form = staticmethod(classes)
 
     def __init__(self, *, eps: float = 1e-15) -> None:
         if not 0 < eps < 0.5:
             raise SettingError(f"eps={eps}; expected a small number above 0, as 1e-15")
         self._eps = eps
         self._sums = np.zeros(2)  # weighted loss, weight
-
-    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
-        return probabilities(y, prediction, weight, reader=self.name)
 
     def fold(self, rows: Rows, /) -> None:
         _log_loss(self._sums, self._eps, *rows)
@@ -69,12 +67,10 @@ class Brier(Running):
 
     name = "brier"
     higher_is_better = False
+    form = staticmethod(classes)
 
     def __init__(self) -> None:
         self._sums = np.zeros(2)  # weighted loss, weight
-
-    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
-        return probabilities(y, prediction, weight, reader=self.name)
 
     def fold(self, rows: Rows, /) -> None:
         _brier(self._sums, *rows)
@@ -104,14 +100,12 @@ class CalibrationError(Running):
 
     name = "calibration_error"
     higher_is_better = False
+    form = staticmethod(classes)
 
     def __init__(self, *, bins: int = 15) -> None:
         if bins < 1:
             raise SettingError(f"bins={bins}; expected at least 1, usually 10 to 15")
         self._sums = np.zeros((bins, 3))  # weight, weighted confidence, weight right
-
-    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
-        return probabilities(y, prediction, weight, reader=self.name)
 
     def fold(self, rows: Rows, /) -> None:
         _calibration(self._sums, *rows)
@@ -150,12 +144,10 @@ def _brier(sums: Array, y: Array, said: Array, weight: Array) -> None:
 
 @njit(cache=True, nogil=True)
 def _calibration(sums: Array, y: Array, said: Array, weight: Array) -> None:
-    bins, k = sums.shape[0], said.shape[1]
+    bins = len(sums)
     for i in range(len(y)):
-        confidence, code = 0.0, -1
-        for j in range(k):
-            if said[i, j] > confidence:
-                confidence, code = said[i, j], j
+        code = likeliest(said, i)
+        confidence = said[i, code] if code >= 0 else 0.0
         b = min(max(math.ceil(confidence * bins) - 1, 0), bins - 1)
         sums[b, 0] += weight[i]
         sums[b, 1] += weight[i] * confidence

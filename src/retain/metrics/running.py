@@ -10,16 +10,17 @@ Shapes: n rows, k classes (or outputs).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numba import njit
 
 from retain.blocks import codes, labelled, numbers, weights
-from retain.core import Array, State
+from retain.core import Array, Metric, State
 from retain.errors import PoisonError, StateError
 
-__all__ = ["Rows", "Running", "decisions", "probabilities", "ratio", "targets"]
+__all__ = ["Form", "Rows", "Running", "classes", "intervals", "kept_sums", "likeliest", "ratio", "targets", "update"]
 
 _SLACK = 1e-6  # how far outside [0, 1] a float32 probability may stray
 _HUGE = float(np.finfo(np.float64).max)
@@ -29,28 +30,29 @@ class Rows(NamedTuple):
     """Labelled rows, checked, in the form the compiled loops take: contiguous, writeable, of one dtype each."""
 
     y: Array  # (n,) int64 codes; for numbers (n, k) float64
-    said: Array  # (n,) int64 codes, or (n, k) float64
+    said: Array  # (n, k) float64
     weight: Array  # (n,) float64
 
-    def part(self, start: int, stop: int, /) -> Rows:
-        """Rows start..stop - 1."""
-        return Rows(self.y[start:stop], self.said[start:stop], self.weight[start:stop])
+
+class Form(Protocol):
+    """What predictions a metric measures: checks them and brings them into the form its loop takes."""
+
+    def __call__(self, y: Array, prediction: Array, weight: Array | None, /, *, reader: str) -> Rows:
+        """The rows that have a label. Raises PoisonError naming row, value and cure; `reader` is who asks."""
+        ...
 
 
 class Running(ABC):
     """A metric made of sums that are linear in the weights of the rows; every metric of predictions descends from it.
 
-    To write one, say how rows are checked (`check`, usually `decisions`, `probabilities` or `targets`), how they are
-    added to `_sums` (`fold`) and what the sums mean (`value`).
+    To write one, say what predictions it measures (`form`: `classes` or `targets`), how checked rows are added to
+    `_sums` (`fold`) and what the sums mean (`value`).
     """
 
     name: str
     higher_is_better: bool
+    form: Form
     _sums: Array
-
-    @abstractmethod
-    def check(self, y: Array, prediction: Array, weight: Array | None, /) -> Rows:
-        """The labelled rows in the form that `fold` takes. Raises PoisonError naming row, value and cure."""
 
     @abstractmethod
     def fold(self, rows: Rows, /) -> None:
@@ -64,10 +66,10 @@ class Running(ABC):
 
         Raises PoisonError for a wrong shape, type or value; the metric is then as before.
         """
-        self.fold(self.check(y, prediction, weight))
+        self.fold(self.form(y, prediction, weight, reader=self.name))
 
     def scale(self, factor: float, /) -> None:
-        """Multiply the weights of all rows so far; no value changes, only how much later rows count beside them."""
+        """Multiply the weights of all rows so far: no value changes, only how much later rows count beside them."""
         self._sums *= factor
 
     def state_dict(self) -> State:
@@ -78,6 +80,26 @@ class Running(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name}={self.value():.6g})"
+
+
+def update(metrics: Sequence[Metric], y: Array, prediction: Array, weight: Array | None = None, /) -> None:
+    """Take a block into several metrics; the same as updating each, but rows are checked once and not by each.
+
+    >>> import numpy as np
+    >>> from retain.metrics import Accuracy, LogLoss
+    >>> metrics = [Accuracy(), LogLoss()]
+    >>> update(metrics, np.array([0, 1]), np.array([[0.5, 0.5], [0.5, 0.5]]))
+    >>> metrics
+    [Accuracy(accuracy=0.5), LogLoss(log_loss=0.693147)]
+    """
+    checked: dict[Form, Rows] = {}
+    for metric in metrics:
+        if not isinstance(metric, Running):
+            metric.update(y, prediction, weight)
+            continue
+        if metric.form not in checked:
+            checked[metric.form] = metric.form(y, prediction, weight, reader=metric.name)
+        metric.fold(checked[metric.form])
 
 
 def kept_sums(state: State, ndim: int, name: str, /) -> Array:
@@ -93,57 +115,49 @@ def ratio(numerator: float, denominator: float, /) -> float:
     return float(numerator) / float(denominator) if denominator > 0 else float("nan")
 
 
-def decisions(y: Array, prediction: Array, weight: Array | None, /, *, reader: str) -> Rows:
-    """Rows with the predicted class: of probabilities (n, k) the likeliest, the lowest code among equals.
+def classes(y: Array, prediction: Array, weight: Array | None, /, *, reader: str) -> Rows:
+    """Rows with the probabilities (n, k) of the classes known so far; a class not known yet has probability 0.
 
-    A row of zeros (no class was known yet) decides for none, code -1, which is always wrong. Codes (n,) may be given
-    instead of probabilities.
+    Codes (n,) may be given instead: decisions, held for certain.
     """
-    labels, w = codes(y, len(y), reader=reader), _weights(weight, len(y), reader)
-    said = _sized(prediction, len(y), reader)
-    if said.ndim == 1 and said.dtype.kind in "iub":
-        chosen = codes(said, len(y), reader=reader)
-    else:
-        chosen = np.empty(len(y), dtype=np.int64)
-        bad = _decide(_matrix(said, reader), chosen)
-        if bad >= 0:
-            raise _poison(said, bad, reader, "a finite number")
-    return _labelled(_plain(labels, np.int64), _plain(chosen, np.int64), w)
-
-
-def probabilities(y: Array, prediction: Array, weight: Array | None, /, *, reader: str) -> Rows:
-    """Rows with the probabilities (n, k) of all classes known so far; what is not known yet has probability 0."""
-    labels, w = codes(y, len(y), reader=reader), _weights(weight, len(y), reader)
-    said = _matrix(_sized(prediction, len(y), reader), reader)
-    bad = _outside(said, -_SLACK, 1.0 + _SLACK)
+    n = len(y)
+    # Labels of the usual type are looked at in the same pass as all else.
+    labels = _plain(y if y.dtype == np.int64 and y.ndim == 1 else codes(y, n, reader=reader), np.int64)
+    said, w = _probabilities(_sized(prediction, n, reader), reader), _weights(weight, n, reader)
+    bad, missing = _scan(labels, said, w, -_SLACK, 1.0 + _SLACK)
     if bad >= 0:
+        codes(labels, n, reader=reader)
+        weights(w, n, reader=reader)
         raise _poison(said, bad, reader, "probabilities between 0 and 1")
-    return _labelled(_plain(labels, np.int64), said, w)
+    return _labelled(labels, said, w) if missing else Rows(labels, said, w)
 
 
 def targets(y: Array, prediction: Array, weight: Array | None, /, *, reader: str) -> Rows:
     """Rows of numbers; y and prediction (n, k) have the same shape, where (n,) is (n, 1)."""
-    wanted, w = numbers(y, len(y), reader=reader), _weights(weight, len(y), reader)
-    said = _sized(prediction, len(y), reader)
-    wanted, said = _columns(wanted), _columns(said)
+    n = len(y)
+    wanted = numbers(y, n, reader=reader)
+    wanted, said = (a.reshape(n, 1) if a.ndim == 1 else a for a in (wanted, _sized(prediction, n, reader)))
     if said.shape != wanted.shape or said.dtype.kind not in "fiu":
         raise PoisonError(
             f"{reader} got targets of shape {y.shape} and predictions of shape {prediction.shape} and type "
             f"{prediction.dtype}; expected numbers of the same shape: use a learner and a metric of the same task"
         )
-    said = _plain(said, np.float64)
-    bad = _outside(said, -_HUGE, _HUGE)
+    wanted, said, w = _plain(wanted, np.float64), _plain(said, np.float64), _weights(weight, n, reader)
+    bad, _ = _scan(np.zeros(n, dtype=np.int64), said, w, -_HUGE, _HUGE)
     if bad >= 0:
-        raise _poison(said, bad, reader, "a finite number")
-    return _labelled(_plain(wanted, np.float64), said, w)
+        weights(w, n, reader=reader)
+        raise _poison(said, bad, reader, "finite numbers")
+    return _labelled(wanted, said, w)
 
 
-def _columns(values: Array) -> Array:
-    return values.reshape(-1, 1) if values.ndim == 1 else values
-
-
-def _weights(weight: Array | None, n: int, reader: str) -> Array:
-    return _plain(weights(weight, n, reader=reader), np.float64)
+def intervals(y: Array, prediction: Array, weight: Array | None, /, *, reader: str) -> Rows:
+    """Rows of a number and the bounds (n, 2) that were said."""
+    if y.ndim != 1 or prediction.shape != (len(y), 2):
+        raise PoisonError(
+            f"{reader} got targets of shape {y.shape} and predictions of shape {prediction.shape}; expected "
+            f"({len(y)},) and ({len(y)}, 2): give the lower and the upper bound of each row"
+        )
+    return targets(np.column_stack([y, y]), prediction, weight, reader=reader)
 
 
 def _sized(prediction: Array, n: int, reader: str) -> Array:
@@ -155,13 +169,27 @@ def _sized(prediction: Array, n: int, reader: str) -> Array:
     return prediction
 
 
-def _matrix(said: Array, reader: str) -> Array:
+def _probabilities(said: Array, reader: str) -> Array:
+    if said.ndim == 1 and said.dtype.kind in "iu":
+        decided = codes(said, len(said), reader=reader)
+        return (decided[:, None] == np.arange(decided.max(initial=-1) + 1)).astype(np.float64)
     if said.ndim != 2 or said.dtype.kind not in "fiub":
         raise PoisonError(
             f"{reader} got predictions of shape {said.shape} and type {said.dtype}; expected probabilities of shape "
             "(rows, classes): give a column for each class, np.column_stack([1 - p, p]) where there are two"
         )
     return _plain(said, np.float64)
+
+
+def _weights(weight: Array | None, n: int, reader: str) -> Array:
+    if weight is None:
+        return np.ones(n)
+    if weight.shape != (n,) or weight.dtype.kind not in "fiub":
+        raise PoisonError(
+            f"{reader} got {n} labels and weights of shape {weight.shape} and type {weight.dtype}; expected ({n},) "
+            "numbers: give one weight for each row, or none"
+        )
+    return _plain(weight, np.float64)
 
 
 def _labelled(y: Array, said: Array, weight: Array) -> Rows:
@@ -187,27 +215,28 @@ def _poison(said: Array, row: int, reader: str, expected: str) -> PoisonError:
 
 
 @njit(cache=True, nogil=True)
-def _decide(said: Array, chosen: Array) -> int:
-    """Write the likeliest class of each row; the first row that is not finite, or -1."""
+def _scan(labels: Array, said: Array, weight: Array, low: float, high: float) -> tuple[int, bool]:
+    """The first row with a value that cannot be, or -1, and whether labels are missing. Comparisons catch NaN."""
     n, k = said.shape
+    missing = False
     for i in range(n):
-        best, code = 0.0, -1
-        for j in range(k):
-            p = said[i, j]
-            if not np.isfinite(p):
-                return i
-            if p > best:
-                best, code = p, j
-        chosen[i] = code
-    return -1
-
-
-@njit(cache=True, nogil=True)
-def _outside(said: Array, low: float, high: float) -> int:
-    """The first row with a value that is not within [low, high] (NaN never is), or -1."""
-    n, k = said.shape
-    for i in range(n):
+        if labels[i] < 0:
+            if labels[i] < -1:
+                return i, missing
+            missing = True
+        if not (0.0 <= weight[i] < np.inf):
+            return i, missing
         for j in range(k):
             if not (low <= said[i, j] <= high):
-                return i
-    return -1
+                return i, missing
+    return -1, missing
+
+
+@njit(cache=True, nogil=True, inline="always")
+def likeliest(said: Array, i: int) -> int:
+    """The class that row i decides for: the lowest code among equals, -1 where no class was known yet."""
+    best, code = 0.0, -1
+    for j in range(said.shape[1]):
+        if said[i, j] > best:
+            best, code = said[i, j], j
+    return code

@@ -8,5 +8,6 @@ from __future__ import annotations
 
 # The functions share their names with the modules they live in, so they are bound here and not on first use: a
 # submodule that is imported later would take the name.
+from retain.streams.flights import flights
 
-__all__: list[str] = []
+__all__ = ["flights"]

@@ -108,3 +108,4 @@ if TYPE_CHECKING:
     from retain.learners.linear import Squared as Squared
     from retain.run import Delay as Delay
     from retain.run import Prequential as Prequential
+    from retain.run import durable as durable

@@ -1,20 +1,26 @@
 """Running measures of predictions, and of what they cost.
 
 Every metric is a fold over rows: `update(y, prediction, weight)` takes in a block, `value()` says the measure so far,
-and how the rows were split into blocks changes nothing, bit for bit.
+and how the rows were split into blocks changes nothing, bit for bit. `Windowed` and `Fading` make any of them recent.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+from retain.core import Metric
 from retain.metrics.auc import ROCAUC
+from retain.metrics.cost import Latency, Memory, resident_bytes, state_bytes
 from retain.metrics.decisions import F1, Accuracy, BalancedAccuracy, Kappa, KappaTemporal, MacroF1
 from retain.metrics.numbers import MAE, R2, RMSE, Coverage, QuantileLoss
 from retain.metrics.probabilities import Brier, CalibrationError, LogLoss
+from retain.metrics.recent import Fading, Windowed
 from retain.metrics.running import Running, update
 
 __all__ = [
     "F1",
     "MAE",
+    "NAMES",
     "R2",
     "RMSE",
     "ROCAUC",
@@ -23,11 +29,25 @@ __all__ = [
     "Brier",
     "CalibrationError",
     "Coverage",
+    "Fading",
     "Kappa",
     "KappaTemporal",
+    "Latency",
     "LogLoss",
     "MacroF1",
+    "Memory",
     "QuantileLoss",
     "Running",
+    "Windowed",
+    "resident_bytes",
+    "state_bytes",
     "update",
 ]
+
+_MAKERS: tuple[Callable[[], Metric], ...] = (
+    *(Accuracy, BalancedAccuracy, F1, MacroF1, Kappa, KappaTemporal, ROCAUC, LogLoss, Brier, CalibrationError),
+    *(MAE, RMSE, R2),
+)
+
+NAMES: Mapping[str, Callable[[], Metric]] = {make().name: make for make in _MAKERS}
+"""What makes each metric that needs no settings, by its name: for command lines and configuration files."""

@@ -33,6 +33,10 @@ class Rows(NamedTuple):
     said: Array  # (n, k) float64
     weight: Array  # (n,) float64
 
+    def part(self, start: int, stop: int, /) -> Rows:
+        """Rows start to stop - 1."""
+        return Rows(self.y[start:stop], self.said[start:stop], self.weight[start:stop])
+
 
 class Form(Protocol):
     """What predictions a metric measures: checks them and brings them into the form its loop takes."""

@@ -95,3 +95,10 @@ def test_commands_of_make_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for target in re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE):
         assert target in targets, f"{name(page)} speaks of `make {target}`"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=name)
+def test_page_is_in_the_navigation(page: Path) -> None:
+    assert str(page.relative_to(ROOT / "docs")) in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    if page.parent.name == "adr":
+        assert page.name == "index.md" or page.name in (page.parent / "index.md").read_text(encoding="utf-8")

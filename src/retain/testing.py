@@ -412,8 +412,9 @@ def _pieces(batch: Batch, cuts: Sequence[int]) -> list[Batch]:
 
 def _stack(parts: Sequence[Array], *, width: int | None = None) -> Array:
     """Rows of predictions one after the other, zero-padded to the widest: classes arrive on the way."""
-    if all(part.ndim == 1 for part in parts):
-        return np.concatenate(parts)
+    if any(part.ndim == 1 for part in parts):
+        # Before the first label a baseline knows no task: (n, 0), which is 0 where answers turn out to be numbers.
+        return np.concatenate([part if part.ndim == 1 else np.zeros(len(part)) for part in parts])
     widest = max(part.shape[1] for part in parts) if width is None else width
     return np.concatenate([np.pad(part, ((0, 0), (0, widest - part.shape[1]))) for part in parts])
 

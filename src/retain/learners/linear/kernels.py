@@ -1,0 +1,567 @@
+"""Row loops of the linear learners: one compiled function per update, and the slopes, steps and links they share.
+
+Every kernel has the same arguments, and answers each row before it learns from it:
+
+    values   (nnz,) float32        the rows: dense ones one after the other, or the entries of a CSR
+    indptr   (n + 1,) int64        where rows begin and end; not read for dense rows
+    indices  (nnz,) int32          the features of entries; not read for dense rows
+    d        int                   number of features of dense rows; -1 for sparse ones
+    y        (n, q) float64        class codes (q = 1) or targets; NaN where the label is missing
+    weight   (n,) float64          sample weights; a row of weight 0 is not learnt
+    cells    (C, D) or (D, C)      what is remembered of each feature: C numbers ("slots")
+    bias     (C,)                  the same for the constant feature 1
+    total    (4,)                  running sums over learnt rows, see each kernel
+    span     (R, 5)                per output: lowest, highest, weight, mean and squared deviations of its targets
+    out      (n, K)                predictions; zero beyond the k columns that are known
+    loss, a                        the number and the setting of the loss (`losses.code`)
+    setting  (8,)                  bias or not, l1, l2, then those of the update
+
+R = outputs, S = slots of an output, H = slots shared by the outputs; slot s of output r lies at H + r S + s. Sparse rows
+touch features all over memory, so a feature's slots lie side by side (D, C); dense rows touch all features in order, so
+that there each slot is a row (C, D) and loops over it become vector instructions.
+
+`predict` is `learn` without labels: the two cannot differ. Sums over features may be taken in any one order
+(`reassoc`), which is fixed at compilation, hence the same for every call. All of it lives in this one file, because
+numba's cache on disk does not notice when a function of *another* file changed.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from retain.learners.linear.losses import HINGE, HUBER, LOGISTIC, MULTINOMIAL, POISSON, QUANTILE, SQUARED
+
+__all__ = ["adaptive_dense", "adaptive_sparse", "advance", "coin", "ftrl", "plain", "slope"]
+
+_STEEPEST = 1e60  # slopes are cut here, so that plain gradient steps that diverge still leave finite weights
+
+
+# --- one output, one row ---------------------------------------------------------------------------------------------
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def sigmoid(m):
+    return 1.0 / (1.0 + math.exp(-m))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def slope(loss, a, m, y):
+    """dL/dm. For classes y is 0 or 1; multinomial margins come as log-odds against the rest, so they are logistic."""
+    if loss == LOGISTIC or loss == MULTINOMIAL:
+        s = sigmoid(m) - y
+    elif loss == SQUARED:
+        s = m - y
+    elif loss == HINGE:
+        sign = 2.0 * y - 1.0
+        s = -sign if sign * m < 1.0 else 0.0
+    elif loss == QUANTILE:
+        s = 0.0 if y == m else (-a if y > m else 1.0 - a)
+    elif loss == HUBER:
+        s = min(max(m - y, -a), a)
+    else:
+        s = math.exp(m) - y
+    return min(max(s, -_STEEPEST), _STEEPEST)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _logistic_advance(z, c):
+    """The root x >= 0 of x + exp(z) (exp(x) - 1) = c: how far a margin z on its right side moves in time c."""
+    q = sigmoid(z)
+    u = c * sigmoid(-z)
+    if u < 0.01:  # series of the inverse function, to a relative 1e-10
+        b2, b3, b4, b5 = q / 2.0, q / 6.0, q / 24.0, q / 120.0
+        c3 = 2.0 * b2 * b2 - b3
+        c4 = -5.0 * b2 * b2 * b2 + 5.0 * b2 * b3 - b4
+        c5 = 14.0 * b2 * b2 * b2 * b2 - 21.0 * b2 * b2 * b3 + 6.0 * b2 * b4 + 3.0 * b3 * b3 - b5
+        return u * (1.0 - u * (b2 - u * (c3 + u * (c4 + u * c5))))
+    # The function is convex, and both of these are right of its root: Newton's steps come down to it.
+    x = min(u, math.log1p(u / q))
+    for _ in range(60):
+        e = math.expm1(x)
+        move = ((1.0 - q) * x + q * e - u) / (1.0 + q * e)
+        x -= move
+        if move <= 1e-15 * x:
+            break
+    return x
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def advance(loss, a, m, y, h, c):
+    """u such that m + h u is where the margin ends that follows dm/dt = -h s(m, y) for the time c (importance, rate).
+
+    Karampatziakis & Langford 2011: a row of weight 2 is two rows of weight 1, however large the rate, and no step
+    goes beyond the label. u is the multiple of the (scaled) row that is added to the weights.
+    """
+    if not h * c > 1e-12:  # so short a way that it is straight
+        return -c * slope(loss, a, m, y)
+    if loss == LOGISTIC or loss == MULTINOMIAL:
+        sign = 2.0 * y - 1.0
+        return sign * _logistic_advance(sign * m, c * h) / h
+    if loss == SQUARED:
+        return -(y - m) * math.expm1(-c * h) / h
+    if loss == HINGE:
+        sign = 2.0 * y - 1.0
+        return sign * max(min(c, (1.0 - sign * m) / h), 0.0)
+    if loss == QUANTILE:
+        return min(a * c, (y - m) / h) if y > m else max((a - 1.0) * c, (y - m) / h)
+    if loss == HUBER:
+        gap = abs(y - m)
+        linear = max(gap - a, 0.0)
+        if linear >= c * h * a:
+            way = c * h * a
+        else:  # the time left is spent in the squared part
+            left = c * h - linear / a
+            way = linear - (gap - linear) * math.expm1(-left)
+        return math.copysign(way / h, y - m)
+    # Poisson: exp(-m) =: v obeys dv/dt = h (1 - v y), which is linear; here v after / v before
+    if y * h * c < 1e-9:
+        return -math.log1p(h * c * (math.exp(m) - y)) / h
+    e = math.expm1(-y * h * c)
+    ratio = math.exp(m) / y
+    change = e * (1.0 - ratio)
+    return -(math.log1p(change) if abs(change) < 0.5 else math.log(1.0 + e - e * ratio)) / h
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _target(loss, y, i, r, outputs):
+    """The target of output r in row i: a number, or 0 / 1 where y holds class codes."""
+    if loss == LOGISTIC or loss == HINGE:
+        return 1.0 if y[i, 0] == (1.0 if outputs == 1 else r) else 0.0
+    if loss == MULTINOMIAL:
+        return 1.0 if y[i, 0] == r else 0.0
+    return y[i, r]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _is_labelled(y, weight, i):
+    for q in range(y.shape[1]):
+        if math.isnan(y[i, q]):
+            return False
+    return weight[i] > 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _within(loss, m, low, high):
+    """The margin held within the range of the targets learnt so far; nothing is known before the first."""
+    if loss == SQUARED or loss == QUANTILE or loss == HUBER:
+        return min(max(m, low), high) if low <= high else m
+    if loss == POISSON and high > 0.0:
+        return min(m, math.log(high))
+    return m
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _answer(loss, k, margin, out, i):
+    """Turn the margins (R,) of row i into its prediction out[i, :k], and for softmax into log-odds against the rest."""
+    if loss == LOGISTIC or loss == HINGE:
+        steep = 2.0 if loss == HINGE else 1.0
+        if k == 1:
+            out[i, 0] = 1.0
+        elif k == 2:
+            out[i, 0] = sigmoid(-steep * margin[0])
+            out[i, 1] = sigmoid(steep * margin[0])
+        else:
+            top = margin[0]
+            for r in range(1, k):
+                top = max(top, margin[r])
+            if top < -300.0:  # every class denied: the odds of the least unlikely are 1 beforehand
+                shift = top
+            else:
+                shift = 0.0
+            sum_ = 0.0
+            for r in range(k):
+                out[i, r] = sigmoid(steep * (margin[r] - shift))
+                sum_ += out[i, r]
+            for r in range(k):
+                out[i, r] /= sum_
+    elif loss == MULTINOMIAL:
+        top = margin[0]
+        for r in range(1, k):
+            top = max(top, margin[r])
+        sum_ = 0.0
+        for r in range(k):
+            out[i, r] = math.exp(margin[r] - top)
+            sum_ += out[i, r]
+        for r in range(k):
+            rest = 0.0
+            for j in range(k):  # not sum_ - out[r]: where one class has it all, that would be 0
+                if j != r:
+                    rest += out[i, j]
+            margin[r] -= top + math.log(rest)
+        for r in range(k):
+            out[i, r] /= sum_
+    elif loss == POISSON:
+        for r in range(k):
+            margin[r] = min(margin[r], 80.0)
+            out[i, r] = math.exp(margin[r])
+    else:
+        for r in range(k):
+            out[i, r] = margin[r]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _see_target(span, r, y, weight):
+    """Take a target into the running range, mean and squared deviations (West 1979) of output r."""
+    span[r, 0] = min(span[r, 0], y)
+    span[r, 1] = max(span[r, 1], y)
+    span[r, 2] += weight
+    step = y - span[r, 3]
+    span[r, 3] += step * (weight / span[r, 2])
+    span[r, 4] += weight * step * (y - span[r, 3])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shrink(w, rate, l1, l2):
+    """The proximal step of l1 |w| + l2 w^2 / 2 at the given rate."""
+    return math.copysign(max(abs(w) - rate * l1, 0.0) / (1.0 + rate * l2), w)
+
+
+# --- adaptive ----------------------------------------------------------------------------------------------------------
+# Shared slot: 0 scale s (largest |x| learnt). Output slots: 0 weight w, 1 sum G of g^2 x^2.
+# total: 0 weight of rows, 1 sum of (x / s)^2. setting: 3 learning rate, 4 scale of targets (0 = learnt).
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _pace(loss, setting, span, r):
+    """The learning rate in units of the target."""
+    if loss == SQUARED or loss == QUANTILE or loss == HUBER:
+        if setting[4] > 0.0:
+            return setting[3] * setting[4]
+        return setting[3] * math.sqrt(span[r, 4] / span[r, 2])
+    return setting[3]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def adaptive_dense(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, loss, a, setting):
+    """Normalised adaptive importance-invariant gradient steps on dense rows; see `updates.Adaptive` for the maths."""
+    n, outputs = len(weight), span.shape[0]
+    constant, l1, l2 = setting[0], setting[1], setting[2]
+    margin = np.empty(outputs)
+    move = np.empty(d)
+    scale = cells[0]
+    for i in range(n):
+        x = values[i * d : (i + 1) * d]
+        grown = False
+        for j in range(d):
+            grown |= abs(x[j]) > scale[j]
+        for r in range(outputs):
+            w = cells[1 + 2 * r]
+            m = 0.0
+            if grown:  # a new largest value speaks with the voice of the former one
+                for j in range(d):
+                    m += w[j] * (scale[j] / max(scale[j], abs(x[j])) if x[j] != 0.0 else 1.0) * x[j]
+            else:
+                for j in range(d):
+                    m += w[j] * x[j]
+            margin[r] = _within(loss, bias[1 + 2 * r] + m, span[r, 0], span[r, 1])
+        _answer(loss, k, margin, out, i)
+        if not _is_labelled(y, weight, i):
+            continue
+        if grown:
+            for j in range(d):
+                if abs(x[j]) > scale[j]:
+                    for r in range(outputs):
+                        cells[1 + 2 * r, j] *= scale[j] / abs(x[j])
+                    scale[j] = abs(x[j])
+        norm = constant
+        for j in range(d):
+            u = x[j] / scale[j] if scale[j] > 0.0 else 0.0
+            norm += u * u
+        total[0] += weight[i]
+        total[1] += weight[i] * norm
+        share = math.sqrt(total[0] / total[1]) if total[1] > 0.0 else 1.0
+        for r in range(outputs):
+            target = _target(loss, y, i, r, outputs)
+            if loss == SQUARED or loss == QUANTILE or loss == HUBER:
+                first = span[r, 2] == 0.0
+                _see_target(span, r, target, weight[i])
+                if first and setting[4] == 0.0 and constant > 0.0:
+                    bias[1 + 2 * r] = target
+                    continue
+            elif loss == POISSON:
+                _see_target(span, r, target, weight[i])
+            g = slope(loss, a, margin[r], target)
+            if g == 0.0 and l1 == 0.0 and l2 == 0.0:
+                continue
+            g2 = weight[i] * g * g
+            w, G = cells[1 + 2 * r], cells[2 + 2 * r]
+            h = 0.0
+            for j in range(d):
+                x2 = np.float64(x[j]) * x[j]
+                G[j] += g2 * x2
+                root = math.sqrt(G[j]) * scale[j]
+                rate = share / root if root > 0.0 else 0.0
+                move[j] = rate
+                h += rate * x2
+            rate = 0.0
+            if constant > 0.0:
+                bias[2 + 2 * r] += g2
+                rate = share / math.sqrt(bias[2 + 2 * r]) if bias[2 + 2 * r] > 0.0 else 0.0
+                h += rate
+            c = _pace(loss, setting, span, r) * weight[i]
+            u = advance(loss, a, margin[r], target, h, c)
+            bias[1 + 2 * r] += u * rate
+            for j in range(d):
+                w[j] += u * move[j] * x[j]
+            if l1 > 0.0 or l2 > 0.0:
+                for j in range(d):
+                    if x[j] != 0.0:
+                        w[j] = _shrink(w[j], c * move[j], l1, l2)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def adaptive_sparse(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, loss, a, setting):
+    """The update of `adaptive_dense` on sparse rows: cells (D, C)."""
+    n, outputs = len(weight), span.shape[0]
+    constant, l1, l2 = setting[0], setting[1], setting[2]
+    margin = np.empty(outputs)
+    move = np.empty(longest(indptr))
+    for i in range(n):
+        start, stop = indptr[i], indptr[i + 1]
+        for r in range(outputs):
+            margin[r] = bias[1 + 2 * r]
+        for e in range(start, stop):
+            x, cell = np.float64(values[e]), cells[indices[e]]
+            if abs(x) > cell[0]:
+                x = math.copysign(cell[0], x)
+            for r in range(outputs):
+                margin[r] += cell[1 + 2 * r] * x
+        for r in range(outputs):
+            margin[r] = _within(loss, margin[r], span[r, 0], span[r, 1])
+        _answer(loss, k, margin, out, i)
+        if not _is_labelled(y, weight, i):
+            continue
+        norm = constant
+        for e in range(start, stop):
+            x, cell = np.float64(values[e]), cells[indices[e]]
+            if abs(x) > cell[0]:
+                for r in range(outputs):
+                    cell[1 + 2 * r] *= cell[0] / abs(x)
+                cell[0] = abs(x)
+            u = x / cell[0] if x != 0.0 else 0.0
+            norm += u * u
+        total[0] += weight[i]
+        total[1] += weight[i] * norm
+        share = math.sqrt(total[0] / total[1]) if total[1] > 0.0 else 1.0
+        for r in range(outputs):
+            target = _target(loss, y, i, r, outputs)
+            if loss == SQUARED or loss == QUANTILE or loss == HUBER:
+                first = span[r, 2] == 0.0
+                _see_target(span, r, target, weight[i])
+                if first and setting[4] == 0.0 and constant > 0.0:
+                    bias[1 + 2 * r] = target
+                    continue
+            elif loss == POISSON:
+                _see_target(span, r, target, weight[i])
+            g = slope(loss, a, margin[r], target)
+            if g == 0.0 and l1 == 0.0 and l2 == 0.0:
+                continue
+            g2 = weight[i] * g * g
+            h = 0.0
+            for e in range(start, stop):
+                x, cell = np.float64(values[e]), cells[indices[e]]
+                cell[2 + 2 * r] += g2 * x * x
+                root = math.sqrt(cell[2 + 2 * r]) * cell[0]
+                move[e - start] = share / root if root > 0.0 else 0.0
+                h += move[e - start] * x * x
+            rate = 0.0
+            if constant > 0.0:
+                bias[2 + 2 * r] += g2
+                rate = share / math.sqrt(bias[2 + 2 * r]) if bias[2 + 2 * r] > 0.0 else 0.0
+                h += rate
+            c = _pace(loss, setting, span, r) * weight[i]
+            u = advance(loss, a, margin[r], target, h, c)
+            bias[1 + 2 * r] += u * rate
+            for e in range(start, stop):
+                cell = cells[indices[e]]
+                cell[1 + 2 * r] += u * move[e - start] * values[e]
+                if l1 > 0.0 or l2 > 0.0:
+                    cell[1 + 2 * r] = _shrink(cell[1 + 2 * r], c * move[e - start], l1, l2)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def longest(indptr):
+    """Number of entries of the longest sparse row."""
+    top = 0
+    for i in range(len(indptr) - 1):
+        top = max(top, indptr[i + 1] - indptr[i])
+    return top
+
+
+# --- plain gradient and passive-aggressive -----------------------------------------------------------------------------
+# Output slot: 0 weight w; cells (D, R), dense rows too. total: 0 weight of rows.
+# setting: 3 kind of step (0 gradient, 1 PA-I, 2 PA-II), 4 rate or C, 5 power of t, 6 t0.
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def plain(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, loss, a, setting):
+    """w -= rate g x (gradient descent), or the shortest w that satisfies the margin (passive-aggressive)."""
+    n, outputs = len(weight), span.shape[0]
+    constant, l1, l2, kind = setting[0], setting[1], setting[2], setting[3]
+    margin = np.empty(outputs)
+    for i in range(n):
+        start, stop = (i * d, (i + 1) * d) if d >= 0 else (indptr[i], indptr[i + 1])
+        for r in range(outputs):
+            margin[r] = bias[r]
+        norm = constant
+        for e in range(start, stop):
+            x, j = np.float64(values[e]), (e - start if d >= 0 else indices[e])
+            norm += x * x
+            for r in range(outputs):
+                margin[r] += cells[j, r] * x
+        _answer(loss, k, margin, out, i)
+        if not _is_labelled(y, weight, i):
+            continue
+        rate = setting[4] / (setting[6] + total[0]) ** setting[5] if setting[5] != 0.0 else setting[4]
+        total[0] += weight[i]
+        for r in range(outputs):
+            target = _target(loss, y, i, r, outputs)
+            if kind == 0.0:
+                u = -rate * weight[i] * slope(loss, a, margin[r], target)
+            elif norm == 0.0:
+                u = 0.0
+            else:
+                u = passive(loss, a, margin[r], target, norm, setting[4] * weight[i], kind)
+            if constant > 0.0:
+                bias[r] += u
+            for e in range(start, stop):
+                j = e - start if d >= 0 else indices[e]
+                cells[j, r] += u * values[e]
+                if (l1 > 0.0 or l2 > 0.0) and values[e] != 0.0:
+                    cells[j, r] = _shrink(cells[j, r], rate * weight[i], l1, l2)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def passive(loss, a, m, y, norm, c, kind):
+    """The step of Crammer 2006 on a loss that is piecewise linear: hinge or quantile.
+
+    PA-I minimises |w' - w|^2 / 2 + c L(w'), which is where the flow of `advance` ends too; PA-II charges c L^2.
+    """
+    if kind == 1.0:
+        return advance(loss, a, m, y, norm, c)
+    if loss == HINGE:
+        sign = 2.0 * y - 1.0
+        return sign * max(1.0 - sign * m, 0.0) / (norm + 1.0 / (2.0 * c))
+    pull = a if y > m else 1.0 - a
+    return (y - m) / (norm + 1.0 / (2.0 * c * pull * pull))
+
+
+# --- follow the regularised leader -------------------------------------------------------------------------------------
+# Output slots: 0 weight w, 1 z, 2 n; cells (D, C), dense rows too. setting: 3 alpha, 4 beta.
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _lead(w, z, n, g, alpha, beta, l1, l2):
+    """w, z and n of one weight after the gradient g (McMahan 2013, algorithm 1)."""
+    root = math.sqrt(n)
+    n += g * g
+    after = math.sqrt(n)
+    z += g - (after - root) / alpha * w
+    if abs(z) <= l1:
+        return 0.0, z, n
+    return (math.copysign(l1, z) - z) / ((beta + after) / alpha + l2), z, n
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def ftrl(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, loss, a, setting):
+    """FTRL-Proximal."""
+    n, outputs = len(weight), span.shape[0]
+    constant, l1, l2, alpha, beta = setting[0], setting[1], setting[2], setting[3], setting[4]
+    margin = np.empty(outputs)
+    for i in range(n):
+        start, stop = (i * d, (i + 1) * d) if d >= 0 else (indptr[i], indptr[i + 1])
+        for r in range(outputs):
+            margin[r] = bias[3 * r]
+        for e in range(start, stop):
+            x, j = np.float64(values[e]), (e - start if d >= 0 else indices[e])
+            for r in range(outputs):
+                margin[r] += cells[j, 3 * r] * x
+        _answer(loss, k, margin, out, i)
+        if not _is_labelled(y, weight, i):
+            continue
+        total[0] += weight[i]
+        for r in range(outputs):
+            g = weight[i] * slope(loss, a, margin[r], _target(loss, y, i, r, outputs))
+            if g == 0.0:
+                continue
+            s = 3 * r
+            if constant > 0.0:
+                bias[s], bias[s + 1], bias[s + 2] = _lead(bias[s], bias[s + 1], bias[s + 2], g, alpha, beta, 0.0, 0.0)
+            for e in range(start, stop):
+                x, j = np.float64(values[e]), (e - start if d >= 0 else indices[e])
+                if x != 0.0:
+                    c = cells[j]
+                    c[s], c[s + 1], c[s + 2] = _lead(c[s], c[s + 1], c[s + 2], g * x, alpha, beta, l1, l2)
+
+
+# --- coin betting ------------------------------------------------------------------------------------------------------
+# Shared slot: 0 scale s (largest |x| learnt). Output slots: 0 sum of -g x, 1 sum of |g x|, 2 reward, 3 largest |g|.
+# cells (D, C), dense rows too. total: 0 weight of rows, 1 sum of (x / s)^2. setting: 3 initial wealth, 4 least |g|.
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _bet(c, s, scale, wealth):
+    """The weight: the fraction of its wealth that this feature bets (COCOB, Orabona & Tommasi 2017)."""
+    bound = c[s + 3] * scale
+    return (wealth + c[s + 2]) / (bound * (bound + c[s + 1])) * c[s] if bound > 0.0 else 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _settle(c, s, scale, wealth, g, x, least):
+    """Take the outcome of a bet into account."""
+    if abs(g) > c[s + 3]:
+        c[s + 3] = max(abs(g), least)
+    reward = -g * x
+    won = reward * _bet(c, s, scale, wealth)
+    c[s] += reward
+    c[s + 1] += abs(reward)
+    # The bound on |g| may turn out to have been too low: a bettor then stops at nothing left, and never owes.
+    c[s + 2] = max(c[s + 2] + won, -wealth)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def coin(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, loss, a, setting):
+    """Coin betting on every weight: no learning rate."""
+    n, outputs = len(weight), span.shape[0]
+    constant, wealth, least = setting[0], setting[3], setting[4]
+    margin = np.empty(outputs)
+    for i in range(n):
+        start, stop = (i * d, (i + 1) * d) if d >= 0 else (indptr[i], indptr[i + 1])
+        for r in range(outputs):
+            margin[r] = constant * _bet(bias, 1 + 4 * r, 1.0, wealth)
+        norm = constant
+        for e in range(start, stop):
+            x, c = np.float64(values[e]), cells[e - start if d >= 0 else indices[e]]
+            if x == 0.0:
+                continue
+            scale = max(c[0], abs(x))
+            norm += (x / scale) * (x / scale)
+            for r in range(outputs):
+                margin[r] += _bet(c, 1 + 4 * r, scale, wealth) * x
+        mean = (total[1] + norm + 1e-6) / (total[0] + 1.0)
+        for r in range(outputs):
+            margin[r] = _within(loss, margin[r] / mean, span[r, 0], span[r, 1])
+        _answer(loss, k, margin, out, i)
+        if not _is_labelled(y, weight, i):
+            continue
+        total[0] += weight[i]
+        total[1] += weight[i] * norm
+        for e in range(start, stop):
+            c = cells[e - start if d >= 0 else indices[e]]
+            c[0] = max(c[0], abs(np.float64(values[e])))
+        for r in range(outputs):
+            target = _target(loss, y, i, r, outputs)
+            if loss != LOGISTIC and loss != MULTINOMIAL and loss != HINGE:
+                _see_target(span, r, target, weight[i])
+            g = weight[i] * slope(loss, a, margin[r], target)
+            if g == 0.0:
+                continue
+            if constant > 0.0:
+                _settle(bias, 1 + 4 * r, 1.0, wealth, g, 1.0, least)
+            for e in range(start, stop):
+                x, c = np.float64(values[e]), cells[e - start if d >= 0 else indices[e]]
+                if x != 0.0:
+                    _settle(c, 1 + 4 * r, c[0], wealth, g, x, least)

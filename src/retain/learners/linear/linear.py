@@ -1,0 +1,293 @@
+"""`Linear`: a weight for every feature, learnt row by row."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, final
+
+import numpy as np
+
+from retain import blocks
+from retain.core import Array, Batch, Features, Floats, State
+from retain.errors import PoisonError, SettingError
+from retain.learners.linear.losses import Hinge, Loss, Poisson, Quantile, Squared, code, shape
+from retain.learners.linear.rows import Rows, bounded, plain, rows_of
+from retain.learners.linear.updates import Adaptive, Coin, PassiveAggressive, Update, plan
+
+__all__ = ["Linear"]
+
+_UNSEEN = (np.inf, -np.inf, 0.0, 0.0, 0.0)  # span of an output that has seen no target
+
+
+@final
+class Linear:
+    """Predicts from a weighted sum of the features, m = w'x + b, and learns the weights one row at a time.
+
+    The loss says what m means and what a good one is, the update how weights move; the defaults need no tuning and no
+    scaling. Targets (n, k) make k independent outputs. Rows without a label, or of weight 0, are predicted and not
+    learnt.
+
+    Granularity 1: learning a block is learning its rows one by one, bit for bit.
+
+    Width. The width of bare dense arrays is fixed by the first block that is learnt. It may grow to the right, a new
+    feature starting at weight 0, once a block that was learnt was sparse (`CSR`), an Arrow record batch, or came with a
+    schema, as what encoders put out does: from then on narrower rows are filled up with zeros, wider ones make new
+    weights in `learn` and have their unknown features ignored in `predict`.
+
+    Args:
+        loss: `Squared()`, `Huber()`, `Quantile()`, `Poisson()` for numbers; `Logistic()`, `Multinomial()`, `Hinge()`
+            for classes.
+        update: `Adaptive()`, `SGD()`, `FTRL()`, `Coin()`, or `PassiveAggressive()`.
+        l1: penalty l1 |w| beside the loss of every row; the bias is exempt. With FTRL it makes weights exactly 0; other
+            updates take it, as a proximal step, from the weights of the features that occur (are not 0) in a row.
+        l2: penalty l2 w^2 / 2, likewise.
+        bias: whether there is b, the weight of a constant feature 1.
+
+    Raises:
+        SettingError: a negative penalty, or parts that do not go together.
+        PoisonError: from `learn` and `predict`: NaN, Inf, a wrong width or type, a target beyond float32.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(5000, 3)) * [1, 1000, 0.001]
+    >>> learner = Linear()
+    >>> before = learner.learn(Batch(x, y=x @ [1.0, 0.002, 3000.0] + 5))
+    >>> learner.weights.round(3)
+    array([1.e+00, 2.e-03, 3.e+03])
+    """
+
+    def __init__(
+        self,
+        *,
+        loss: Loss = Squared(),  # noqa: B008 - frozen, hence safely shared
+        update: Update = Adaptive(),  # noqa: B008
+        l1: float = 0.0,
+        l2: float = 0.0,
+        bias: bool = True,
+    ) -> None:
+        _check_parts(loss, update, l1=l1, l2=l2)
+        self._loss, self._update = loss, update
+        self._plan = plan(update)
+        self._code = code(loss)
+        self._shape = shape(loss)
+        settings = (float(bias), l1, l2, *self._plan.settings)
+        self._settings = np.array([*settings, *[0.0] * (8 - len(settings))])
+        self._classes = 0
+        self._flat = True  # whether targets are (n,)
+        self._width: int | None = None  # features known; None before the first block
+        self._growing = False
+        self._sparse = not self._plan.transposed
+        self._total = np.zeros(4)
+        self._span = np.array([_UNSEEN])
+        self._store(np.zeros((self._plan.shared + self._plan.own, 0)))
+        self._bias = np.zeros(self._plan.shared + self._plan.own)
+
+    @property
+    def classes(self) -> int:
+        """How many classes are known: the highest code learnt, plus 1."""
+        return self._classes
+
+    @property
+    def weights(self) -> Floats:
+        """The weights: (d,) of a single output, else (outputs, d)."""
+        rows = self._weights(self._slots())
+        return rows[0] if len(rows) == 1 else rows
+
+    @property
+    def intercept(self) -> Floats:
+        """b of every output: (outputs,)."""
+        return self._weights(self._bias[:, None])[:, 0]
+
+    def learn(self, batch: Batch, /) -> Array:
+        """Learn the rows in order; see `retain.core.Learner`."""
+        n = len(batch)
+        named = batch.schema is not None or not isinstance(batch.x, np.ndarray)
+        rows = rows_of(batch.x, None if self._growing or named else self._width)
+        weight = bounded(blocks.weights(batch.weight, n, reader="Linear"), "weight")
+        if self._shape == "numbers":
+            y = self._numbers(batch.y, n)
+            self._admit(rows, growing=named)
+            return self._learn_numbers(rows, y, weight)
+        y = blocks.codes(batch.y, n, reader="Linear").astype(np.float64)
+        y[y < 0] = np.nan
+        self._admit(rows, growing=named)
+        return self._learn_classes(rows, y, weight)
+
+    def predict(self, x: Features, /) -> Array:
+        """Numbers (n,) or (n, outputs), or probabilities (n, classes). Changes nothing."""
+        rows = rows_of(x, None if self._growing else self._width)
+        if self._shape == "numbers":
+            out = np.zeros((rows.n, len(self._span)))
+            self._answer(rows, out)
+            return out[:, 0] if self._flat else out
+        out = np.zeros((rows.n, self._classes))
+        if self._classes:
+            self._answer(rows, out)
+        return out
+
+    def state_dict(self) -> State:
+        return {
+            "classes": self._classes,
+            "flat": self._flat,
+            "width": self._width,
+            "growing": self._growing,
+            "sparse": self._sparse,
+            "slots": self._slots(),
+            "bias": self._bias.copy(),
+            "total": self._total.copy(),
+            "span": self._span.copy(),
+        }
+
+    def load_state_dict(self, state: State, /) -> None:
+        self._classes, self._flat = state["classes"], state["flat"]
+        self._width, self._growing, self._sparse = state["width"], state["growing"], state["sparse"]
+        self._bias, self._total, self._span = (state[name].copy() for name in ("bias", "total", "span"))
+        self._store(state["slots"])
+
+    # --- learning ---
+
+    def _learn_numbers(self, rows: Rows, y: Floats, weight: Floats) -> Array:
+        if y.ndim == 2 and self._flat:
+            self._flat = False
+            self._extend(y.shape[1])
+        out = np.zeros((rows.n, len(self._span)))
+        self._run(rows, y if y.ndim == 2 else y[:, None], weight, out)
+        return out[:, 0] if self._flat else out
+
+    def _learn_classes(self, rows: Rows, y: Floats, weight: Floats) -> Array:
+        known = np.where((y >= 0) & (weight > 0), y, -1.0)  # of rows that are learnt
+        top = max(self._classes, int(known.max(initial=-1.0)) + 1)
+        out = np.zeros((rows.n, top))
+        start = 0
+        for i in _arrivals(known, self._classes) if top > self._classes else ():
+            self._run(rows.part(start, i), y[start:i, None], weight[start:i], out[start:i])
+            answer = np.zeros((1, top))
+            if self._classes:
+                self._answer(rows.part(i, i + 1), answer)  # row i is predicted before its class is known ...
+            self._arrive(int(known[i]) + 1)
+            self._run(rows.part(i, i + 1), y[i : i + 1, None], weight[i : i + 1], out[i : i + 1])
+            out[i] = answer  # ... and learnt after
+            start = i + 1
+        self._run(rows.part(start, rows.n), y[start:, None], weight[start:], out[start:])
+        return out
+
+    def _arrive(self, classes: int) -> None:
+        before, self._classes = self._classes, classes
+        if self._shape == "softmax":
+            self._extend(classes)
+        elif classes > 2:
+            self._extend(classes, negate=before == 2)
+
+    def _run(self, rows: Rows, y: Floats, weight: Floats, out: Array) -> None:
+        """One compiled pass over rows that have passed all checks; out (n, K) takes the predictions."""
+        if not rows.n or not out.shape[1]:
+            return
+        if self._sparse and self._plan.transposed:
+            rows = rows.sparse()
+        columns = len(self._span) if self._shape == "numbers" else self._classes
+        kernel = _kernel(self._plan.sparse if self._sparse else self._plan.dense)
+        state = (self._cells, self._bias, self._total, self._span)
+        labels = plain(y, np.float64), plain(weight, np.float64)
+        kernel(
+            rows.values, rows.indptr, rows.indices, rows.d, *labels, *state, out, columns, *self._code, self._settings
+        )
+
+    def _answer(self, rows: Rows, out: Array) -> None:
+        rows = rows.within(self._width or 0)
+        if rows.d < 0 and not self._sparse:  # sparse rows for weights learnt from dense ones
+            rows = rows.dense(self._width or 0)
+        self._run(rows, np.full((rows.n, 1), np.nan), np.ones(rows.n), out)
+
+    # --- memory: cells (D, C) where sparse, (C, D) where dense, D >= width; C slots as in `kernels` ---
+
+    def _slots(self) -> Floats:
+        """A copy of what is remembered of the known features: (C, width)."""
+        width = self._width or 0
+        return (self._cells[:width].T if self._sparse else self._cells[:, :width]).copy(order="C")
+
+    def _store(self, slots: Floats) -> None:
+        self._cells = np.array(slots.T if self._sparse else slots, order="C")
+
+    def _weights(self, slots: Floats) -> Floats:
+        if isinstance(self._update, Coin):
+            return _bets(slots, self._update, len(self._span), self._total)
+        return slots[self._plan.shared :: self._plan.own].copy()
+
+    def _admit(self, rows: Rows, *, growing: bool) -> None:
+        """Make room for rows that have passed all checks."""
+        self._growing |= growing
+        if rows.d < 0 and not self._sparse:
+            slots = self._slots()
+            self._sparse = True
+            self._store(slots)
+        self._width = max(self._width or 0, rows.width)
+        axis = 0 if self._sparse else 1
+        room = self._cells.shape[axis]
+        if self._width > room:
+            # Doubling keeps the total cost of growth proportional to the final width.
+            padding = [(0, 0), (0, 0)]
+            padding[axis] = (0, max(self._width, 2 * room) - room)
+            self._cells = np.pad(self._cells, padding)
+
+    def _extend(self, outputs: int, *, negate: bool = False) -> None:
+        """Add outputs with weights 0; `negate`: the only output becomes the second, and its negative the first."""
+        shared, own = self._plan.shared, self._plan.own
+        old = np.concatenate([self._slots(), self._bias[:, None]], axis=1)
+        new = np.zeros((shared + outputs * own, old.shape[1]))
+        new[: len(old)] = old
+        if negate:
+            new[shared + own : shared + 2 * own] = old[shared:]
+            new[[shared + slot for slot in self._plan.odd]] *= -1.0
+        self._span = np.concatenate([self._span, np.tile(_UNSEEN, (outputs - len(self._span), 1))])
+        self._bias = new[:, -1].copy()
+        self._store(new[:, :-1])
+
+    def _numbers(self, y: Array | None, n: int) -> Floats:
+        targets = bounded(blocks.numbers(y, n, reader="Linear"), "target")
+        if y is None:
+            return np.full(n if self._flat else (n, len(self._span)), np.nan)
+        if isinstance(self._loss, Poisson) and (targets < 0).any():
+            row = int(np.argwhere(targets < 0)[0][0])
+            raise PoisonError(f"Linear got the target {targets[row]} in row {row}; Poisson() expects counts >= 0")
+        learnt = not self._flat or self._total[0] > 0
+        known = () if self._flat else (len(self._span),)
+        if targets.ndim > 2 or (learnt and targets.shape[1:] != known):
+            raise PoisonError(
+                f"Linear got targets of shape {targets.shape}; expected {(n, *known)}: keep the number of outputs"
+            )
+        return targets
+
+
+def _bets(slots: Floats, update: Coin, outputs: int, total: Floats) -> Floats:
+    """The weights that coin betting's slots stand for; see `kernels.coin`."""
+    scale = np.where(slots[0] > 0, slots[0], 1.0)
+    per = slots[1:].reshape(outputs, 4, -1)
+    bound = per[:, 3] * scale
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bets = (update.wealth + per[:, 2]) / (bound * (bound + per[:, 1])) * per[:, 0]
+    return np.where(bound > 0, bets, 0.0) * (total[0] / (total[1] + 1e-6) if total[0] else 1.0)
+
+
+def _arrivals(known: Floats, classes: int) -> list[int]:
+    """Rows at which a class beyond all before it is learnt."""
+    before = np.maximum.accumulate(np.concatenate([[classes - 1.0], known[:-1]]))
+    return [int(i) for i in np.flatnonzero(known > before)]
+
+
+def _kernel(name: str) -> Any:
+    """A compiled kernel; numba is loaded when the first row arrives."""
+    return getattr(import_module("retain.learners.linear.kernels"), name)
+
+
+def _check_parts(loss: Loss, update: Update, *, l1: float, l2: float) -> None:
+    for name, value in (("l1", l1), ("l2", l2)):
+        if not 0 <= value < float("inf"):
+            raise SettingError(f"Linear got {name}={value}; expected a number >= 0")
+    if isinstance(update, (Coin, PassiveAggressive)) and (l1 or l2):
+        raise SettingError(
+            f"Linear got l1={l1}, l2={l2} and {update}, which has no penalties; use SGD, Adaptive or FTRL"
+        )
+    if isinstance(update, PassiveAggressive) and not isinstance(loss, (Hinge, Quantile)):
+        raise SettingError(
+            f"Linear got {update} and {loss}; expected Hinge() or Quantile(): a loss that can be 0 on a row"
+        )

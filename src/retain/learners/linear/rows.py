@@ -1,0 +1,122 @@
+"""Rows of input as the kernels of `Linear` read them, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from retain import blocks
+from retain.core import CSR, Array, Features, Floats
+from retain.errors import PoisonError
+
+__all__ = ["Rows", "bounded", "plain", "rows_of"]
+
+_LARGEST = float(np.finfo(np.float32).max)
+_NO_POINTERS = np.zeros(1, dtype=np.int64)
+_NO_INDICES = np.zeros(0, dtype=np.int32)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """n rows of `width` features: dense where d >= 0 (then d = width), else sparse."""
+
+    values: npt.NDArray[np.float32]
+    indptr: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int32]
+    d: int
+    width: int
+    n: int
+
+    def part(self, start: int, stop: int) -> Rows:
+        """Rows start to stop, without copying."""
+        if self.d >= 0:
+            return replace(self, values=self.values[start * self.d : stop * self.d], n=stop - start)
+        return replace(self, indptr=self.indptr[start : stop + 1], n=stop - start)
+
+    def within(self, width: int) -> Rows:
+        """The rows less the features from `width` on."""
+        if self.width <= width:
+            return self
+        if self.d >= 0:
+            values = np.ascontiguousarray(self.values.reshape(self.n, self.d)[:, :width]).reshape(-1)
+            return replace(self, values=values, d=width, width=width)
+        keep = self.indices < width
+        counts = np.concatenate([[0], np.cumsum(keep)])
+        return Rows(self.values[keep], counts[self.indptr], self.indices[keep], -1, width, self.n)
+
+    def dense(self, width: int) -> Rows:
+        """Sparse rows as dense ones of the given width."""
+        x = blocks.dense(CSR(self.indptr, self.indices, self.values, self.width), width)
+        return Rows(x.reshape(-1), _NO_POINTERS, _NO_INDICES, width, width, self.n)
+
+    def sparse(self) -> Rows:
+        """Dense rows as sparse ones, zeros and all."""
+        if self.d < 0:
+            return self
+        pointers = np.arange(self.n + 1, dtype=np.int64) * self.d
+        return replace(self, indptr=pointers, indices=np.tile(np.arange(self.d, dtype=np.int32), self.n), d=-1)
+
+
+def rows_of(x: Features, width: int | None, /) -> Rows:
+    """x as rows. `width`, where given, is the number of features that it must have.
+
+    Raises:
+        PoisonError: NaN, Inf, text, another width, or sparse rows that contradict themselves.
+    """
+    if isinstance(x, CSR):
+        checked = blocks.matrix(_coherent(x), reader="Linear")
+        assert isinstance(checked, CSR)  # noqa: S101 - for the type checker: matrix keeps the form
+        return Rows(
+            plain(checked.values, np.float32),
+            plain(checked.indptr, np.int64),
+            plain(checked.indices, np.int32),
+            -1,
+            checked.width,
+            len(checked),
+        )
+    matrix = blocks.matrix(x, reader="Linear", columns=width)
+    assert isinstance(matrix, np.ndarray)  # noqa: S101
+    n, d = matrix.shape
+    return Rows(plain(matrix.reshape(-1), np.float32), _NO_POINTERS, _NO_INDICES, d, d, n)
+
+
+def bounded(values: Floats, what: str, /) -> Floats:
+    """Values that float32 could hold, so that no square in a kernel overflows. NaN passes."""
+    if values.size and np.abs(values).max() <= _LARGEST:
+        return values
+    far = np.abs(values) > _LARGEST
+    if far.any():
+        row = int(np.argwhere(far)[0][0])
+        raise PoisonError(
+            f"Linear got the {what} {values[row]} in row {row}; expected at most {_LARGEST:.3g}: drop the row or choose another unit"
+        )
+    return values
+
+
+def plain(values: Array, dtype: npt.DTypeLike, /) -> Array:
+    """Contiguous and writeable: to numba anything else is another type, compiled once more."""
+    return np.require(values, dtype, ["C", "W"])
+
+
+def _coherent(x: CSR) -> CSR:
+    n, entries = len(x), len(x.values)
+    pointers_fit = (
+        n >= 0 and x.indptr[0] >= 0 and x.indptr[-1] <= entries and bool((x.indptr[1:] >= x.indptr[:-1]).all())
+    )
+    if not pointers_fit or len(x.indices) != entries:
+        raise PoisonError(
+            f"Linear got sparse rows with {entries} values, {len(x.indices)} indices and pointers from {x.indptr[0]} to "
+            f"{x.indptr[-1]}; expected pointers that rise from 0 to the number of values"
+        )
+    if entries and (x.indices.min() < 0 or x.indices.max() >= x.width):
+        entry = int(np.flatnonzero((x.indices < 0) | (x.indices >= x.width))[0])
+        row = int(np.searchsorted(x.indptr, entry, side="right")) - 1
+        raise PoisonError(
+            f"Linear got the column {x.indices[entry]} in row {row}; expected columns from 0 to {x.width - 1}, by the "
+            "width of these sparse rows"
+        )
+    return x

@@ -1,0 +1,260 @@
+"""How a linear learner moves its weights: one small part per update. The maths that runs is in `kernels`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias, final
+
+from retain.errors import SettingError
+
+__all__ = [
+    "FTRL",
+    "SGD",
+    "Adaptive",
+    "Coin",
+    "Constant",
+    "InverseRoot",
+    "InverseScaling",
+    "PassiveAggressive",
+    "Update",
+]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Adaptive:
+    """Normalised adaptive importance-invariant gradient steps: needs neither scaled features nor a tuned rate.
+
+    For a row x of importance v (sample weight), with slope g = dL/dm at its margin, for every feature i with x_i != 0:
+
+        s_i <- max(s_i, |x_i|), the weight w_i shrinking by the same factor        (scale; Ross et al. 2013, NAG)
+        N <- N + v sum_i (x_i / s_i)^2,  t <- t + v
+        G_i <- G_i + v g^2 x_i^2                                                   (Duchi et al. 2011)
+        r_i = sqrt(t / N) / (s_i sqrt(G_i)),  h = sum_i r_i x_i^2
+        w_i <- w_i + u r_i x_i,  with  m + h u = the end of the flow  dm/dt = -h L'(m)  at time v * learning_rate
+
+    The last line is the importance-invariant step of Karampatziakis & Langford 2011: in closed form for each loss, never
+    beyond the label, and the same for one row of weight 2 as for two rows in a row. Multiplying a feature by a constant
+    changes no prediction, and neither does multiplying a loss.
+
+    Differences from Vowpal Wabbit, whose default this is: weights shrink *before* the prediction, as in the paper, so
+    that an outlier among the features cannot make a wild prediction; losses of numbers step in units of the target
+    (`target_scale`) and begin at the first target, while VW steps in units of 1 from 0; targets clip a prediction only
+    once they have been learnt; float64 instead of float32.
+
+    Args:
+        learning_rate: the time of the flow; .5, as in VW.
+        target_scale: the unit of steps for Squared, Huber and Quantile. None: the running standard deviation of the
+            targets, and the bias starts at the first of them. 1 is what VW does.
+
+    Raises:
+        SettingError: a setting that is not positive.
+
+    References:
+        Ross, Mineiro, Langford 2013, arXiv 1305.6646; Duchi, Hazan, Singer 2011, JMLR 12; Karampatziakis, Langford
+        2011, arXiv 1011.1576.
+    """
+
+    learning_rate: float = 0.5
+    target_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        _positive("Adaptive", "learning_rate", self.learning_rate)
+        if self.target_scale is not None:
+            _positive("Adaptive", "target_scale", self.target_scale)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """The learning rate stays what it is."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class InverseScaling:
+    """The learning rate falls as (t0 + t)^-power, t = sample weight learnt before.
+
+    Args:
+        power: how fast; 1/2 suits convex losses, 1 strongly convex ones.
+        t0: how much is taken as learnt already, > 0.
+    """
+
+    power: float = 0.5
+    t0: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive("InverseScaling", "power", self.power)
+        _positive("InverseScaling", "t0", self.t0)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class InverseRoot:
+    """The learning rate falls as 1 / sqrt(1 + t), t = sample weight learnt before."""
+
+
+Schedule: TypeAlias = Constant | InverseScaling | InverseRoot
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SGD:
+    """Stochastic gradient descent: w <- w - rate v g x. Textbook steps: nothing is scaled, clipped or adapted.
+
+    Features should have similar scales (put `Scale()` in front) and the rate must suit them. Slopes beyond 1e60 are
+    cut, so that weights stay finite numbers even where the steps diverge.
+
+    Args:
+        learning_rate: the rate at the start.
+        schedule: how it falls.
+
+    Raises:
+        SettingError: learning_rate is not positive.
+    """
+
+    learning_rate: float = 0.01
+    schedule: Schedule = field(default_factory=Constant)
+
+    def __post_init__(self) -> None:
+        _positive("SGD", "learning_rate", self.learning_rate)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class FTRL:
+    """FTRL-Proximal: each weight follows the leader of all its past gradients; with `l1` most weights are exactly 0.
+
+        n_i <- n_i + g_i^2,  z_i <- z_i + g_i - w_i (sqrt(n_i) - sqrt(n_i before)) / alpha
+        w_i = 0 where |z_i| <= l1, else (sign(z_i) l1 - z_i) / ((beta + sqrt(n_i)) / alpha + l2)
+
+    l1 and l2 are those of the learner; here they penalise the sum of all losses, so they act on features that do not
+    occur in a row as well. The bias is not penalised.
+
+    Args:
+        alpha: learning rate.
+        beta: softens the first steps.
+
+    Raises:
+        SettingError: alpha is not positive or beta is negative.
+
+    References:
+        McMahan et al. 2013, Ad click prediction: a view from the trenches, KDD.
+    """
+
+    alpha: float = 0.1
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive("FTRL", "alpha", self.alpha)
+        if not 0 <= self.beta < float("inf"):
+            raise SettingError(f"FTRL got beta={self.beta}; expected a number >= 0")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Coin:
+    """Coin betting: every weight is a bet on the next gradient, staked from what earlier bets have won. No rate at all.
+
+    With s_i = max |x_i|, M_i = max |g|, and sums over rows z_i of -g x_i, c_i of |g x_i|, and the reward q_i of -g x_i b_i:
+
+        b_i = z_i (wealth + q_i) / (M_i s_i (M_i s_i + c_i)),   m = (sum_i b_i x_i) / mean over rows of sum_i (x_i / s_i)^2
+
+    (`vw --coin`; the division by the mean is VW's). Unlike VW, a bettor whose bound M_i was too low stops at a wealth of
+    0 instead of going into debt.
+
+    Args:
+        wealth: what each weight may bet to begin with.
+        least_slope: lower bound for M_i, which keeps first bets small.
+
+    Raises:
+        SettingError: a setting that is not positive.
+
+    References:
+        Orabona, Tommasi 2017, Training deep networks without learning rates through coin betting, arXiv 1705.07795.
+    """
+
+    wealth: float = 4.0
+    least_slope: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive("Coin", "wealth", self.wealth)
+        _positive("Coin", "least_slope", self.least_slope)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PassiveAggressive:
+    """The shortest step that satisfies the margin, if it is not too long. For the losses Hinge and Quantile.
+
+    Variant I: argmin_w' |w' - w|^2 / 2 + C v L(w');  variant II: C v L(w')^2 instead. With `Quantile(.5)`, whose loss is
+    |y - m| / 2, it is PA regression without a dead zone.
+
+    Args:
+        C: how much a loss may cost, > 0.
+        squared: variant II.
+
+    Raises:
+        SettingError: C is not positive.
+
+    References:
+        Crammer et al. 2006, Online passive-aggressive algorithms, JMLR 7.
+    """
+
+    C: float = 1.0
+    squared: bool = False
+
+    def __post_init__(self) -> None:
+        _positive("PassiveAggressive", "C", self.C)
+
+
+Update: TypeAlias = Adaptive | SGD | FTRL | Coin | PassiveAggressive
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An update as kernels know it (see `kernels`)."""
+
+    shared: int  # slots of a feature shared by the outputs
+    own: int  # slots of a feature for each output; slot 0 is the weight, or what determines its sign
+    odd: tuple[int, ...]  # own slots that change their sign with the label
+    settings: tuple[float, ...]
+    dense: str  # kernels by name: compiled code is loaded when first used
+    sparse: str
+
+    @property
+    def transposed(self) -> bool:
+        """Whether dense rows want slots as rows."""
+        return self.dense != self.sparse
+
+
+def plan(update: Update, /) -> Plan:
+    """Slots, settings and kernels of an update."""
+    match update:
+        case Adaptive(rate, target_scale):
+            settings = (rate, 0.0 if target_scale is None else target_scale)
+            return Plan(1, 2, (0,), settings, "adaptive_dense", "adaptive_sparse")
+        case SGD(rate, schedule):
+            return Plan(0, 1, (0,), (0.0, rate, *_powers(schedule)), "plain", "plain")
+        case PassiveAggressive(c, squared):
+            return Plan(0, 1, (0,), (2.0 if squared else 1.0, c), "plain", "plain")
+        case FTRL(alpha, beta):
+            return Plan(0, 3, (0, 1), (alpha, beta), "ftrl", "ftrl")
+        case Coin(wealth, least):
+            return Plan(1, 4, (0,), (wealth, least), "coin", "coin")
+
+
+def _powers(schedule: Schedule) -> tuple[float, float]:
+    match schedule:
+        case Constant():
+            return 0.0, 1.0
+        case InverseScaling(power, t0):
+            return power, t0
+        case InverseRoot():
+            return 0.5, 1.0
+
+
+def _positive(part: str, name: str, value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise SettingError(f"{part} got {name}={value}; expected a positive number")

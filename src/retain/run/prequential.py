@@ -20,7 +20,7 @@ from retain.compose import Chain, Kept, chain
 from retain.core import Array, Batch, Ints, Learner, Metric, Report, State, Stream
 from retain.errors import PoisonError, SettingError
 from retain.learners.baselines import NoChange, Prior
-from retain.metrics import MAE, R2, RMSE, ROCAUC, Accuracy, LogLoss
+from retain.metrics import MAE, R2, RMSE, ROCAUC, Accuracy, LogLoss, update
 from retain.run.landing import Delay, Pending, Waiting, clocks, events, pad
 
 __all__ = ["Prequential"]
@@ -237,8 +237,7 @@ class Prequential:
             y, said = y[counts], {name: value[counts] for name, value in said.items()}
         if len(y):
             for who, group in self._metrics.items():
-                for metric in group:
-                    metric.update(y, said[who])
+                update(group, y, said[who])
 
     def _report(self, landed: _Landed) -> Report:
         values = {who: {m.name: m.value() for m in group} for who, group in self._metrics.items()}
@@ -310,6 +309,6 @@ def _losses(y: Array, prediction: Array) -> Array:
     if y.dtype.kind in "iub":
         if prediction.shape[1] == 0:
             return np.ones(len(y))
-        return (prediction.argmax(axis=1) != y).astype(np.float64)
+        return ((prediction.argmax(axis=1) != y) | (prediction.max(axis=1) == 0)).astype(np.float64)
     error = np.abs(y - prediction)
     return error if error.ndim == 1 else error.mean(axis=1)

@@ -1,3 +1,5 @@
+# pyright: reportMissingParameterType=false
+# numba infers the types of arguments, for each that a kernel is called with.
 """Row loops of the linear learners: one compiled function per update, and the slopes, steps and links they share.
 
 Every kernel has the same arguments, and answers each row before it learns from it:

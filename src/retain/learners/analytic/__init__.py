@@ -1,0 +1,5 @@
+"""Learners that solve instead of stepping: exact, and the same in any order of the rows."""
+
+from retain.learners.analytic.rls import RLS
+
+__all__ = ["RLS"]

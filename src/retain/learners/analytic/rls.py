@@ -1,0 +1,209 @@
+"""`RLS`: recursive least squares, the exact normal-equation step, one row at a time.
+
+Shapes: n rows, d features, D = d + 1 with the constant feature 1 in front, k outputs or classes.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib import import_module
+from typing import Any, final
+
+import numpy as np
+
+from retain import blocks
+from retain.core import Array, Batch, Features, Floats, State
+from retain.errors import PoisonError, SettingError
+
+__all__ = ["RLS"]
+
+_WIDEST = 8192  # the triangle of so many features takes half a gigabyte
+
+
+@final
+class RLS:
+    """The least-squares solution on all rows so far, after every row: no learning rate, no epochs, no forgetting.
+
+    With sample weights v, the weights W (D, k) minimise, exactly and whatever the order and the blocks of the rows,
+
+        sum_rows v |y - x W|^2 + l2 |W|^2        (the bias is not penalised),
+
+    the ridge solution in closed form, W = (X'VX + l2 I)^-1 X'VY. One row changes it by the normal-equation step
+    W += A^-1 x' v (y - x W). Here the inverse is never formed: the upper triangle R of the Cholesky factor R'R = X'VX +
+    l2 I and Z = R W take in a row by Givens rotations, which never square the condition of X and cannot lose symmetry
+    or sign as the textbook's update of A^-1 does. A row costs O(D^2 + D k).
+
+    Numbers (n,) or (n, k) are regressed. Class codes are regressed as one-hot rows; scores, negative ones cut to 0, are
+    divided by their sum to make probabilities. A class that arrives later had the target 0 on every row before, which
+    leaves the others as they were and is still the solution on all rows.
+
+    Rows without a label, or of weight 0, are predicted and not learnt. Granularity 1. The width of bare dense arrays is
+    fixed by the first block learnt; that of sparse rows, record batches and rows with a schema may grow to the right.
+
+    Args:
+        l2: ridge penalty, >= 0. With 0, a feature that depends on those before it gets no weight.
+        forgetting: factor 0 < f <= 1 by which all past rows are multiplied at every row of weight 1 (f^v at weight v);
+            the effective memory is 1 / (1 - f) rows. The penalty fades too, and is put back in turn, one feature for
+            each row: A <- f^v A + v x'x + (1 - f^v) d l2 e_j'e_j,  j = 1, 2, ..., d, 1, ...: no direction winds up.
+        bias: whether there is a constant feature.
+
+    Raises:
+        SettingError: a setting out of its range; more than 8192 features.
+        PoisonError: from `learn` and `predict`: NaN, Inf, a wrong width or type, a label of another kind than before.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(100, 2)).astype(np.float32)
+    >>> learner = RLS(l2=1e-9)
+    >>> before = learner.learn(Batch(x, y=x @ [2.0, -1.0] + 3))
+    >>> learner.weights.round(6), learner.intercept.round(6)
+    (array([ 2., -1.]), array([3.]))
+
+    References:
+        Plackett 1950, Some theorems in least squares, Biometrika 37; Golub & Van Loan, Matrix computations, 6.5.
+    """
+
+    def __init__(self, *, l2: float = 1.0, forgetting: float = 1.0, bias: bool = True) -> None:
+        if not 0 <= l2 < float("inf"):
+            raise SettingError(f"RLS got l2={l2}; expected a number >= 0")
+        if not 0 < forgetting <= 1:
+            raise SettingError(f"RLS got forgetting={forgetting}; expected 0 < forgetting <= 1, e.g. .999")
+        self._settings = np.array([l2, forgetting, float(bias)])
+        self._classes: int | None = None  # None where targets are numbers, or nothing is known
+        self._flat: bool | None = None  # numbers: whether they are (n,); None where classes, or nothing is known
+        self._width: int | None = None
+        self._growing = False
+        self._factor = np.zeros((1, 1))  # R (D, D), upper triangle
+        self._right = np.zeros((1, 1))  # Z (D, k)
+        self._norms = np.zeros(1)  # (D,) diagonal of X'VX + l2 I: tells a small pivot from none
+        self._rows = np.zeros(1, dtype=np.int64)  # rows learnt
+
+    @property
+    def weights(self) -> Floats:
+        """The solution without the bias: (d,) for numbers (n,), else (d, k)."""
+        weights = self._solution()[1:]
+        return weights[:, 0] if self._flat else weights
+
+    @property
+    def intercept(self) -> Floats:
+        """The bias of every output: (k,)."""
+        return self._solution()[0]
+
+    def learn(self, batch: Batch, /) -> Array:
+        """Learn the rows in order; see `retain.core.Learner`."""
+        n = len(batch)
+        named = batch.schema is not None or not isinstance(batch.x, np.ndarray)
+        x = self._matrix(batch.x, growing=self._growing or named, grow=True)
+        weight = blocks.weights(batch.weight, n, reader="RLS")
+        is_codes = batch.y is not None and batch.y.dtype.kind in "iub"
+        if batch.y is not None and is_codes != (self._classes is not None) and self._knows:
+            raise PoisonError(
+                f"RLS got labels of type {batch.y.dtype} after {'numbers' if self._flat is not None else 'class codes'}; "
+                "expected the same kind for the whole stream: start a new learner"
+            )
+        if is_codes:
+            y = blocks.codes(batch.y, n, reader="RLS")
+            learnt = (y >= 0) & (weight > 0)
+            known = self._classes or 0
+            self._classes = max(known, int(np.where(learnt, y, -1).max(initial=-1)) + 1)
+            targets, outputs = y.astype(np.float64)[:, None], self._classes
+        else:
+            y = blocks.numbers(batch.y, n, reader="RLS")
+            learnt = blocks.labelled(batch.y, n) & (weight > 0)
+            if batch.y is not None:
+                self._keep_shape(y)
+            known, outputs = 0, self._right.shape[1] if batch.y is None else (y.shape[1] if y.ndim == 2 else 1)
+            targets = y if y.ndim == 2 else y[:, None]
+        self._growing |= named
+        self._widen(x.shape[1], outputs)
+        return self._run(x, targets, np.where(learnt, weight, 0.0), known)
+
+    def predict(self, x: Features, /) -> Array:
+        """Numbers (n,) or (n, k), or probabilities (n, classes); (n, 0) before the first labels. Changes nothing."""
+        matrix = self._matrix(x, growing=self._growing, grow=False)
+        n = len(matrix)
+        return self._run(matrix, np.full((n, 1), np.nan), np.zeros(n), self._classes or 0)
+
+    def state_dict(self) -> State:
+        return {
+            "classes": self._classes,
+            "flat": self._flat,
+            "width": self._width,
+            "growing": self._growing,
+            "factor": self._factor.copy(),
+            "right": self._right.copy(),
+            "norms": self._norms.copy(),
+            "rows": self._rows.copy(),
+        }
+
+    def load_state_dict(self, state: State, /) -> None:
+        self._classes, self._flat = state["classes"], state["flat"]
+        self._width, self._growing = state["width"], state["growing"]
+        self._factor, self._right = state["factor"].copy(), state["right"].copy()
+        self._norms, self._rows = state["norms"].copy(), state["rows"].copy()
+
+    @property
+    def _knows(self) -> bool:
+        """Whether labels have shown what the task is."""
+        return self._classes is not None or self._flat is not None
+
+    def _keep_shape(self, y: Floats) -> None:
+        known = () if self._flat else self._right.shape[1:]
+        if y.ndim > 2 or (self._flat is not None and y.shape[1:] != known):
+            raise PoisonError(
+                f"RLS got targets of shape {y.shape}; expected {(len(y), *known)}: keep the number of outputs"
+            )
+        self._flat = y.ndim == 1
+
+    def _matrix(self, x: Features, *, growing: bool, grow: bool) -> Floats:
+        """Dense finite rows, as wide as this learner is or, with `grow`, will be."""
+        rows = blocks.matrix(x, reader="RLS", columns=None if growing else self._width)
+        width = blocks.width(rows)
+        if width > _WIDEST:
+            raise SettingError(
+                f"RLS got rows of {width} features; it keeps width^2 numbers: use Linear, or hash to fewer"
+            )
+        columns = max(width, self._width or 0)
+        matrix = blocks.dense(rows, columns)
+        return matrix if grow or self._width is None else matrix[:, : self._width]
+
+    def _widen(self, width: int, outputs: int) -> None:
+        self._width = max(width, self._width or 0)
+        new, old = 1 + self._width, len(self._factor)
+        if new > old:
+            self._factor = np.pad(self._factor, (0, new - old))
+            np.fill_diagonal(self._factor[old:, old:], math.sqrt(self._settings[0]))
+            self._norms = np.concatenate([self._norms, np.full(new - old, self._settings[0])])
+        more = max(outputs - self._right.shape[1], 0)
+        if new > old or more:
+            self._right = np.pad(self._right, ((0, new - old), (0, more)))
+
+    def _run(self, x: Floats, y: Floats, weight: Floats, known: int) -> Array:
+        n = len(x)
+        if not self._knows:
+            return np.zeros((n, 0))
+        out = np.zeros((n, self._right.shape[1] if self._classes is None else self._classes))
+        if self._width is not None and out.shape[1]:
+            state = (self._factor, self._right, self._norms, self._rows)
+            x, y = np.require(x, np.float32, ["C", "W"]), np.require(y, np.float64, ["C", "W"])
+            _kernel()(x, y, weight, *state, out, -1 if self._classes is None else known, self._settings)
+        return out[:, 0] if self._flat else out
+
+    def _solution(self) -> Floats:
+        """W = R^-1 Z, by back substitution: (D, k)."""
+        factor, right = self._factor, self._right
+        w = np.zeros(right.shape)
+        for i in range(len(factor))[::-1]:
+            if factor[i, i] ** 2 > _NO_PIVOT * self._norms[i]:
+                w[i] = (right[i] - factor[i, i + 1 :] @ w[i + 1 :]) / factor[i, i]
+        return w
+
+
+_NO_PIVOT = (
+    1e-24  # below this share of a column's squared norm, a pivot is rounding error: the column depends on others
+)
+
+
+def _kernel() -> Any:
+    """The compiled row loop; numba is loaded when the first row arrives."""
+    return import_module("retain.learners.analytic.kernels").least_squares

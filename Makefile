@@ -39,7 +39,7 @@ bench: $(INSTALLED_DEV)
 	set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 docs: $(INSTALLED_DOCS)
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) build dist reports site .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -8,6 +8,25 @@ from __future__ import annotations
 
 # The functions share their names with the modules they live in, so they are bound here and not on first use: a
 # submodule that is imported later would take the name.
+from retain.streams.arrays import arrays, bunch
+from retain.streams.arrow import arrow
+from retain.streams.bad_rows import Quarantine, Skip, Stop
+from retain.streams.csv import csv
 from retain.streams.flights import flights
+from retain.streams.jsonl import jsonl
+from retain.streams.parquet import parquet
+from retain.streams.table import table
 
-__all__ = ["flights"]
+__all__ = [
+    "Quarantine",
+    "Skip",
+    "Stop",
+    "arrays",
+    "arrow",
+    "bunch",
+    "csv",
+    "flights",
+    "jsonl",
+    "parquet",
+    "table",
+]

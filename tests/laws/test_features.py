@@ -9,6 +9,7 @@ import pytest
 import retain as rt
 from retain import testing
 from retain.core import Column, Kind, Schema
+from retain.features.impute import Constant, LastValue
 
 ROWS = 48
 
@@ -39,6 +40,7 @@ TABLE = table()
 PLAIN = replace(TABLE, x=TABLE.x.select(["size", "price", "count", "new", "colour", "shop"]))
 NUMBERS = replace(TABLE, x=TABLE.x.select(["size", "count", "new"]))
 ARRAY = testing.examples("classification", classes=2)
+HOLES = replace(ARRAY, x=np.where(np.random.default_rng(1).random(ARRAY.x.shape) < 0.2, np.nan, ARRAY.x))
 TARGETS = testing.examples("regression")
 SCHEMA = Schema(columns=(*(Column(n, Kind.CATEGORICAL) for n in ("colour", "shop")), Column("text", Kind.TEXT)))
 
@@ -62,8 +64,60 @@ CASES = {
     "Lag of the label by shop": (lambda: rt.Lag(steps=(2, 1), by="shop", keys=4), TABLE, {"poison": False}),
     "Lag of a column by shop": (lambda: rt.Lag("price", by=("shop", "colour"), keys=5), TABLE, {"poison": False}),
     "Lag of a column, array": (lambda: rt.Lag(2, by=1), ARRAY, {"poison": False}),
+    "Rolling of a column": (
+        lambda: rt.Rolling("price", rows=3, stats=("mean", "sum", "count", "min", "max"), by="shop", keys=4),
+        TABLE,
+        {"poison": False},
+    ),
+    "Rolling of a column by time": (
+        lambda: rt.Rolling("size", rows=20, seconds=7200, time="at", stats=("max", "count")),
+        TABLE,
+        {"poison": False},
+    ),
+    "Rolling of the label": (lambda: rt.Rolling(rows=5, by="shop", keys=3), TABLE, {"poison": False}),
+    "Rolling of the target, array": (lambda: rt.Rolling(rows=4, stats=("sum",)), TARGETS, {"poison": False}),
+    "Ordinal": (rt.Ordinal, PLAIN, {"poison": False}),
+    "Ordinal, bounded": (lambda: rt.Ordinal("count", "shop", max_categories=2), PLAIN, {"poison": False}),
+    "TargetEncode": (rt.TargetEncode, TABLE, {"poison": False}),
+    "TargetEncode, forgetful": (
+        lambda: rt.TargetEncode("shop", "count", classes=3, smoothing=2, keys=5, drop=False),
+        TABLE,
+        {"poison": False},
+    ),
+    "TargetEncode, numbers": (
+        lambda: rt.TargetEncode("colour", smoothing=0),
+        replace(TABLE, y=TARGETS.y, weight=None),
+        {"poison": False},
+    ),
+    "Impute, table": (lambda: rt.Impute(indicator=True), TABLE, {}),
+    "Impute, array": (rt.Impute, HOLES, {"accepts_missing": True}),
+    "Impute the last, array": (
+        lambda: rt.Impute(strategy=LastValue(), indicator=True),
+        HOLES,
+        {"accepts_missing": True},
+    ),
+    "Impute a constant": (lambda: rt.Impute("price", strategy=Constant(-1)), PLAIN, {"poison": False}),
+    "Select": (lambda: rt.Select("colour", "price"), TABLE, {"poison": False}),
+    "Select, array": (lambda: rt.Select(drop=1), ARRAY, {"poison": False}),
+    "Hash": (
+        lambda: rt.Hash(bits=7, text=("text",)),
+        replace(TABLE, x=TABLE.x.drop_columns(["at"])),
+        {"poison": False},
+    ),
+    "Hash, by schema": (
+        rt.Hash,
+        replace(TABLE, x=TABLE.x.drop_columns(["at", "text"]), schema=SCHEMA),
+        {"poison": False},
+    ),
     "Chain of all": (
-        lambda: rt.DateParts() | rt.Lag(by="shop") | rt.Scale() | rt.OneHot(),
+        lambda: (
+            rt.DateParts()
+            | rt.TargetEncode(drop=False)
+            | rt.Lag(by="shop")
+            | rt.Rolling(by="colour")
+            | rt.Scale()
+            | rt.OneHot()
+        ),
         replace(TABLE, x=TABLE.x.drop_columns(["text"])),
         {},
     ),

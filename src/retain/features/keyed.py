@@ -180,10 +180,10 @@ class Keyed:
         _fill(self.keys, len(keys), self.table)
 
 
-def keys_of(x: Features, by: Sequence[str | int], /, *, reader: str) -> npt.NDArray[np.uint64]:
+def keys_of(x: Features, by: Sequence[str | int], /, *, reader: str, seed: int = 0) -> npt.NDArray[np.uint64]:
     """The key of each of n rows: the hash of its values in the columns `by`; a missing value is one like others."""
     n = rows_of(x)
-    out = np.zeros(n, dtype=np.uint64)
+    out = np.full(n, seed, dtype=np.uint64)
     for column in by:
         if isinstance(column, int):
             values = array_column(x, column, reader=reader)

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, final
+from typing import Any, cast, final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
 
-from retain import blocks
 from retain.compose import LabelTransform
-from retain.core import CSR, Array, Batch, Features, Ints, State
-from retain.errors import PoisonError, SchemaError, SettingError
-from retain.features.columns import append, check_finite, number_column, only_table
-from retain.features.keyed import Keyed, array_column, find, keys_of, rows_of, touch
+from retain.core import Array, Batch, Features, Ints, State
+from retain.errors import SettingError
+from retain.features.columns import append
+from retain.features.keyed import Keyed, find, keys_of, rows_of, touch
+from retain.features.lookback import (
+    CLASSES,
+    NUMBERS,
+    UNTOLD,
+    check_room,
+    landed_labels,
+    names_of,
+    values_of,
+    widen,
+)
 
 __all__ = ["Lag"]
 
 _READER = "Lag"
-_UNTOLD, _CLASSES, _NUMBERS = range(3)  # what the labels are
 
 
 @njit(cache=True, nogil=True)
@@ -118,14 +126,14 @@ class Lag(LabelTransform):
             raise SettingError(
                 f"steps is {steps!r}; expected whole numbers of rows to look back, 1 or more, e.g. (1, 2)"
             )
-        self.by = (by,) if isinstance(by, (str, int)) else tuple(by)
+        self.by = names_of(by)
         self.missing = missing
         suffix = "".join(f"_by_{name}" for name in self.by)
         self._added = [f"{'y' if column is None else column}_lag{step}{suffix}" for step in self.steps]
         self._steps = np.array(self.steps, dtype=np.int64)
         self._keyed = Keyed(limit=keys)
         self._last = self._empty(self._keyed.room)
-        self._labels = _UNTOLD
+        self._labels = UNTOLD
         self._words = 0  # classes that have landed, at most: their codes as text
 
     def keep(self, x: Features, /) -> Features:
@@ -139,12 +147,12 @@ class Lag(LabelTransform):
         read = keys_of(x, self.by, reader=_READER)
         labels = self._labels
         if self.column is None:
-            value, labels = self._check_labels(landed)
+            value, labels = landed_labels(landed, labels, reader=_READER)
             write = np.ascontiguousarray(landed.x, dtype=np.uint64).reshape(-1)
         else:
-            value, write = self._values(x), read
+            value, write = values_of(x, self.column, reader=_READER), read
             order = np.column_stack([np.arange(n), ~np.arange(n)]).reshape(-1)
-        self._room_for(x)
+        check_room(x, self._added, reader=_READER)
         out = np.empty((n, len(self.steps)))
         event = 0
         while True:
@@ -155,12 +163,12 @@ class Lag(LabelTransform):
             self._keyed.grow()
             self._last = np.concatenate([self._last, self._empty(self._keyed.room - len(self._last))])
         self._labels = labels
-        if labels == _CLASSES and len(value):
+        if labels == CLASSES and len(value):
             self._words = max(self._words, int(value.max()) + 1)
         return replace(arrivals, x=self._widen(x, out))
 
     def apply(self, x: Features, /) -> Features:
-        self._room_for(x)
+        check_room(x, self._added, reader=_READER)
         read = keys_of(x, self.by, reader=_READER)
         out = np.empty((len(read), len(self.steps)))
         _peek(read, self._steps, self._keyed.keys, self._keyed.table, self._last, out)
@@ -184,63 +192,16 @@ class Lag(LabelTransform):
     def _empty(self, room: int) -> npt.NDArray[np.float64]:
         return np.full((room, max(self.steps)), np.nan)
 
-    def _check_labels(self, landed: Batch) -> tuple[npt.NDArray[np.float64], int]:
-        """The m labels as numbers, and what they are."""
-        y, m = landed.y, len(landed)
-        if y is None:
-            return np.empty(0), self._labels
-        if y.ndim != 1:
-            raise PoisonError(
-                f"Lag got labels of shape {y.shape}; expected one for each row, (n,): it cannot look back on several"
-            )
-        labels = _NUMBERS if y.dtype.kind == "f" else _CLASSES
-        if self._labels not in (_UNTOLD, labels):
-            kinds = ("", "class codes", "numbers")
-            raise PoisonError(
-                f"Lag got {kinds[labels]} as labels; expected {kinds[self._labels]} as before: start a new Lag"
-            )
-        checked = blocks.numbers(y, m, reader=_READER) if labels == _NUMBERS else blocks.codes(y, m, reader=_READER)
-        return checked.astype(np.float64), labels
-
-    def _values(self, x: Features) -> npt.NDArray[np.float64]:
-        """The n values of the column that is looked back on."""
-        if isinstance(self.column, int):
-            values = array_column(x, self.column, reader=_READER)
-            check_finite(values, str(self.column), reader=_READER)
-            return values
-        table = only_table(x, reader=_READER, what=f"the column {self.column!r}")
-        return number_column(table, str(self.column), reader=_READER).copy()
-
-    def _room_for(self, x: Features) -> None:
-        """Refuse rows to which no column can be added, before anything is learnt."""
-        if isinstance(x, CSR):
-            raise SchemaError(
-                "Lag got sparse rows; expected a table or an array: put it before the encoder, rt.Lag() | rt.OneHot()"
-            )
-        if isinstance(x, np.ndarray):
-            if x.ndim != 2 or x.dtype.kind not in "fiub":
-                raise PoisonError(
-                    f"Lag got input of type {x.dtype} and shape {x.shape}; expected numbers of shape (rows, features)"
-                )
-            return
-        for name in self._added:
-            if name in x.schema.names:
-                raise SchemaError(f"Lag would add the column {name!r}, which the rows already have: rename one of them")
-
     def _widen(self, x: Features, out: Array) -> Features:
-        if isinstance(x, np.ndarray):
-            kind = x.dtype if x.dtype.kind == "f" else np.dtype(np.float32)
-            return np.concatenate([x, np.where(np.isnan(out), self.missing, out)], axis=1, dtype=kind)
+        if self.column is not None or self._labels == NUMBERS or not isinstance(x, pa.RecordBatch):
+            return widen(cast("Any", x), self._added, out, missing=self.missing, reader=_READER)
         columns: list[Any] = []
         for s in range(len(self.steps)):
-            values = np.ascontiguousarray(out[:, s])
-            absent = np.isnan(values)
-            if self.column is None and self._labels == _CLASSES:
-                codes = pa.array(np.where(absent, 0, values).astype(np.int32), mask=absent)
-                words = pa.array([str(c) for c in range(max(self._words, 1))])
-                columns.append(pa.DictionaryArray.from_arrays(codes, words))
-            elif self.column is None and self._labels == _UNTOLD:
-                columns.append(pa.nulls(len(values)))
-            else:
-                columns.append(pa.array(values, mask=absent))
+            absent = np.isnan(out[:, s])
+            if self._labels == UNTOLD:
+                columns.append(pa.nulls(len(out)))
+                continue
+            codes = pa.array(np.where(absent, 0, out[:, s]).astype(np.int32), mask=absent)
+            words = pa.array([str(c) for c in range(max(self._words, 1))])
+            columns.append(pa.DictionaryArray.from_arrays(codes, words))
         return append(x, self._added, columns, reader=_READER)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retain import blocks, testing
-from retain.compose import Chain, Composable, LabelTransform, Steps, chain
+from retain.compose import Chain, Composable, LabelTransform, Steps, late
 from retain.core import Batch
 from retain.errors import PoisonError
 
@@ -108,8 +108,8 @@ def test_pipes_flatten_from_either_side() -> None:
         assert composed.transforms == (a, b)
         assert composed.learner is c
     assert isinstance(a | b, Steps)
-    assert chain(c).transforms == ()
-    assert chain(composed) is composed
+    assert late(c).transforms == ()
+    assert late(composed) is composed
 
 
 def test_a_chain_obeys_the_laws_of_a_learner() -> None:
@@ -158,12 +158,12 @@ def test_flow_equals_one_event_at_a_time(order: list[int], early: list[bool], cu
     assert flowing.learner.w.tolist() == one.learner.w.tolist()
 
 
-@pytest.mark.parametrize("late", [False, True])
-def test_an_error_in_the_learner_leaves_the_transforms_as_they_were(late: bool) -> None:
+@pytest.mark.parametrize("landing", [False, True])
+def test_an_error_in_the_learner_leaves_the_transforms_as_they_were(landing: bool) -> None:
     part = make()
     part.learn(testing.examples("regression"))
     before = part.state_dict()
     bad = Batch(np.ones((2, 4), dtype=np.float32), y=np.array([1.0, np.inf]))
     with pytest.raises(PoisonError, match="inf in row"):
-        part.flow(bad, None, bad.y, np.array([0, 1, ~1])) if late else part.learn(bad)
+        part.flow(bad, None, bad.y, np.array([0, 1, ~1])) if landing else part.learn(bad)
     assert str(part.state_dict()) == str(before)

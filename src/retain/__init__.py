@@ -41,7 +41,9 @@ _HOME = {
     "Poisson": "learners.linear",
     "Quantile": "learners.linear",
     "Squared": "learners.linear",
+    "Hedge": "learners.ensemble",
     "RLS": "learners.analytic",
+    "auto": "learners.auto",
     "Mean": "learners.baselines",
     "NoChange": "learners.baselines",
     "Prior": "learners.baselines",
@@ -57,7 +59,9 @@ if not TYPE_CHECKING:  # type checkers read the imports at the end of this file 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(import_module(f"retain.{_HOME[name]}"), name)
+        value = getattr(import_module(f"retain.{_HOME[name]}"), name)
+        globals()[name] = value  # found without this function from now on: rt.Batch stands in loops over rows
+        return value
     if name in _ROOMS:
         return import_module(f"retain.{name}")
     raise AttributeError(f"module 'retain' has no attribute {name!r}; it has {', '.join([*_HOME, *_ROOMS])}")
@@ -90,9 +94,11 @@ if TYPE_CHECKING:
     from retain.features.select import Select as Select
     from retain.features.target import TargetEncode as TargetEncode
     from retain.learners.analytic import RLS as RLS
+    from retain.learners.auto import auto as auto
     from retain.learners.baselines import Mean as Mean
     from retain.learners.baselines import NoChange as NoChange
     from retain.learners.baselines import Prior as Prior
+    from retain.learners.ensemble import Hedge as Hedge
     from retain.learners.linear import FTRL as FTRL
     from retain.learners.linear import SGD as SGD
     from retain.learners.linear import Adaptive as Adaptive

@@ -14,11 +14,11 @@ from typing import Any, final, overload
 
 import numpy as np
 
-from retain.blocks import check_labels, concat_batches, labelled, take_batch
+from retain.blocks import check_labels, concat_batches, from_state, labelled, take_batch, to_state
 from retain.core import Array, Batch, Features, Ints, Learner, State
 from retain.errors import RetainError
 
-__all__ = ["Chain", "Composable", "Kept", "LabelTransform", "Steps", "chain"]
+__all__ = ["Chain", "Composable", "Kept", "LabelTransform", "LateLearner", "Steps", "late", "steps"]
 
 
 class Composable(ABC):
@@ -97,25 +97,82 @@ class Steps(Composable):
         _load(self.transforms, state)
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a chain must see again of rows whose labels are still to come.
+    """What a learner must see again of rows whose labels are still to come; every view and part has n rows.
 
-    One batch for each label transform, then the batch that the learner will learn: the row as it was on arrival.
+    For a chain: one view for each label transform, then the row as it was on arrival; where the learner at its end keeps
+    things of its own, these are the one part. A learner made of learners has a part for each.
     """
 
     views: tuple[Batch, ...]
+    parts: tuple[Kept, ...] = ()
 
     def take(self, rows: Ints | slice, /) -> Kept:
-        """The given rows of every view."""
-        return Kept(tuple(take_batch(view, rows) for view in self.views))
+        """The given rows of everything."""
+        return Kept(tuple(take_batch(view, rows) for view in self.views), tuple(part.take(rows) for part in self.parts))
+
+    @staticmethod
+    def join(many: Sequence[Kept], /) -> Kept:
+        """Rows of all, one after the other."""
+        views = zip(*(one.views for one in many), strict=True)
+        parts = zip(*(one.parts for one in many), strict=True)
+        return Kept(tuple(concat_batches(v) for v in views), tuple(Kept.join(p) for p in parts))
+
+    def to_state(self) -> dict[str, Any]:
+        """As a `State`."""
+        views = {str(i): to_state(view) for i, view in enumerate(self.views)}
+        return {"views": views, "parts": {str(i): part.to_state() for i, part in enumerate(self.parts)}}
+
+    @staticmethod
+    def from_state(state: State, /) -> Kept:
+        """What `to_state` saved."""
+        views, parts = (state[name] for name in ("views", "parts"))
+        return Kept(
+            tuple(from_state(views[str(i)]) for i in range(len(views))),
+            tuple(Kept.from_state(parts[str(i)]) for i in range(len(parts))),
+        )
 
     def __len__(self) -> int:
-        return len(self.views[-1])
+        return len(self.views[-1]) if self.views else len(self.parts[0])
+
+
+class LateLearner(ABC):
+    """A learner that wants to know when a row arrived, and what it said then, once the label lands.
+
+    Other learners meet late labels as rows like others: see `retain.core.Batch`.
+    """
+
+    @abstractmethod
+    def learn(self, batch: Batch, /) -> Array: ...
+
+    @abstractmethod
+    def predict(self, x: Features, /) -> Array: ...
+
+    @abstractmethod
+    def flow(self, arrivals: Batch, due: Kept | None, due_y: Array, order: Ints, /) -> tuple[Array, Kept]:
+        """Rows arrive and labels land, in the order of their events.
+
+        Args:
+            arrivals: n rows without labels.
+            due: what was kept of m rows that arrived in earlier blocks and whose labels land now; None for m = 0.
+            due_y: (m + n,) labels of the due rows, then of the arrivals (those that do not land now are not looked at).
+            order: i >= 0: arrival i arrives; ~j: the label of row j of (due rows, then arrivals) lands.
+
+        Returns:
+            The predictions of the arrivals, each made when it arrived, and what to keep of all of them.
+        """
+
+    @abstractmethod
+    def state_dict(self) -> State: ...
+
+    @abstractmethod
+    def load_state_dict(self, state: State, /) -> None: ...
 
 
 @final
-class Chain:
+class Chain(LateLearner):
     """Transforms in front of a learner: itself a learner.
 
     >>> import numpy as np, retain as rt
@@ -145,17 +202,7 @@ class Chain:
         return self.learner.predict(x)
 
     def flow(self, arrivals: Batch, due: Kept | None, due_y: Array, order: Ints, /) -> tuple[Array, Kept]:
-        """Rows arrive and labels land, in the order of their events.
-
-        Args:
-            arrivals: n rows without labels, except those whose labels land within this block.
-            due: what was kept of m rows that arrived in earlier blocks and whose labels land now; None for m = 0.
-            due_y: (m + n,) labels of the due rows, then of the arrivals (missing where they do not land now).
-            order: i >= 0: arrival i arrives; ~j: the label of row j of (due rows, then arrivals) lands.
-
-        Returns:
-            The predictions of the arrivals, each made when it arrived, and what to keep of all of them.
-        """
+        """Each stage takes all events of the block in one call; an error leaves every stage as it was."""
         check_labels(due_y, len(due_y), reader="the chain")
         before = [transform.state_dict() for transform in self.transforms]
         try:
@@ -177,6 +224,10 @@ class Chain:
                 views.append(view)
             else:
                 batch = transform.learn(batch)
+        if isinstance(self.learner, LateLearner):
+            part = None if due is None else due.parts[0]
+            prediction, kept = self.learner.flow(batch, part, due_y, order)
+            return prediction, Kept(tuple(views), (kept,))
         landed = _landed(batch, due, len(views), due_y, landing)
         missing = np.full((len(batch), *due_y.shape[1:]), -1 if due_y.dtype.kind == "i" else np.nan, dtype=due_y.dtype)
         both = concat_batches([replace(batch, y=missing), landed]) if len(landed) else replace(batch, y=missing)
@@ -197,9 +248,9 @@ class Chain:
             transform.load_state_dict(state)
 
 
-def chain(learner: Learner, /) -> Chain:
-    """Any learner as a chain; a chain as itself."""
-    return learner if isinstance(learner, Chain) else Chain((), learner)
+def late(learner: Learner, /) -> LateLearner:
+    """Any learner as one that takes late labels; those that do as themselves."""
+    return learner if isinstance(learner, LateLearner) else Chain((), learner)
 
 
 def steps(transform: Composable, /) -> tuple[Composable, ...]:

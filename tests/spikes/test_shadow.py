@@ -16,7 +16,7 @@ import pytest
 
 import retain
 from retain.blocks import concat_batches, from_state, take_batch, to_state
-from retain.compose import Chain, Kept, chain
+from retain.compose import Chain, Kept
 from retain.core import Array, Batch, Decision, Gate, Report, State, Trigger, Verdict
 from retain.state import decode, encode, equal, read_snapshot, snapshots, write_snapshot
 
@@ -98,7 +98,7 @@ class Pending:
     said: dict[str, Array]
 
 
-RECIPES = {"slow": lambda: chain(Logistic(rate=0.002)), "fast": lambda: chain(Logistic(rate=0.3))}
+RECIPES = {"slow": lambda: Chain((), Logistic(rate=0.002)), "fast": lambda: Chain((), Logistic(rate=0.3))}
 
 
 class Loop:

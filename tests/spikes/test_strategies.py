@@ -16,12 +16,21 @@ from torch import Tensor, nn  # noqa: E402 - after the skip
 from torch.func import functional_call, grad, vmap  # noqa: E402
 
 from retain.blocks import codes, take_batch  # noqa: E402
-from retain.compose import chain  # noqa: E402
+from retain.compose import Chain  # noqa: E402
 from retain.core import Array, Batch, Forward, Learner, Memory, Model, Projection, Rows, State, Strategy  # noqa: E402
 from retain.errors import SettingError  # noqa: E402
 from retain.state import decode, encode, equal  # noqa: E402
 
 DIMENSIONS, CLASSES = 4, 3
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Small products are slower in a team, far slower on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 # ------------------------------------------------------------------------------------- tensors in and out of a State
@@ -407,7 +416,7 @@ def test_the_order_of_the_addends_cannot_matter() -> None:
 
 def test_late_labels_are_learnt_in_the_order_in_which_they_land() -> None:
     rows = table(90, seed=5)
-    pipe = chain(make())
+    pipe = Chain((), make())
     late = np.flatnonzero(rows.y >= 0)
     lands = late + np.random.default_rng(0).uniform(1, 20, size=len(late))  # up to 20 rows later
     order = np.concatenate([np.arange(90), ~late])[np.argsort(np.concatenate([np.arange(90), lands]))]

@@ -8,11 +8,11 @@ from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 
 import retain as rt
-from retain.compose import Composable
-from retain.core import Kind, Learner, Metric, Schema, Stream
+from retain.core import Learner, Metric, Schema, Stream
 from retain.errors import SettingError
+from retain.learners.auto import encoder, loss
 
-__all__ = ["DATASETS", "LEARNERS", "METRICS", "Entry", "encoder", "find", "show"]
+__all__ = ["DATASETS", "LEARNERS", "METRICS", "Entry", "find", "show"]
 
 T = TypeVar("T")
 
@@ -25,35 +25,27 @@ class Entry(Generic[T]):
     make: T
 
 
-def encoder(schema: Schema, /) -> Composable | None:
-    """What turns rows of this schema into a matrix; None where they are one already (no named columns of mixed kinds).
-
-    Dates become their parts, categories one slot each. Where there is text everything is hashed: words have no end.
-    """
-    kinds = {column.kind for column in schema.columns}
-    if Kind.TEXT in kinds:
-        return rt.DateParts() | rt.Hash() if Kind.TIME in kinds else rt.Hash()
-    return rt.DateParts() | rt.OneHot() if Kind.TIME in kinds else rt.OneHot()
-
-
-def _loss(schema: Schema) -> Any:
-    if schema.classes is None:
-        return rt.Squared()
-    return rt.Logistic() if len(schema.classes) <= 2 else rt.Multinomial()
-
-
 def _linear(update: Callable[[], Any]) -> Callable[[Schema], Learner]:
-    return lambda schema: rt.Linear(loss=_loss(schema), update=update())
+    return lambda schema: _encoded(schema, rt.Linear(loss=loss(schema), update=update()))
+
+
+def _encoded(schema: Schema, learner: Learner) -> Learner:
+    return encoder(schema) | learner
+
+
+def _passive_aggressive(schema: Schema) -> Learner:
+    kind = rt.Quantile(0.5) if schema.classes is None else rt.Hinge()
+    return _encoded(schema, rt.Linear(loss=kind, update=rt.PassiveAggressive()))
 
 
 LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
-    "auto": Entry("the default for the task at hand: linear", _linear(lambda: rt.Adaptive())),
+    "auto": Entry("the default, good untuned: four linear learners, hedged", lambda schema: rt.auto(schema)),
     "linear": Entry("linear, normalised adaptive updates: no tuning, no scaling", _linear(lambda: rt.Adaptive())),
     "sgd": Entry("linear, plain stochastic gradient steps", _linear(lambda: rt.SGD())),
     "ftrl": Entry("linear, FTRL-Proximal: sparse weights", _linear(lambda: rt.FTRL())),
     "coin": Entry("linear, coin betting: no learning rate at all", _linear(lambda: rt.Coin())),
-    "pa": Entry("linear, passive-aggressive", lambda _: rt.Linear(loss=rt.Hinge(), update=rt.PassiveAggressive())),
-    "rls": Entry("recursive least squares: the exact normal-equation step", lambda _: rt.RLS()),
+    "pa": Entry("linear, passive-aggressive", _passive_aggressive),
+    "rls": Entry("recursive least squares: the exact normal-equation step", lambda schema: _encoded(schema, rt.RLS())),
     "no-change": Entry("says the last label again", lambda _: rt.NoChange()),
     "prior": Entry("says how frequent each class was, or the mean so far", lambda _: rt.Prior()),
 }

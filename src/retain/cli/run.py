@@ -15,8 +15,8 @@ from types import FrameType
 from typing import Any
 
 import retain as rt
-from retain.cli.catalogue import DATASETS, LEARNERS, METRICS, encoder, find
-from retain.core import Kind, Learner, Report, Schema
+from retain.cli.catalogue import DATASETS, LEARNERS, METRICS, find
+from retain.core import Kind, Report, Schema
 from retain.errors import SchemaError, SettingError
 from retain.report import Log, Progress, table, write_html
 from retain.run import Delay, Prequential, durable
@@ -71,7 +71,7 @@ def run_source(
         raise SettingError("--resume needs --state DIR, the folder to resume from")
     stream = _open(source)
     schema = stream.schema()
-    model = _learner(learner, schema, named=source.name not in DATASETS or source.name == "flights")
+    model = find(LEARNERS, learner, "learner")(schema)
     measures = [find(METRICS, name, "metric")() for name in metrics] or None
     run = Prequential(stream, model, metrics=measures, delay=_delay(source.delay), limit=limit)
     log = Log()
@@ -199,12 +199,6 @@ def _delay(text: str | None) -> Delay | None:
         return Delay(rows=int(text))
     span = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
     return Delay(seconds=float(span[1]) * _UNITS[span[2]]) if span else None
-
-
-def _learner(name: str, schema: Schema, *, named: bool) -> Learner:
-    model = find(LEARNERS, name, "learner")(schema)
-    encode = encoder(schema) if named else None
-    return model if encode is None else encode | model
 
 
 def _check_classes(schema: Schema, log: Log, source: Source) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from retain.blocks import concat_batches, from_state, labelled, to_state
+from retain.blocks import labelled
 from retain.compose import Kept
 from retain.core import Array, Batch, Ints, State
 from retain.errors import PoisonError, SettingError
@@ -177,9 +177,8 @@ def _join(parts: Sequence[Waiting]) -> Waiting:
     """Waiting rows of several chunks, one after the other."""
     if len(parts) == 1:
         return parts[0]
-    views = tuple(concat_batches(list(views)) for views in zip(*(part.kept.views for part in parts), strict=True))
     return Waiting(
-        Kept(views),
+        Kept.join([part.kept for part in parts]),
         np.concatenate([part.landing for part in parts]),
         np.concatenate([part.row for part in parts]),
         np.concatenate([part.id for part in parts]),
@@ -194,7 +193,7 @@ def _due(chunk: Waiting, until: float) -> int:
 
 def _chunk_state(chunk: Waiting) -> dict[str, Any]:
     return {
-        "views": {str(i): to_state(view) for i, view in enumerate(chunk.kept.views)},
+        "kept": chunk.kept.to_state(),
         "landing": chunk.landing.copy(),
         "row": chunk.row.copy(),
         "id": chunk.id.copy(),
@@ -204,6 +203,5 @@ def _chunk_state(chunk: Waiting) -> dict[str, Any]:
 
 
 def _chunk(state: State) -> Waiting:
-    views = tuple(from_state(state["views"][str(i)]) for i in range(len(state["views"])))
     columns = {name: state[name] for name in ("landing", "row", "id", "y")}
-    return Waiting(Kept(views), **columns, prediction=dict(state["prediction"]))
+    return Waiting(Kept.from_state(state["kept"]), **columns, prediction=dict(state["prediction"]))

@@ -16,7 +16,7 @@ import numpy as np
 
 from retain import state as states
 from retain.blocks import from_state, labelled, take_batch, to_state
-from retain.compose import Chain, Kept, chain
+from retain.compose import Kept, LateLearner, late
 from retain.core import Array, Batch, Ints, Learner, Metric, Report, State, Stream
 from retain.errors import PoisonError, SettingError
 from retain.learners.baselines import NoChange, Prior
@@ -71,7 +71,7 @@ class Prequential:
             raise SettingError(f"warm={warm}, limit={limit}, expire={expire}: expected numbers >= 0")
         self.stream = stream
         self.learner = learner
-        self._chain: Chain = chain(learner)
+        self._model: LateLearner = late(learner)
         self._delay = delay
         self._expire = expire
         self._warm = warm
@@ -130,7 +130,7 @@ class Prequential:
     def state_dict(self) -> State:
         """Everything: learner, baselines, metrics, the rows that wait, the clocks and the position in the stream."""
         return {
-            "learner": self._chain.state_dict(),
+            "learner": self._model.state_dict(),
             "baselines": {name: part.state_dict() for name, part in self._baselines.items()},
             "metrics": {who: {m.name: m.state_dict() for m in group} for who, group in self._metrics.items()},
             "pending": self._pending.state_dict(),
@@ -145,7 +145,7 @@ class Prequential:
 
     def load_state_dict(self, state: State, /) -> None:
         """Stand where `state` was saved. The stream and the learner must be built as they were."""
-        self._chain.load_state_dict(state["learner"])
+        self._model.load_state_dict(state["learner"])
         for name, part in self._baselines.items():
             part.load_state_dict(state["baselines"][name])
         if state["task"] is not None:
@@ -175,9 +175,9 @@ class Prequential:
         if self._task is None and batch.y is not None:
             self._begin("classification" if batch.y.dtype.kind in "iub" else "regression")
         self._blank = take_batch(batch, slice(0, 0))
-        late = self._delay is not None or batch.label_time is not None
+        lag = self._delay is not None or batch.label_time is not None
         try:
-            landed = self._learn_late(batch) if late else self._learn_now(batch)
+            landed = self._learn_late(batch) if lag else self._learn_now(batch)
         except PoisonError as error:
             last = self._rows + len(batch) - 1
             raise PoisonError(f"{error} (in the block of rows {self._rows} to {last} of the stream)") from error
@@ -191,7 +191,7 @@ class Prequential:
         """Every label comes with its row."""
         n = len(batch)
         y = batch.y if batch.y is not None else np.full(n, np.nan)
-        said = {_MODEL: self._chain.learn(batch)}
+        said = {_MODEL: self._model.learn(batch)}
         bare = Batch(_no_features(n), y=y)
         said |= {name: part.learn(bare) for name, part in self._baselines.items()}
         rows = np.arange(self._rows, self._rows + n)
@@ -223,10 +223,10 @@ class Prequential:
 
     def _flow(self, batch: Batch, due: Waiting | None, pool_y: Array, order: Ints) -> tuple[dict[str, Array], Kept]:
         """Pass the events of a block through the learner and, without their features, through the baselines."""
-        said, kept = self._chain.flow(batch, None if due is None else due.kept, pool_y, order)
+        said, kept = self._model.flow(batch, None if due is None else due.kept, pool_y, order)
         bare = None if due is None else Kept((Batch(_no_features(len(due))),))
         arrivals = Batch(_no_features(len(batch)))
-        others = {name: chain(part).flow(arrivals, bare, pool_y, order)[0] for name, part in self._baselines.items()}
+        others = {name: late(part).flow(arrivals, bare, pool_y, order)[0] for name, part in self._baselines.items()}
         return {_MODEL: said, **others}, kept
 
     def _score(self, landed: _Landed) -> None:

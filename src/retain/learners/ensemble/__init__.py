@@ -1,0 +1,5 @@
+"""Learners made of learners."""
+
+from retain.learners.ensemble.hedge import Hedge
+
+__all__ = ["Hedge"]

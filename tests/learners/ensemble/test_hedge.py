@@ -1,0 +1,100 @@
+"""Hedge against its own formula in numpy, its regret bound, and a change of the best member."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import retain as rt
+from retain import testing
+from retain.errors import PoisonError, SettingError
+
+RNG = np.random.default_rng(2)
+
+
+def by_hand(said: np.ndarray, y: np.ndarray, share: float) -> np.ndarray:
+    """(M, n, k) predictions mixed as the docstring says."""
+    trust = np.full(len(said), 1 / len(said))
+    out = []
+    for i, code in enumerate(y):
+        out.append(trust @ said[:, i])
+        if code >= 0:
+            p = np.array([answer[i, code] if code < answer.shape[1] else 0 for answer in said])
+            trust = trust * np.maximum(p, 1e-6)
+            trust = (1 - share) * trust / trust.sum() + share / len(said)
+    return np.array(out)
+
+
+def members() -> tuple[rt.Linear, rt.Linear, rt.Prior]:
+    return rt.Linear(loss=rt.Logistic()), rt.Linear(loss=rt.Logistic(), update=rt.Coin()), rt.Prior()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3])
+def test_the_mixture_is_the_formula(share: float) -> None:
+    batch = testing.examples("classification", rows=200)
+    batch = rt.Batch(batch.x, y=batch.y)
+    got = rt.Hedge(*members(), share=share).learn(batch)
+    said = [member.learn(batch) for member in members()]
+    k = got.shape[1]
+    stacked = np.stack([np.pad(answer, ((0, 0), (0, k - answer.shape[1]))) for answer in said])
+    assert np.allclose(got, by_hand(stacked, batch.y, share), rtol=1e-12, atol=1e-12)  # type: ignore[arg-type]
+
+
+def test_numbers_are_mixed_by_squared_error() -> None:
+    x = RNG.normal(size=(500, 3))
+    batch = rt.Batch(x, y=x @ [3.0, -2.0, 1.0])
+    hedge = rt.Hedge(rt.Mean(), rt.RLS())
+    error = np.abs(hedge.learn(batch) - batch.y)
+    assert hedge.trust[1] > 0.98
+    assert error[-100:].mean() < 0.01 * np.abs(batch.y).mean()  # type: ignore[arg-type]
+
+
+def test_regret_against_the_best_member_is_at_most_log_m() -> None:
+    x = RNG.normal(size=(3000, 2))
+    batch = rt.Batch(x, y=(x[:, 0] + RNG.normal(size=3000) > 0).astype(np.int64))
+    rows = np.arange(10, 3000)  # all members know both classes by then
+
+    def total(said: np.ndarray) -> float:
+        return float(-np.log(np.maximum(said[rows, batch.y[rows]], 1e-6)).sum())  # type: ignore[index]
+
+    mixed = total(rt.Hedge(*members(), share=0.0).learn(batch))
+    best = min(total(member.learn(batch)) for member in members())
+    assert mixed <= best + np.log(3) + 10 * np.log(1e6) * 0 + 5  # 5 nats for the ten rows left out
+
+
+def test_it_follows_when_the_best_member_changes() -> None:
+    y = np.concatenate([np.repeat([0, 1], 500), np.tile([0, 1], 500)]).astype(np.int64)
+    hedge = rt.Hedge(rt.NoChange(), rt.Prior())
+    hedge.learn(rt.Batch(np.zeros((1000, 1)), y=y[:1000]))
+    runs = hedge.trust[0]
+    hedge.learn(rt.Batch(np.zeros((1000, 1)), y=y[1000:]))
+    assert runs > 0.95
+    assert hedge.trust[0] < 0.05
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_it_obeys_the_laws(task: str) -> None:
+    def make() -> rt.Hedge:
+        loss = rt.Logistic() if task == "classification" else rt.Squared()
+        return rt.Hedge(rt.Linear(loss=loss), rt.Linear(loss=loss, update=rt.SGD()), rt.Prior())
+
+    testing.check_learner(make, testing.examples(task))
+
+
+def test_a_member_that_refuses_undoes_what_others_learnt() -> None:
+    hedge = rt.Hedge(rt.Prior(), rt.Linear(loss=rt.Logistic()))
+    batch = testing.examples("classification")
+    hedge.learn(batch)
+    before = str(hedge.state_dict())
+    x = np.array(batch.x)
+    x[3, 1] = np.nan
+    with pytest.raises(PoisonError, match="row 3"):
+        hedge.learn(rt.Batch(x, y=batch.y))
+    assert str(hedge.state_dict()) == before
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    with pytest.raises(SettingError, match="no members"):
+        rt.Hedge()
+    with pytest.raises(SettingError, match="share=1"):
+        rt.Hedge(rt.Prior(), share=1)

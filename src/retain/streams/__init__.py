@@ -12,13 +12,38 @@ from retain.streams.arrays import arrays, bunch
 from retain.streams.arrow import arrow
 from retain.streams.bad_rows import Quarantine, Skip, Stop
 from retain.streams.csv import csv
+from retain.streams.drift import Abrupt, Gradual, Incremental, Recurring
 from retain.streams.flights import flights
 from retain.streams.jsonl import jsonl
 from retain.streams.parquet import parquet
+from retain.streams.synthetic import (
+    LED,
+    SEA,
+    STAGGER,
+    Agrawal,
+    Friedman,
+    Hyperplane,
+    RandomRBF,
+    RandomTree,
+    Sine,
+)
 from retain.streams.table import table
 
 __all__ = [
+    "LED",
+    "SEA",
+    "STAGGER",
+    "Abrupt",
+    "Agrawal",
+    "Friedman",
+    "Gradual",
+    "Hyperplane",
+    "Incremental",
     "Quarantine",
+    "RandomRBF",
+    "RandomTree",
+    "Recurring",
+    "Sine",
     "Skip",
     "Stop",
     "arrays",

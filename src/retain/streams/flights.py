@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from retain.blocks import schema_to_state
+from retain.blocks import concat_batches, schema_to_state, take_batch
 from retain.core import Batch, Column, Kind, Schema, State
 from retain.errors import SettingError, SourceError, StateError
 
@@ -20,6 +20,7 @@ __all__ = ["Flights", "flights"]
 
 _FILE = Path(__file__).parent / "data" / "flights.parquet"  # built by tools/build_flights.py
 _ROWS = 336_776
+_PIECE = 8192  # rows decoded at a time: the first come soon, and all in .15 s
 _CATEGORICAL = ("carrier", "flight", "tailnum", "origin", "dest", "weekday")
 _NUMERIC = ("distance", "sched_dep_hour", "sched_arr_hour", "sched_minutes")
 _WEATHER = ("temp", "humid", "wind_speed", "precip", "pressure", "visib")
@@ -91,23 +92,20 @@ class Flights:
         return _SCHEMA
 
     def read(self, position: State | None = None, /) -> Iterator[tuple[Batch, State]]:
-        start = _start(position)
-        table = _load()
-        x = table.select(_SCHEMA.names).to_batches()[0]
-        y = _codes(table["late"])
-        time, label_time = _seconds(table["scheduled"]), _seconds(table["landed"])
-        while start < table.num_rows:
-            rows = slice(start, min(start + self.block, table.num_rows))
-            batch = Batch(
-                x.slice(rows.start, rows.stop - rows.start),
-                y=y[rows],
-                time=time[rows],
-                label_time=label_time[rows],
-                id=np.arange(rows.start, rows.stop),
-                schema=_SCHEMA,
-            )
-            start = rows.stop
-            yield batch, {"rows": start, "quarantined": 0, "schema": schema_to_state(_SCHEMA)}
+        row = _start(position)
+        waiting: Batch | None = None
+        for piece in _pieces(row, max(self.block, _PIECE)):
+            waiting = piece if waiting is None else concat_batches([waiting, piece])
+            while len(waiting) >= self.block:
+                row += self.block
+                yield take_batch(waiting, slice(0, self.block)), _position(row)
+                waiting = take_batch(waiting, slice(self.block, None))
+        if waiting is not None and len(waiting):
+            yield waiting, _position(row + len(waiting))
+
+
+def _position(row: int) -> State:
+    return {"rows": row, "quarantined": 0, "schema": schema_to_state(_SCHEMA)}
 
 
 def _start(position: State | None) -> int:
@@ -119,18 +117,40 @@ def _start(position: State | None) -> int:
     return rows
 
 
-def _load() -> pa.Table:
+def _pieces(row: int, size: int) -> Iterator[Batch]:
+    """The rows from `row` on, in pieces as they come out of the file."""
     try:
-        # The year in memory is some 40 MB; blocks are views of it.
-        return pq.read_table(_FILE).combine_chunks()
+        with pq.ParquetFile(_FILE) as file:
+            first, groups = 0, file.num_row_groups
+            for group in range(groups):
+                end = first + file.metadata.row_group(group).num_rows
+                if end > row:
+                    # One thread: more of them decode further ahead than anyone asked for.
+                    for rows in file.iter_batches(batch_size=size, row_groups=[group], use_threads=False):
+                        skip = min(max(row - first, 0), rows.num_rows)
+                        first += rows.num_rows
+                        if skip < rows.num_rows:
+                            yield _batch(rows.slice(skip), first - rows.num_rows + skip)
+                first = end
     except (OSError, pa.ArrowException) as error:
         raise SourceError(f"cannot read {_FILE.name} of this installation ({error}); install retain again") from error
 
 
-def _codes(late: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+def _batch(rows: pa.RecordBatch, first: int) -> Batch:
+    return Batch(
+        rows.select(_SCHEMA.names),
+        y=_codes(rows["late"]),
+        time=_seconds(rows["scheduled"]),
+        label_time=_seconds(rows["landed"]),
+        id=np.arange(first, first + rows.num_rows),
+        schema=_SCHEMA,
+    )
+
+
+def _codes(late: pa.Array) -> npt.NDArray[np.int64]:
     return late.cast(pa.int64()).fill_null(-1).to_numpy()
 
 
-def _seconds(instants: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    values = instants.to_numpy().astype("datetime64[s]")
+def _seconds(instants: pa.Array) -> npt.NDArray[np.float64]:
+    values = instants.to_numpy(zero_copy_only=False).astype("datetime64[s]")
     return np.where(np.isnat(values), np.nan, values.astype(np.float64))

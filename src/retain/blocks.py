@@ -110,9 +110,11 @@ def matrix(x: Features, /, *, reader: str, columns: int | None = None) -> Floats
     """x as finite float32 rows: C-contiguous (n, d), or CSR. A record batch must hold numbers only.
 
     `reader` names the part that wants them, for the error; `columns`, where given, is the width they must have.
-    Raises PoisonError naming row, column, value and cure.
+    Raises PoisonError naming row, column, value and cure; also for a CSR that contradicts itself, since compiled loops
+    follow its pointers without looking.
     """
     if isinstance(x, CSR):
+        _check_pointers(x, reader)
         if not np.isfinite(x.values).all():
             entry = int(np.flatnonzero(~np.isfinite(x.values))[0])
             row = int(np.searchsorted(x.indptr, entry, side="right")) - 1
@@ -279,6 +281,23 @@ def _check_length(column: Array, n: int, reader: str) -> None:
     if len(column) != n:
         raise PoisonError(
             f"{reader} got {n} rows of input and {len(column)} labels or weights; expected one for each row"
+        )
+
+
+def _check_pointers(x: CSR, reader: str) -> None:
+    entries = len(x.values)
+    rising = len(x) >= 0 and x.indptr[0] >= 0 and x.indptr[-1] <= entries and bool((x.indptr[1:] >= x.indptr[:-1]).all())
+    if not rising or len(x.indices) != entries:
+        raise PoisonError(
+            f"{reader} got sparse rows with {entries} values, {len(x.indices)} indices and pointers {x.indptr[:1]} to "
+            f"{x.indptr[-1:]}; expected pointers that rise from 0 to the number of values"
+        )
+    if entries and (x.indices.min() < 0 or x.indices.max() >= x.width):
+        entry = int(np.flatnonzero((x.indices < 0) | (x.indices >= x.width))[0])
+        row = int(np.searchsorted(x.indptr, entry, side="right")) - 1
+        raise PoisonError(
+            f"{reader} got column {x.indices[entry]} in row {row}; expected columns 0 to {x.width - 1}, by the width of "
+            "these sparse rows"
         )
 
 

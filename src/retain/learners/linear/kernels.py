@@ -8,7 +8,7 @@ Every kernel has the same arguments, and answers each row before it learns from 
     indptr   (n + 1,) int64        where rows begin and end; not read for dense rows
     indices  (nnz,) int32          the features of entries; not read for dense rows
     d        int                   number of features of dense rows; -1 for sparse ones
-    y        (n, q) float64        class codes (q = 1) or targets; NaN where the label is missing
+    y        (n, q) float64        class codes (q = 1), or targets; negative and NaN where the label is missing
     weight   (n,) float64          sample weights; a row of weight 0 is not learnt
     cells    (C, D) or (D, C)      what is remembered of each feature: C numbers ("slots")
     bias     (C,)                  the same for the constant feature 1
@@ -30,6 +30,7 @@ numba's cache on disk does not notice when a function of *another* file changed.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 from numba import njit
@@ -45,16 +46,17 @@ _STEEPEST = 1e60  # slopes are cut here, so that plain gradient steps that diver
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def sigmoid(m):
-    return 1.0 / (1.0 + math.exp(-m))
+def sigmoid(m, tail):
+    """1 / (1 + exp(-m)), given tail = exp(-|m|): precise at both ends, and the exponential is shared."""
+    return (1.0 if m >= 0.0 else tail) / (1.0 + tail)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def slope(loss, a, m, y):
+def slope(loss, a, m, y, tail):
     """dL/dm. For classes y is 0 or 1; multinomial margins come as log-odds against the rest, so they are logistic."""
     if loss == LOGISTIC or loss == MULTINOMIAL:
-        s = sigmoid(m) - y
-    elif loss == SQUARED:
+        return sigmoid(m, tail) if y == 0.0 else -sigmoid(-m, tail)
+    if loss == SQUARED:
         s = m - y
     elif loss == HINGE:
         sign = 2.0 * y - 1.0
@@ -69,16 +71,16 @@ def slope(loss, a, m, y):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _logistic_advance(z, c):
-    """The root x >= 0 of x + exp(z) (exp(x) - 1) = c: how far a margin z on its right side moves in time c."""
-    q = sigmoid(z)
-    u = c * sigmoid(-z)
+def _logistic_advance(z, tail, c):
+    """The root x >= 0 of x + exp(z) (exp(x) - 1) = c: how far a margin moves in time c, z > 0 on the right side."""
+    q = sigmoid(z, tail)
+    u = c * sigmoid(-z, tail)
     if u < 0.01:  # series of the inverse function, to a relative 1e-10
         b2, b3, b4, b5 = q / 2.0, q / 6.0, q / 24.0, q / 120.0
         c3 = 2.0 * b2 * b2 - b3
-        c4 = -5.0 * b2 * b2 * b2 + 5.0 * b2 * b3 - b4
+        c4 = 5.0 * b2 * b2 * b2 - 5.0 * b2 * b3 + b4
         c5 = 14.0 * b2 * b2 * b2 * b2 - 21.0 * b2 * b2 * b3 + 6.0 * b2 * b4 + 3.0 * b3 * b3 - b5
-        return u * (1.0 - u * (b2 - u * (c3 + u * (c4 + u * c5))))
+        return u * (1.0 - u * (b2 - u * (c3 - u * (c4 - u * c5))))
     # The function is convex, and both of these are right of its root: Newton's steps come down to it.
     x = min(u, math.log1p(u / q))
     for _ in range(60):
@@ -91,17 +93,17 @@ def _logistic_advance(z, c):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def advance(loss, a, m, y, h, c):
+def advance(loss, a, m, y, tail, h, c):
     """u such that m + h u is where the margin ends that follows dm/dt = -h s(m, y) for the time c (importance, rate).
 
     Karampatziakis & Langford 2011: a row of weight 2 is two rows of weight 1, however large the rate, and no step
     goes beyond the label. u is the multiple of the (scaled) row that is added to the weights.
     """
     if not h * c > 1e-12:  # so short a way that it is straight
-        return -c * slope(loss, a, m, y)
+        return -c * slope(loss, a, m, y, tail)
     if loss == LOGISTIC or loss == MULTINOMIAL:
         sign = 2.0 * y - 1.0
-        return sign * _logistic_advance(sign * m, c * h) / h
+        return sign * _logistic_advance(sign * m, tail, c * h) / h
     if loss == SQUARED:
         return -(y - m) * math.expm1(-c * h) / h
     if loss == HINGE:
@@ -138,7 +140,9 @@ def _target(loss, y, i, r, outputs):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _is_labelled(y, weight, i):
+def _is_labelled(loss, y, weight, i):
+    if loss == LOGISTIC or loss == MULTINOMIAL or loss == HINGE:
+        return y[i, 0] >= 0.0 and weight[i] > 0.0  # NaN is not
     for q in range(y.shape[1]):
         if math.isnan(y[i, q]):
             return False
@@ -156,45 +160,49 @@ def _within(loss, m, low, high):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _answer(loss, k, margin, out, i):
-    """Turn the margins (R,) of row i into its prediction out[i, :k], and for softmax into log-odds against the rest."""
+def _answer(loss, k, margin, tail, out, i):
+    """Turn the margins (R,) of row i into its prediction out[i, :k].
+
+    Leaves in `margin` what slopes are taken at (for softmax the log-odds of each class against the rest), and in `tail`
+    exp(-|margin|), where there is use for it.
+    """
     if loss == LOGISTIC or loss == HINGE:
         steep = 2.0 if loss == HINGE else 1.0
+        for r in range(len(margin)):
+            tail[r] = math.exp(-steep * abs(margin[r]))
         if k == 1:
             out[i, 0] = 1.0
         elif k == 2:
-            out[i, 0] = sigmoid(-steep * margin[0])
-            out[i, 1] = sigmoid(steep * margin[0])
+            out[i, 0] = sigmoid(-margin[0], tail[0])
+            out[i, 1] = sigmoid(margin[0], tail[0])
         else:
             top = margin[0]
             for r in range(1, k):
                 top = max(top, margin[r])
-            if top < -300.0:  # every class denied: the odds of the least unlikely are 1 beforehand
-                shift = top
-            else:
-                shift = 0.0
-            sum_ = 0.0
+            total = 0.0
             for r in range(k):
-                out[i, r] = sigmoid(steep * (margin[r] - shift))
-                sum_ += out[i, r]
+                # Where every class is denied, sigmoids are exponentials: taken from the top they cannot all vanish.
+                out[i, r] = sigmoid(margin[r], tail[r]) if top > -300.0 else math.exp(steep * (margin[r] - top))
+                total += out[i, r]
             for r in range(k):
-                out[i, r] /= sum_
+                out[i, r] /= total
     elif loss == MULTINOMIAL:
         top = margin[0]
         for r in range(1, k):
             top = max(top, margin[r])
-        sum_ = 0.0
+        total = 0.0
         for r in range(k):
             out[i, r] = math.exp(margin[r] - top)
-            sum_ += out[i, r]
+            total += out[i, r]
         for r in range(k):
             rest = 0.0
-            for j in range(k):  # not sum_ - out[r]: where one class has it all, that would be 0
+            for j in range(k):  # not total - out[r]: where one class has it all, that would be 0
                 if j != r:
                     rest += out[i, j]
             margin[r] -= top + math.log(rest)
+            tail[r] = math.exp(-abs(margin[r]))
         for r in range(k):
-            out[i, r] /= sum_
+            out[i, r] /= total
     elif loss == POISSON:
         for r in range(k):
             margin[r] = min(margin[r], 80.0)
@@ -222,8 +230,8 @@ def _shrink(w, rate, l1, l2):
 
 
 # --- adaptive ----------------------------------------------------------------------------------------------------------
-# Shared slot: 0 scale s (largest |x| learnt). Output slots: 0 weight w, 1 sum G of g^2 x^2.
-# total: 0 weight of rows, 1 sum of (x / s)^2. setting: 3 learning rate, 4 scale of targets (0 = learnt).
+# Shared slots: 0 scale s (largest |x| learnt), 1 its inverse (0 for s = 0). Output slots: 0 weight w, 1 sum G of g^2 x^2.
+# total: 0 weight of rows, 1 sum of (x / s)^2. setting: 3 learning rate, 4 unit of targets (0 = learnt).
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -236,152 +244,162 @@ def _pace(loss, setting, span, r):
     return setting[3]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def adaptive_dense(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, loss, a, setting):
-    """Normalised adaptive importance-invariant gradient steps on dense rows; see `updates.Adaptive` for the maths."""
-    n, outputs = len(weight), span.shape[0]
-    constant, l1, l2 = setting[0], setting[1], setting[2]
-    margin = np.empty(outputs)
-    move = np.empty(d)
-    scale = cells[0]
-    for i in range(n):
-        x = values[i * d : (i + 1) * d]
-        grown = False
-        for j in range(d):
-            grown |= abs(x[j]) > scale[j]
-        for r in range(outputs):
-            w = cells[1 + 2 * r]
-            m = 0.0
-            if grown:  # a new largest value speaks with the voice of the former one
-                for j in range(d):
-                    m += w[j] * (scale[j] / max(scale[j], abs(x[j])) if x[j] != 0.0 else 1.0) * x[j]
-            else:
-                for j in range(d):
-                    m += w[j] * x[j]
-            margin[r] = _within(loss, bias[1 + 2 * r] + m, span[r, 0], span[r, 1])
-        _answer(loss, k, margin, out, i)
-        if not _is_labelled(y, weight, i):
-            continue
-        if grown:
-            for j in range(d):
-                if abs(x[j]) > scale[j]:
-                    for r in range(outputs):
-                        cells[1 + 2 * r, j] *= scale[j] / abs(x[j])
-                    scale[j] = abs(x[j])
-        norm = constant
-        for j in range(d):
-            u = x[j] / scale[j] if scale[j] > 0.0 else 0.0
-            norm += u * u
-        total[0] += weight[i]
-        total[1] += weight[i] * norm
-        share = math.sqrt(total[0] / total[1]) if total[1] > 0.0 else 1.0
-        for r in range(outputs):
-            target = _target(loss, y, i, r, outputs)
-            if loss == SQUARED or loss == QUANTILE or loss == HUBER:
-                first = span[r, 2] == 0.0
-                _see_target(span, r, target, weight[i])
-                if first and setting[4] == 0.0 and constant > 0.0:
-                    bias[1 + 2 * r] = target
-                    continue
-            elif loss == POISSON:
-                _see_target(span, r, target, weight[i])
-            g = slope(loss, a, margin[r], target)
-            if g == 0.0 and l1 == 0.0 and l2 == 0.0:
-                continue
-            g2 = weight[i] * g * g
-            w, G = cells[1 + 2 * r], cells[2 + 2 * r]
-            h = 0.0
-            for j in range(d):
-                x2 = np.float64(x[j]) * x[j]
-                G[j] += g2 * x2
-                root = math.sqrt(G[j]) * scale[j]
-                rate = share / root if root > 0.0 else 0.0
-                move[j] = rate
-                h += rate * x2
-            rate = 0.0
-            if constant > 0.0:
-                bias[2 + 2 * r] += g2
-                rate = share / math.sqrt(bias[2 + 2 * r]) if bias[2 + 2 * r] > 0.0 else 0.0
-                h += rate
-            c = _pace(loss, setting, span, r) * weight[i]
-            u = advance(loss, a, margin[r], target, h, c)
-            bias[1 + 2 * r] += u * rate
-            for j in range(d):
-                w[j] += u * move[j] * x[j]
-            if l1 > 0.0 or l2 > 0.0:
-                for j in range(d):
-                    if x[j] != 0.0:
-                        w[j] = _shrink(w[j], c * move[j], l1, l2)
-
-
 @njit(cache=True, nogil=True, error_model="numpy")
-def adaptive_sparse(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, loss, a, setting):
-    """The update of `adaptive_dense` on sparse rows: cells (D, C)."""
-    n, outputs = len(weight), span.shape[0]
-    constant, l1, l2 = setting[0], setting[1], setting[2]
-    margin = np.empty(outputs)
-    move = np.empty(longest(indptr))
-    for i in range(n):
-        start, stop = indptr[i], indptr[i + 1]
-        for r in range(outputs):
-            margin[r] = bias[1 + 2 * r]
-        for e in range(start, stop):
-            x, cell = np.float64(values[e]), cells[indices[e]]
-            if abs(x) > cell[0]:
-                x = math.copysign(cell[0], x)
+def _begins(loss, setting, span, r, bias, target, weight):
+    """Take in a target; True where it was the first of numbers, with which the bias begins."""
+    if loss == LOGISTIC or loss == MULTINOMIAL or loss == HINGE:
+        return False
+    first = span[r, 2] == 0.0 and loss != POISSON and setting[4] == 0.0 and setting[0] > 0.0
+    _see_target(span, r, target, weight)
+    if first:
+        bias[2 + 2 * r] = target
+    return first
+
+
+@cache
+def adaptive_dense(loss, single):
+    """Normalised adaptive importance-invariant gradient steps on dense rows; see `updates.Adaptive` for the maths."""
+
+    @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+    def adaptive_dense(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, a, setting):
+        n, outputs = len(weight), 1 if single else span.shape[0]
+        constant, l1, l2 = setting[0], setting[1], setting[2]
+        margin, tail = np.empty(outputs), np.empty(outputs)
+        move = np.empty(d)
+        for i in range(n):
+            first = i * d
+            grown = False
+            for j in range(d):
+                grown |= abs(values[first + j]) > cells[0, j]
             for r in range(outputs):
-                margin[r] += cell[1 + 2 * r] * x
-        for r in range(outputs):
-            margin[r] = _within(loss, margin[r], span[r, 0], span[r, 1])
-        _answer(loss, k, margin, out, i)
-        if not _is_labelled(y, weight, i):
-            continue
-        norm = constant
-        for e in range(start, stop):
-            x, cell = np.float64(values[e]), cells[indices[e]]
-            if abs(x) > cell[0]:
-                for r in range(outputs):
-                    cell[1 + 2 * r] *= cell[0] / abs(x)
-                cell[0] = abs(x)
-            u = x / cell[0] if x != 0.0 else 0.0
-            norm += u * u
-        total[0] += weight[i]
-        total[1] += weight[i] * norm
-        share = math.sqrt(total[0] / total[1]) if total[1] > 0.0 else 1.0
-        for r in range(outputs):
-            target = _target(loss, y, i, r, outputs)
-            if loss == SQUARED or loss == QUANTILE or loss == HUBER:
-                first = span[r, 2] == 0.0
-                _see_target(span, r, target, weight[i])
-                if first and setting[4] == 0.0 and constant > 0.0:
-                    bias[1 + 2 * r] = target
-                    continue
-            elif loss == POISSON:
-                _see_target(span, r, target, weight[i])
-            g = slope(loss, a, margin[r], target)
-            if g == 0.0 and l1 == 0.0 and l2 == 0.0:
+                m = 0.0
+                if grown:  # a new largest value speaks with the voice of the former one
+                    for j in range(d):
+                        x, s = values[first + j], cells[0, j]
+                        m += cells[2 + 2 * r, j] * (math.copysign(s, x) if abs(x) > s else x)
+                else:
+                    for j in range(d):
+                        m += cells[2 + 2 * r, j] * values[first + j]
+                margin[r] = _within(loss, bias[2 + 2 * r] + m, span[r, 0], span[r, 1])
+            _answer(loss, k, margin, tail, out, i)
+            if not _is_labelled(loss, y, weight, i):
                 continue
-            g2 = weight[i] * g * g
-            h = 0.0
+            if grown:
+                for j in range(d):
+                    x, s = abs(values[first + j]), cells[0, j]
+                    if x > s:
+                        for r in range(outputs):
+                            cells[2 + 2 * r, j] *= s / x
+                        cells[0, j] = x
+                        cells[1, j] = 1.0 / np.float64(x)
+            norm = constant
+            for j in range(d):
+                u = values[first + j] * cells[1, j]
+                norm += u * u
+            total[0] += weight[i]
+            total[1] += weight[i] * norm
+            share = math.sqrt(total[0] / total[1]) if total[1] > 0.0 else 1.0
+            for r in range(outputs):
+                target = _target(loss, y, i, r, outputs)
+                if _begins(loss, setting, span, r, bias, target, weight[i]):
+                    continue
+                g = slope(loss, a, margin[r], target, tail[r])
+                if g == 0.0 and l1 == 0.0 and l2 == 0.0:
+                    continue
+                g2 = weight[i] * g * g
+                h = 0.0
+                for j in range(d):
+                    x = np.float64(values[first + j])
+                    G = cells[3 + 2 * r, j] + g2 * (x * x)
+                    cells[3 + 2 * r, j] = G
+                    rate = cells[1, j] / math.sqrt(G) if G > 0.0 else 0.0
+                    move[j] = rate
+                    h += rate * (x * x)
+                rate = 0.0
+                if constant > 0.0:
+                    bias[3 + 2 * r] += g2
+                    rate = 1.0 / math.sqrt(bias[3 + 2 * r]) if bias[3 + 2 * r] > 0.0 else 0.0
+                    h += rate
+                c = _pace(loss, setting, span, r) * weight[i]
+                u = advance(loss, a, margin[r], target, tail[r], h * share, c) * share
+                bias[2 + 2 * r] += u * rate
+                for j in range(d):
+                    cells[2 + 2 * r, j] += u * move[j] * values[first + j]
+                if l1 > 0.0 or l2 > 0.0:
+                    for j in range(d):
+                        if values[first + j] != 0.0:
+                            cells[2 + 2 * r, j] = _shrink(cells[2 + 2 * r, j], c * share * move[j], l1, l2)
+
+    return adaptive_dense
+
+
+@cache
+def adaptive_sparse(loss, single):
+    """The update of `adaptive_dense` on sparse rows: cells (D, C)."""
+
+    @njit(cache=True, nogil=True, error_model="numpy")
+    def adaptive_sparse(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, a, setting):
+        n, outputs = len(weight), 1 if single else span.shape[0]
+        constant, l1, l2 = setting[0], setting[1], setting[2]
+        margin, tail = np.empty(outputs), np.empty(outputs)
+        move = np.empty(longest(indptr))
+        for i in range(n):
+            start, stop = indptr[i], indptr[i + 1]
+            for r in range(outputs):
+                margin[r] = bias[2 + 2 * r]
             for e in range(start, stop):
                 x, cell = np.float64(values[e]), cells[indices[e]]
-                cell[2 + 2 * r] += g2 * x * x
-                root = math.sqrt(cell[2 + 2 * r]) * cell[0]
-                move[e - start] = share / root if root > 0.0 else 0.0
-                h += move[e - start] * x * x
-            rate = 0.0
-            if constant > 0.0:
-                bias[2 + 2 * r] += g2
-                rate = share / math.sqrt(bias[2 + 2 * r]) if bias[2 + 2 * r] > 0.0 else 0.0
-                h += rate
-            c = _pace(loss, setting, span, r) * weight[i]
-            u = advance(loss, a, margin[r], target, h, c)
-            bias[1 + 2 * r] += u * rate
+                if abs(x) > cell[0]:
+                    x = math.copysign(cell[0], x)
+                for r in range(outputs):
+                    margin[r] += cell[2 + 2 * r] * x
+            for r in range(outputs):
+                margin[r] = _within(loss, margin[r], span[r, 0], span[r, 1])
+            _answer(loss, k, margin, tail, out, i)
+            if not _is_labelled(loss, y, weight, i):
+                continue
+            norm = constant
             for e in range(start, stop):
-                cell = cells[indices[e]]
-                cell[1 + 2 * r] += u * move[e - start] * values[e]
-                if l1 > 0.0 or l2 > 0.0:
-                    cell[1 + 2 * r] = _shrink(cell[1 + 2 * r], c * move[e - start], l1, l2)
+                x, cell = np.float64(values[e]), cells[indices[e]]
+                if abs(x) > cell[0]:
+                    for r in range(outputs):
+                        cell[2 + 2 * r] *= cell[0] / abs(x)
+                    cell[0] = abs(x)
+                    cell[1] = 1.0 / cell[0]
+                norm += (x * cell[1]) * (x * cell[1])
+            total[0] += weight[i]
+            total[1] += weight[i] * norm
+            share = math.sqrt(total[0] / total[1]) if total[1] > 0.0 else 1.0
+            for r in range(outputs):
+                target = _target(loss, y, i, r, outputs)
+                if _begins(loss, setting, span, r, bias, target, weight[i]):
+                    continue
+                g = slope(loss, a, margin[r], target, tail[r])
+                if g == 0.0 and l1 == 0.0 and l2 == 0.0:
+                    continue
+                g2 = weight[i] * g * g
+                h = 0.0
+                for e in range(start, stop):
+                    x, cell = np.float64(values[e]), cells[indices[e]]
+                    cell[3 + 2 * r] += g2 * x * x
+                    rate = cell[1] / math.sqrt(cell[3 + 2 * r]) if cell[3 + 2 * r] > 0.0 else 0.0
+                    move[e - start] = rate
+                    h += rate * x * x
+                rate = 0.0
+                if constant > 0.0:
+                    bias[3 + 2 * r] += g2
+                    rate = 1.0 / math.sqrt(bias[3 + 2 * r]) if bias[3 + 2 * r] > 0.0 else 0.0
+                    h += rate
+                c = _pace(loss, setting, span, r) * weight[i]
+                u = advance(loss, a, margin[r], target, tail[r], h * share, c) * share
+                bias[2 + 2 * r] += u * rate
+                for e in range(start, stop):
+                    cell = cells[indices[e]]
+                    cell[2 + 2 * r] += u * move[e - start] * values[e]
+                    if l1 > 0.0 or l2 > 0.0:
+                        cell[2 + 2 * r] = _shrink(cell[2 + 2 * r], c * share * move[e - start], l1, l2)
+
+    return adaptive_sparse
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -398,52 +416,57 @@ def longest(indptr):
 # setting: 3 kind of step (0 gradient, 1 PA-I, 2 PA-II), 4 rate or C, 5 power of t, 6 t0.
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def plain(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, loss, a, setting):
+@cache
+def plain(loss, single):
     """w -= rate g x (gradient descent), or the shortest w that satisfies the margin (passive-aggressive)."""
-    n, outputs = len(weight), span.shape[0]
-    constant, l1, l2, kind = setting[0], setting[1], setting[2], setting[3]
-    margin = np.empty(outputs)
-    for i in range(n):
-        start, stop = (i * d, (i + 1) * d) if d >= 0 else (indptr[i], indptr[i + 1])
-        for r in range(outputs):
-            margin[r] = bias[r]
-        norm = constant
-        for e in range(start, stop):
-            x, j = np.float64(values[e]), (e - start if d >= 0 else indices[e])
-            norm += x * x
+
+    @njit(cache=True, nogil=True, error_model="numpy")
+    def plain(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, a, setting):
+        n, outputs = len(weight), 1 if single else span.shape[0]
+        constant, l1, l2, kind = setting[0], setting[1], setting[2], setting[3]
+        margin, tail = np.empty(outputs), np.empty(outputs)
+        for i in range(n):
+            start, stop = (i * d, (i + 1) * d) if d >= 0 else (indptr[i], indptr[i + 1])
             for r in range(outputs):
-                margin[r] += cells[j, r] * x
-        _answer(loss, k, margin, out, i)
-        if not _is_labelled(y, weight, i):
-            continue
-        rate = setting[4] / (setting[6] + total[0]) ** setting[5] if setting[5] != 0.0 else setting[4]
-        total[0] += weight[i]
-        for r in range(outputs):
-            target = _target(loss, y, i, r, outputs)
-            if kind == 0.0:
-                u = -rate * weight[i] * slope(loss, a, margin[r], target)
-            elif norm == 0.0:
-                u = 0.0
-            else:
-                u = passive(loss, a, margin[r], target, norm, setting[4] * weight[i], kind)
-            if constant > 0.0:
-                bias[r] += u
+                margin[r] = bias[r]
+            norm = constant
             for e in range(start, stop):
-                j = e - start if d >= 0 else indices[e]
-                cells[j, r] += u * values[e]
-                if (l1 > 0.0 or l2 > 0.0) and values[e] != 0.0:
-                    cells[j, r] = _shrink(cells[j, r], rate * weight[i], l1, l2)
+                x, j = np.float64(values[e]), (e - start if d >= 0 else indices[e])
+                norm += x * x
+                for r in range(outputs):
+                    margin[r] += cells[j, r] * x
+            _answer(loss, k, margin, tail, out, i)
+            if not _is_labelled(loss, y, weight, i):
+                continue
+            rate = setting[4] / (setting[6] + total[0]) ** setting[5] if setting[5] != 0.0 else setting[4]
+            total[0] += weight[i]
+            for r in range(outputs):
+                target = _target(loss, y, i, r, outputs)
+                if kind == 0.0:
+                    u = -rate * weight[i] * slope(loss, a, margin[r], target, tail[r])
+                elif norm == 0.0:
+                    u = 0.0
+                else:
+                    u = passive(loss, a, margin[r], target, tail[r], norm, setting[4] * weight[i], kind)
+                if constant > 0.0:
+                    bias[r] += u
+                for e in range(start, stop):
+                    j = e - start if d >= 0 else indices[e]
+                    cells[j, r] += u * values[e]
+                    if (l1 > 0.0 or l2 > 0.0) and values[e] != 0.0:
+                        cells[j, r] = _shrink(cells[j, r], rate * weight[i], l1, l2)
+
+    return plain
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def passive(loss, a, m, y, norm, c, kind):
+def passive(loss, a, m, y, tail, norm, c, kind):
     """The step of Crammer 2006 on a loss that is piecewise linear: hinge or quantile.
 
     PA-I minimises |w' - w|^2 / 2 + c L(w'), which is where the flow of `advance` ends too; PA-II charges c L^2.
     """
     if kind == 1.0:
-        return advance(loss, a, m, y, norm, c)
+        return advance(loss, a, m, y, tail, norm, c)
     if loss == HINGE:
         sign = 2.0 * y - 1.0
         return sign * max(1.0 - sign * m, 0.0) / (norm + 1.0 / (2.0 * c))
@@ -467,36 +490,43 @@ def _lead(w, z, n, g, alpha, beta, l1, l2):
     return (math.copysign(l1, z) - z) / ((beta + after) / alpha + l2), z, n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def ftrl(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, loss, a, setting):
+@cache
+def ftrl(loss, single):
     """FTRL-Proximal."""
-    n, outputs = len(weight), span.shape[0]
-    constant, l1, l2, alpha, beta = setting[0], setting[1], setting[2], setting[3], setting[4]
-    margin = np.empty(outputs)
-    for i in range(n):
-        start, stop = (i * d, (i + 1) * d) if d >= 0 else (indptr[i], indptr[i + 1])
-        for r in range(outputs):
-            margin[r] = bias[3 * r]
-        for e in range(start, stop):
-            x, j = np.float64(values[e]), (e - start if d >= 0 else indices[e])
+
+    @njit(cache=True, nogil=True, error_model="numpy")
+    def ftrl(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, a, setting):
+        n, outputs = len(weight), 1 if single else span.shape[0]
+        constant, l1, l2, alpha, beta = setting[0], setting[1], setting[2], setting[3], setting[4]
+        margin, tail = np.empty(outputs), np.empty(outputs)
+        for i in range(n):
+            start, stop = (i * d, (i + 1) * d) if d >= 0 else (indptr[i], indptr[i + 1])
             for r in range(outputs):
-                margin[r] += cells[j, 3 * r] * x
-        _answer(loss, k, margin, out, i)
-        if not _is_labelled(y, weight, i):
-            continue
-        total[0] += weight[i]
-        for r in range(outputs):
-            g = weight[i] * slope(loss, a, margin[r], _target(loss, y, i, r, outputs))
-            if g == 0.0:
-                continue
-            s = 3 * r
-            if constant > 0.0:
-                bias[s], bias[s + 1], bias[s + 2] = _lead(bias[s], bias[s + 1], bias[s + 2], g, alpha, beta, 0.0, 0.0)
+                margin[r] = bias[3 * r]
             for e in range(start, stop):
                 x, j = np.float64(values[e]), (e - start if d >= 0 else indices[e])
-                if x != 0.0:
-                    c = cells[j]
-                    c[s], c[s + 1], c[s + 2] = _lead(c[s], c[s + 1], c[s + 2], g * x, alpha, beta, l1, l2)
+                for r in range(outputs):
+                    margin[r] += cells[j, 3 * r] * x
+            _answer(loss, k, margin, tail, out, i)
+            if not _is_labelled(loss, y, weight, i):
+                continue
+            total[0] += weight[i]
+            for r in range(outputs):
+                g = weight[i] * slope(loss, a, margin[r], _target(loss, y, i, r, outputs), tail[r])
+                if g == 0.0:
+                    continue
+                s = 3 * r
+                if constant > 0.0:
+                    bias[s], bias[s + 1], bias[s + 2] = _lead(
+                        bias[s], bias[s + 1], bias[s + 2], g, alpha, beta, 0.0, 0.0
+                    )
+                for e in range(start, stop):
+                    x, j = np.float64(values[e]), (e - start if d >= 0 else indices[e])
+                    if x != 0.0:
+                        c = cells[j]
+                        c[s], c[s + 1], c[s + 2] = _lead(c[s], c[s + 1], c[s + 2], g * x, alpha, beta, l1, l2)
+
+    return ftrl
 
 
 # --- coin betting ------------------------------------------------------------------------------------------------------
@@ -524,46 +554,51 @@ def _settle(c, s, scale, wealth, g, x, least):
     c[s + 2] = max(c[s + 2] + won, -wealth)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def coin(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, loss, a, setting):
+@cache
+def coin(loss, single):
     """Coin betting on every weight: no learning rate."""
-    n, outputs = len(weight), span.shape[0]
-    constant, wealth, least = setting[0], setting[3], setting[4]
-    margin = np.empty(outputs)
-    for i in range(n):
-        start, stop = (i * d, (i + 1) * d) if d >= 0 else (indptr[i], indptr[i + 1])
-        for r in range(outputs):
-            margin[r] = constant * _bet(bias, 1 + 4 * r, 1.0, wealth)
-        norm = constant
-        for e in range(start, stop):
-            x, c = np.float64(values[e]), cells[e - start if d >= 0 else indices[e]]
-            if x == 0.0:
-                continue
-            scale = max(c[0], abs(x))
-            norm += (x / scale) * (x / scale)
+
+    @njit(cache=True, nogil=True, error_model="numpy")
+    def coin(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, a, setting):
+        n, outputs = len(weight), 1 if single else span.shape[0]
+        constant, wealth, least = setting[0], setting[3], setting[4]
+        margin, tail = np.empty(outputs), np.empty(outputs)
+        for i in range(n):
+            start, stop = (i * d, (i + 1) * d) if d >= 0 else (indptr[i], indptr[i + 1])
             for r in range(outputs):
-                margin[r] += _bet(c, 1 + 4 * r, scale, wealth) * x
-        mean = (total[1] + norm + 1e-6) / (total[0] + 1.0)
-        for r in range(outputs):
-            margin[r] = _within(loss, margin[r] / mean, span[r, 0], span[r, 1])
-        _answer(loss, k, margin, out, i)
-        if not _is_labelled(y, weight, i):
-            continue
-        total[0] += weight[i]
-        total[1] += weight[i] * norm
-        for e in range(start, stop):
-            c = cells[e - start if d >= 0 else indices[e]]
-            c[0] = max(c[0], abs(np.float64(values[e])))
-        for r in range(outputs):
-            target = _target(loss, y, i, r, outputs)
-            if loss != LOGISTIC and loss != MULTINOMIAL and loss != HINGE:
-                _see_target(span, r, target, weight[i])
-            g = weight[i] * slope(loss, a, margin[r], target)
-            if g == 0.0:
-                continue
-            if constant > 0.0:
-                _settle(bias, 1 + 4 * r, 1.0, wealth, g, 1.0, least)
+                margin[r] = constant * _bet(bias, 1 + 4 * r, 1.0, wealth)
+            norm = constant
             for e in range(start, stop):
                 x, c = np.float64(values[e]), cells[e - start if d >= 0 else indices[e]]
-                if x != 0.0:
-                    _settle(c, 1 + 4 * r, c[0], wealth, g, x, least)
+                if x == 0.0:
+                    continue
+                scale = max(c[0], abs(x))
+                norm += (x / scale) * (x / scale)
+                for r in range(outputs):
+                    margin[r] += _bet(c, 1 + 4 * r, scale, wealth) * x
+            mean = (total[1] + norm + 1e-6) / (total[0] + 1.0)
+            for r in range(outputs):
+                margin[r] = _within(loss, margin[r] / mean, span[r, 0], span[r, 1])
+            _answer(loss, k, margin, tail, out, i)
+            if not _is_labelled(loss, y, weight, i):
+                continue
+            total[0] += weight[i]
+            total[1] += weight[i] * norm
+            for e in range(start, stop):
+                c = cells[e - start if d >= 0 else indices[e]]
+                c[0] = max(c[0], abs(np.float64(values[e])))
+            for r in range(outputs):
+                target = _target(loss, y, i, r, outputs)
+                if loss != LOGISTIC and loss != MULTINOMIAL and loss != HINGE:
+                    _see_target(span, r, target, weight[i])
+                g = weight[i] * slope(loss, a, margin[r], target, tail[r])
+                if g == 0.0:
+                    continue
+                if constant > 0.0:
+                    _settle(bias, 1 + 4 * r, 1.0, wealth, g, 1.0, least)
+                for e in range(start, stop):
+                    x, c = np.float64(values[e]), cells[e - start if d >= 0 else indices[e]]
+                    if x != 0.0:
+                        _settle(c, 1 + 4 * r, c[0], wealth, g, x, least)
+
+    return coin

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import Any, final
 
 import numpy as np
 
 from retain import blocks
-from retain.core import Array, Batch, Features, Floats, State
+from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError, SettingError
 from retain.learners.linear.losses import Hinge, Loss, Poisson, Quantile, Squared, code, shape
-from retain.learners.linear.rows import Rows, bounded, plain, rows_of
+from retain.learners.linear.rows import Rows, bounded, ones, plain, rows_of
 from retain.learners.linear.updates import Adaptive, Coin, PassiveAggressive, Update, plan
 
 __all__ = ["Linear"]
@@ -103,15 +104,16 @@ class Linear:
         n = len(batch)
         named = batch.schema is not None or not isinstance(batch.x, np.ndarray)
         rows = rows_of(batch.x, None if self._growing or named else self._width)
-        weight = bounded(blocks.weights(batch.weight, n, reader="Linear"), "weight")
+        weight = (
+            ones(n) if batch.weight is None else bounded(blocks.weights(batch.weight, n, reader="Linear"), "weight")
+        )
         if self._shape == "numbers":
             y = self._numbers(batch.y, n)
             self._admit(rows, growing=named)
             return self._learn_numbers(rows, y, weight)
-        y = blocks.codes(batch.y, n, reader="Linear").astype(np.float64)
-        y[y < 0] = np.nan
+        codes = blocks.codes(batch.y, n, reader="Linear")
         self._admit(rows, growing=named)
-        return self._learn_classes(rows, y, weight)
+        return self._learn_classes(rows, codes, weight)
 
     def predict(self, x: Features, /) -> Array:
         """Numbers (n,) or (n, outputs), or probabilities (n, classes). Changes nothing."""
@@ -154,21 +156,25 @@ class Linear:
         self._run(rows, y if y.ndim == 2 else y[:, None], weight, out)
         return out[:, 0] if self._flat else out
 
-    def _learn_classes(self, rows: Rows, y: Floats, weight: Floats) -> Array:
-        known = np.where((y >= 0) & (weight > 0), y, -1.0)  # of rows that are learnt
-        top = max(self._classes, int(known.max(initial=-1.0)) + 1)
-        out = np.zeros((rows.n, top))
+    def _learn_classes(self, rows: Rows, codes: Ints, weight: Floats) -> Array:
+        y = codes.astype(np.float64)[:, None]
+        if codes.max(initial=-1) < self._classes:
+            out = np.zeros((rows.n, self._classes))
+            self._run(rows, y, weight, out)
+            return out
+        known = np.where(weight > 0, codes, -1)  # of rows that are learnt
+        out = np.zeros((rows.n, max(self._classes, int(known.max()) + 1)))
         start = 0
-        for i in _arrivals(known, self._classes) if top > self._classes else ():
-            self._run(rows.part(start, i), y[start:i, None], weight[start:i], out[start:i])
-            answer = np.zeros((1, top))
+        for i in _arrivals(known, self._classes):
+            self._run(rows.part(start, i), y[start:i], weight[start:i], out[start:i])
+            answer = np.zeros_like(out[i : i + 1])
             if self._classes:
                 self._answer(rows.part(i, i + 1), answer)  # row i is predicted before its class is known ...
             self._arrive(int(known[i]) + 1)
-            self._run(rows.part(i, i + 1), y[i : i + 1, None], weight[i : i + 1], out[i : i + 1])
+            self._run(rows.part(i, i + 1), y[i : i + 1], weight[i : i + 1], out[i : i + 1])
             out[i] = answer  # ... and learnt after
             start = i + 1
-        self._run(rows.part(start, rows.n), y[start:, None], weight[start:], out[start:])
+        self._run(rows.part(start, rows.n), y[start:], weight[start:], out[start:])
         return out
 
     def _arrive(self, classes: int) -> None:
@@ -185,18 +191,17 @@ class Linear:
         if self._sparse and self._plan.transposed:
             rows = rows.sparse()
         columns = len(self._span) if self._shape == "numbers" else self._classes
-        kernel = _kernel(self._plan.sparse if self._sparse else self._plan.dense)
+        kernel = _kernel(self._plan.sparse if self._sparse else self._plan.dense, self._code[0], len(self._span) == 1)
         state = (self._cells, self._bias, self._total, self._span)
         labels = plain(y, np.float64), plain(weight, np.float64)
-        kernel(
-            rows.values, rows.indptr, rows.indices, rows.d, *labels, *state, out, columns, *self._code, self._settings
-        )
+        loss = self._code[1], self._settings
+        kernel(rows.values, rows.indptr, rows.indices, rows.d, *labels, *state, out, columns, *loss)
 
     def _answer(self, rows: Rows, out: Array) -> None:
         rows = rows.within(self._width or 0)
         if rows.d < 0 and not self._sparse:  # sparse rows for weights learnt from dense ones
             rows = rows.dense(self._width or 0)
-        self._run(rows, np.full((rows.n, 1), np.nan), np.ones(rows.n), out)
+        self._run(rows, np.full((rows.n, 1), np.nan), ones(rows.n), out)
 
     # --- memory: cells (D, C) where sparse, (C, D) where dense, D >= width; C slots as in `kernels` ---
 
@@ -268,15 +273,16 @@ def _bets(slots: Floats, update: Coin, outputs: int, total: Floats) -> Floats:
     return np.where(bound > 0, bets, 0.0) * (total[0] / (total[1] + 1e-6) if total[0] else 1.0)
 
 
-def _arrivals(known: Floats, classes: int) -> list[int]:
+def _arrivals(known: Ints, classes: int) -> list[int]:
     """Rows at which a class beyond all before it is learnt."""
-    before = np.maximum.accumulate(np.concatenate([[classes - 1.0], known[:-1]]))
+    before = np.maximum.accumulate(np.concatenate([[classes - 1], known[:-1]]))
     return [int(i) for i in np.flatnonzero(known > before)]
 
 
-def _kernel(name: str) -> Any:
+@cache
+def _kernel(name: str, loss: int, single: bool) -> Any:  # noqa: FBT001
     """A compiled kernel; numba is loaded when the first row arrives."""
-    return getattr(import_module("retain.learners.linear.kernels"), name)
+    return getattr(import_module("retain.learners.linear.kernels"), name)(loss, single)
 
 
 def _check_parts(loss: Loss, update: Update, *, l1: float, l2: float) -> None:

@@ -12,7 +12,7 @@ from retain import blocks
 from retain.core import CSR, Array, Features, Floats
 from retain.errors import PoisonError
 
-__all__ = ["Rows", "bounded", "plain", "rows_of"]
+__all__ = ["Rows", "bounded", "ones", "plain", "rows_of"]
 
 _LARGEST = float(np.finfo(np.float32).max)
 _NO_POINTERS = np.zeros(1, dtype=np.int64)
@@ -68,7 +68,7 @@ def rows_of(x: Features, width: int | None, /) -> Rows:
         PoisonError: NaN, Inf, text, another width, or sparse rows that contradict themselves.
     """
     if isinstance(x, CSR):
-        checked = blocks.matrix(_coherent(x), reader="Linear")
+        checked = blocks.matrix(x, reader="Linear")
         assert isinstance(checked, CSR)  # noqa: S101 - for the type checker: matrix keeps the form
         return Rows(
             plain(checked.values, np.float32),
@@ -97,26 +97,20 @@ def bounded(values: Floats, what: str, /) -> Floats:
     return values
 
 
-def plain(values: Array, dtype: npt.DTypeLike, /) -> Array:
+def plain(values: Array, dtype: type, /) -> Array:
     """Contiguous and writeable: to numba anything else is another type, compiled once more."""
+    flags = values.flags
+    if values.dtype == dtype and flags.c_contiguous and flags.writeable:
+        return values
     return np.require(values, dtype, ["C", "W"])
 
 
-def _coherent(x: CSR) -> CSR:
-    n, entries = len(x), len(x.values)
-    pointers_fit = (
-        n >= 0 and x.indptr[0] >= 0 and x.indptr[-1] <= entries and bool((x.indptr[1:] >= x.indptr[:-1]).all())
-    )
-    if not pointers_fit or len(x.indices) != entries:
-        raise PoisonError(
-            f"Linear got sparse rows with {entries} values, {len(x.indices)} indices and pointers from {x.indptr[0]} to "
-            f"{x.indptr[-1]}; expected pointers that rise from 0 to the number of values"
-        )
-    if entries and (x.indices.min() < 0 or x.indices.max() >= x.width):
-        entry = int(np.flatnonzero((x.indices < 0) | (x.indices >= x.width))[0])
-        row = int(np.searchsorted(x.indptr, entry, side="right")) - 1
-        raise PoisonError(
-            f"Linear got the column {x.indices[entry]} in row {row}; expected columns from 0 to {x.width - 1}, by the "
-            "width of these sparse rows"
-        )
-    return x
+def ones(n: int, /) -> Floats:
+    """(n,) ones, not to be written to: those of the last call where they suffice."""
+    global _ones  # noqa: PLW0603 - a constant that grows
+    if len(_ones) < n:
+        _ones = np.ones(n)
+    return _ones[:n]
+
+
+_ones = np.ones(1024)

@@ -234,7 +234,7 @@ def plan(update: Update, /) -> Plan:
     match update:
         case Adaptive(rate, target_scale):
             settings = (rate, 0.0 if target_scale is None else target_scale)
-            return Plan(1, 2, (0,), settings, "adaptive_dense", "adaptive_sparse")
+            return Plan(2, 2, (0,), settings, "adaptive_dense", "adaptive_sparse")
         case SGD(rate, schedule):
             return Plan(0, 1, (0,), (0.0, rate, *_powers(schedule)), "plain", "plain")
         case PassiveAggressive(c, squared):

@@ -1,0 +1,92 @@
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.feature_extraction import FeatureHasher
+
+import retain as rt
+from retain.blocks import dense
+from retain.core import Column, Kind, Schema
+from retain.errors import PoisonError, SchemaError, SettingError
+
+WORDS = ["Good", "bad", "ugly", "naïve", "ÉTÉ", "x_1", "“quoted”", "don't", "…", "日本、語", "7", "a—b", "\xa0", ""]
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "n": st.one_of(st.none(), st.sampled_from([0.0, 1.5, -2.0])),
+            "k": st.integers(0, 2),
+            "c": st.one_of(st.none(), st.sampled_from(WORDS)),
+            "t": st.one_of(st.none(), st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join)),
+        }
+    ),
+    max_size=20,
+)
+TYPES = pa.schema({"n": pa.float32(), "k": pa.int64(), "c": pa.dictionary(pa.int8(), pa.string()), "t": pa.string()})
+
+
+@given(ROWS, st.sampled_from([2, 9, 18]))
+@settings(max_examples=60, deadline=None)
+def test_the_same_rows_as_scikit_learns_feature_hasher(rows, bits):
+    table = pa.RecordBatch.from_pylist(rows, schema=TYPES)
+    got = rt.Hash(bits=bits, text=("t",)).apply(table)
+    names = []
+    for row in rows:
+        pairs = [(name, row[name]) if row[name] is not None else (f"{name}=?", 1) for name in ("n", "k")]
+        pairs.append(("c=?", 1) if row["c"] is None else (f"c={row['c']}", 1))
+        words = ["?"] if row["t"] is None else re.findall(r"\w+", row["t"].lower())
+        names.append(pairs + [(f"t={word}", 1) for word in words])
+    if rows:
+        expected = FeatureHasher(2**bits, input_type="pair", dtype=np.float32).transform(names).toarray()
+        np.testing.assert_allclose(dense(got, 2**bits), expected, atol=1e-6)
+    for a, b in zip(got.indptr[:-1], got.indptr[1:], strict=True):
+        assert len(set(got.indices[a:b].tolist())) == b - a, "a slot is there once in each row"
+
+
+def test_a_row_may_hold_thousands_of_words():
+    text = " ".join(f"w{i % 700}" for i in range(5000))
+    got = rt.Hash(bits=20, text="t").apply(pa.record_batch({"t": [text, "w1"]}))
+    assert np.abs(got.values[: got.indptr[1]]).sum() == 5000
+    assert got.indptr[2] - got.indptr[1] == 1
+
+
+def test_the_same_in_another_process():
+    code = (
+        "import pyarrow as pa, retain as rt;"
+        "print(rt.Hash(bits=12).apply(pa.record_batch({'a': ['x', 'é']})).indices.tolist())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == str(rt.Hash(bits=12).apply(pa.record_batch({"a": ["x", "é"]})).indices.tolist())
+
+
+def test_the_schema_says_what_is_text_and_the_state_keeps_it():
+    batch = rt.Batch(pa.record_batch({"t": ["two words"]}), schema=Schema(columns=(Column("t", Kind.TEXT),)))
+    hasher, again = rt.Hash(), rt.Hash()
+    assert len(hasher.learn(batch).x.indices) == 2
+    again.load_state_dict(hasher.state_dict())
+    assert len(again.apply(batch.x).indices) == 2
+    assert len(rt.Hash().apply(batch.x).indices) == 1
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "says"),
+    [
+        (np.ones((1, 2)), SchemaError, "expected a record batch with named columns"),
+        (pa.record_batch({"n": [1.0, np.inf]}), PoisonError, "inf in row 1, column n"),
+        (pa.record_batch({"at": pa.array([0], pa.timestamp("us"))}), PoisonError, "rt.DateParts"),
+    ],
+)
+def test_what_cannot_be_hashed_is_refused(x, error, says):
+    with pytest.raises(error) as met:
+        rt.Hash().learn(rt.Batch(x))
+    assert says in str(met.value)
+
+
+@pytest.mark.parametrize("bits", [0, 31])
+def test_bits(bits):
+    with pytest.raises(SettingError):
+        rt.Hash(bits=bits)

@@ -1,0 +1,53 @@
+import itertools
+
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retain.features.columns import strings
+from retain.features.interner import ABSENT, FULL, UNKNOWN, Interner
+
+WORDS = st.lists(st.one_of(st.none(), st.text("abé", max_size=3)), max_size=80)
+
+
+@given(WORDS, st.lists(st.integers(0, 80), max_size=3), st.sampled_from([1, 5, 10_000]), st.booleans())
+@settings(deadline=None)
+def test_strings_are_numbered_as_a_dictionary_would(words, cuts, limit, encoded):
+    column = pa.array(words, pa.string())
+    interner, known = Interner(limit=limit), {}
+    edges = [0, *sorted(min(c, len(words)) for c in cuts), len(words)]
+    for a, b in itertools.pairwise(edges):
+        piece = column.slice(a, b - a)
+        codes, born = interner.learn(strings(piece.dictionary_encode() if encoded else piece))
+        new = []
+        for i, (word, code) in enumerate(zip(words[a:b], codes.tolist(), strict=True)):
+            if word is not None and word not in known and len(known) < limit:
+                known[word] = len(known)
+                new.append(i)
+            assert code == (ABSENT if word is None else known.get(word, FULL))
+        assert born.tolist() == new
+        again = Interner(limit=limit)
+        again.load_state_dict(interner.state_dict())
+        interner = again
+    assert interner.names == list(known)
+    found = interner.find(strings(pa.array([*words, "never seen"]))).tolist()
+    unseen = FULL if len(known) == limit else UNKNOWN
+    assert found == [ABSENT if word is None else known.get(word, unseen) for word in [*words, "never seen"]]
+
+
+def test_room_grows_for_many_and_for_long_strings():
+    words = [f"{i}" * (1 + i % 50) for i in range(5000)] + ["x" * 100_000]
+    interner = Interner(limit=10_000)
+    assert interner.learn(strings(pa.array(words)))[0].tolist() == list(range(5001))
+    assert interner.names == words
+
+
+def test_empty_columns():
+    interner = Interner(limit=3)
+    for column in (
+        pa.array([], pa.string()),
+        pa.array(["a"])[:0],
+        pa.array([], pa.dictionary(pa.int32(), pa.string())),
+    ):
+        assert interner.learn(strings(column))[0].tolist() == []
+    assert interner.learn(strings(pa.nulls(2, pa.string())))[0].tolist() == [ABSENT, ABSENT]

@@ -39,8 +39,8 @@ elif where == "replace":
     pathlib.Path.replace = guarded(pathlib.Path.replace, when == "before")
 elif where == "unlink":
     pathlib.Path.unlink = guarded(pathlib.Path.unlink, when == "before")
-import retain.run.durable as durable
-durable.durable.__kwdefaults__["every"] = 0.0  # a commit after every block: more seams to hit
+from retain.run import durable
+durable.__kwdefaults__["every"] = 0.0  # a commit after every block: more seams to hit
 from retain.cli import main
 sys.exit(main(sys.argv[3:]))
 """

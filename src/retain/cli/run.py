@@ -81,6 +81,8 @@ def run_source(
     last, interrupted = _follow(steps, log, rows=limit)
     if last is None:
         raise SchemaError(f"{source.name} has no rows to learn from; give a file with rows below its header")
+    schema = run.schema or schema
+    log.classes = schema.classes
     if not interrupted and limit is None:
         _check_classes(schema, log, source)
     if report is not None:

@@ -17,7 +17,7 @@ import numpy as np
 from retain import state as states
 from retain.blocks import from_state, labelled, take_batch, to_state
 from retain.compose import Kept, LateLearner, late
-from retain.core import Array, Batch, Ints, Learner, Metric, Report, State, Stream
+from retain.core import Array, Batch, Ints, Learner, Metric, Report, Schema, State, Stream
 from retain.errors import PoisonError, SettingError
 from retain.learners.baselines import NoChange, Prior
 from retain.metrics import MAE, R2, RMSE, ROCAUC, Accuracy, LogLoss, update
@@ -91,6 +91,11 @@ class Prequential:
     def __iter__(self) -> Iterator[Report]:
         yield from self.steps()
         yield from self.finish()
+
+    @property
+    def schema(self) -> Schema | None:
+        """The schema as known so far, with the classes seen on the way; None before the first row."""
+        return None if self._blank is None else self._blank.schema
 
     def steps(self) -> Iterator[Report]:
         """One report for each block, from where the run stands to the end of the stream or the limit."""

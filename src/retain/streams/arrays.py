@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast, final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -96,21 +96,21 @@ def bunch(data: Mapping[str, Any], /, *, block: int = BLOCK) -> Arrays | Tabular
     >>> stream.schema().classes
     ('setosa', 'versicolor', 'virginica')
     """
-    if not isinstance(data, Mapping) or "data" not in data or "target" not in data:
+    if "data" not in data or "target" not in data:
         raise SettingError("this is no Bunch; expected a mapping with 'data' and 'target', such as load_iris() returns")
     x, y = data["data"], data["target"]
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(x, pandas.DataFrame):
         name = str(getattr(y, "name", None) or "target")
         return table(x.assign(**{name: y}), target=name, block=block)
-    targets = data.get("target_names")
     y = np.asarray(y)
-    is_class = (
-        targets is not None and not isinstance(targets, str) and y.dtype.kind in "iu" and len(targets) > int(y.max())
-    )
-    names = data.get("feature_names")
-    names = None if names is None or isinstance(names, str) else [str(name) for name in names]
-    return arrays(x, y, names=names, classes=[str(label) for label in targets] if is_class else None, block=block)
+    targets, names = _strings(data.get("target_names")), _strings(data.get("feature_names"))
+    is_class = targets is not None and y.dtype.kind in "iu" and len(targets) > int(y.max())
+    return arrays(x, y, names=names, classes=targets if is_class else None, block=block)
+
+
+def _strings(names: Any) -> list[str] | None:
+    return None if names is None or isinstance(names, str) else [str(name) for name in names]
 
 
 @final
@@ -180,7 +180,7 @@ def _labels(y: Any, classes: Sequence[str] | None, task: str | None) -> tuple[Ar
         raise SettingError(f"task={task!r}; expected 'classification', 'regression' or None (told by the type of y)")
     if y is None:
         return None, None
-    labels = cast("Array", np.asarray(y))
+    labels = np.asarray(y)
     kind = labels.dtype.kind
     if kind not in "fiubUO":
         raise PoisonError(f"y has the type {labels.dtype}; expected numbers, strings or booleans")
@@ -209,7 +209,7 @@ def _labels(y: Any, classes: Sequence[str] | None, task: str | None) -> tuple[Ar
 
 def _coded(labels: Array) -> tuple[Array, tuple[str, ...]]:
     """Codes of arbitrary labels in sorted order; None and NaN are no label."""
-    missing = np.array([v is None or v != v for v in labels.tolist()], dtype=bool)  # noqa: PLR0124 - NaN
+    missing = np.array([v is None or v != v for v in labels.tolist()], dtype=bool)  # v != v: NaN
     present = labels[~missing]
     names, code = np.unique(present.astype(np.str_) if labels.dtype.kind == "O" else present, return_inverse=True)
     codes = np.full(len(labels), -1, dtype=np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import final
 
 import pyarrow as pa
@@ -99,18 +100,18 @@ class _Reader:
                 if i == first:
                     check_columns(name, rows.schema.names, layout, self._ignore)
                 for at in range(0, rows.num_rows, PIECE):
-                    if at + PIECE <= skip:
-                        continue
-
-                    def at_row(number_: int, *, i: int = i, at: int = at, row: int = row) -> State:
-                        place = {"batch": i, "row": at + number_, "before": row}
-                        return {"file": number, "fingerprint": known, **place}  # noqa: B023 - of the same file
-
-                    part = rows.slice(at, PIECE)
-                    yield typed_piece(part, layout, file=name, row=row + at, place=at_row, start=max(skip - at, 0))
+                    if at + PIECE >= skip:
+                        base = {"file": number, "fingerprint": known, "batch": i, "before": row}
+                        here = partial(_place, base, at)
+                        part = rows.slice(at, PIECE)
+                        yield typed_piece(part, layout, file=name, row=row + at, place=here, start=max(skip - at, 0))
                 skip = 0
                 row += rows.num_rows
             place = None
+
+
+def _place(base: State, at: int, number: int) -> State:
+    return {**base, "row": at + number}
 
 
 def _batches(name: str, first: int) -> Iterator[pa.RecordBatch]:

@@ -33,8 +33,7 @@ class Skip:
 @final
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """A bad row is counted, left out and kept in a file, one JSON object a line: reason, file, line (or row) and
-    raw text.
+    """A bad row is counted, left out and kept in a file, one JSON object a line: reason, file, line (or row), raw text.
 
     The file is started anew when the stream is read from its beginning, and cut back to where it was when the stream
     is read from a position.
@@ -63,8 +62,8 @@ class Refused:
         """The error that `Stop` raises."""
         cure = f"{self.cure}, or " if self.cure else ""
         message = (
-            f"{self.file}, {self.unit} {self.line}: {self.reason}; correct the row, {cure}leave such rows out with on_bad_rows=Skip() or "
-            "Quarantine(path) (--on-bad-rows skip|quarantine FILE)"
+            f"{self.file}, {self.unit} {self.line}: {self.reason}; correct the row, {cure}leave such rows out with "
+            "on_bad_rows=Skip() or Quarantine(path) (--on-bad-rows skip|quarantine FILE)"
         )
         return PoisonError(message) if self.poison else SourceError(message)
 

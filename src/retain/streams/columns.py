@@ -53,11 +53,12 @@ def fault(row: int, column: str, value: Any, layout: Layout) -> Fault:
     """A value that does not parse as its column's kind."""
     storage = layout.types[column]
     if column == layout.schema.target:
-        cure = "say task='classification'" if storage == "float64" else "say task='regression' if it is a quantity"
-        return Fault(row, column, value, _EXPECTED[storage], cure if storage in ("float64", "whole") else "")
+        other = "categorical" if storage == "float64" or isinstance(value, str) else "numeric"
+        cure = f"say kinds={{{column!r}: '{other}'}}" if storage in ("float64", "whole") else ""
+        return Fault(row, column, value, _EXPECTED[storage], cure)
     if storage in ("float64", "float32", "bool", "timestamp", "zoned"):
-        other = f"name it with missing=[{value!r}] if it stands for a missing value, or say kinds={{{column!r}: 'categorical'}}"
-        return Fault(row, column, value, _EXPECTED[storage], other)
+        cure = f"say missing=[{value!r}] if it stands for a missing value, or kinds={{{column!r}: 'categorical'}}"
+        return Fault(row, column, value, _EXPECTED[storage], cure)
     return Fault(row, column, value, _EXPECTED[storage])
 
 
@@ -261,7 +262,7 @@ class Coder:
 
 
 def _numbers(column: pa.Array) -> Floats:
-    """(n,) float64, NaN where missing; a copy, as arrays that may not be written to cost kernels another compilation."""
+    """(n,) float64, NaN where missing; a copy: read-only arrays would cost compiled kernels another compilation."""
     return np.array(column.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 

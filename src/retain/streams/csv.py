@@ -57,11 +57,11 @@ def csv(
     block: int = BLOCK,
     on_bad_rows: BadRows = Stop(),  # noqa: B008 - immutable
 ) -> Tabular:
-    """A stream over CSV files (plain, gzip or zstd), read one after the other and never held in memory.
+    r"""A stream over CSV files (plain, gzip or zstd), read one after the other and never held in memory.
 
     >>> import tempfile, pathlib
     >>> folder = pathlib.Path(tempfile.mkdtemp())
-    >>> _ = (folder / "pay.csv").write_text("amount,country,fraud\\n10.5,DE,no\\n,FR,yes\\n7,DE,no\\n")
+    >>> _ = (folder / "pay.csv").write_text("amount,country,fraud\n10.5,DE,no\n,FR,yes\n7,DE,no\n")
     >>> stream = csv(folder / "*.csv", target="fraud", block=2)
     >>> [(column.name, column.kind.value) for column in stream.schema().columns]
     [('amount', 'numeric'), ('country', 'categorical')]
@@ -152,16 +152,16 @@ def _row_pattern(delimiter: int) -> re.Pattern[bytes]:
 
 
 def split(data: bytes, delimiter: int, /) -> list[tuple[int, int, bool]]:
-    """Start and end of each row, and whether its quotes close; a row whose quotes do not is its first line. Empty lines are no rows."""
+    """Start and end of each row, and whether its quotes close; one whose quotes do not ends with its first line.
+
+    Empty lines are no rows.
+    """
     match = _row_pattern(delimiter).match
     rows: list[tuple[int, int, bool]] = []
     at = 0
     while at < len(data):
         found = match(data, at)
-        if found is None:
-            end = data.find(b"\n", at) + 1 or len(data)
-        else:
-            end = found.end()
+        end = found.end() if found else data.find(b"\n", at) + 1 or len(data)
         if data[at:end].strip(b"\r\n"):
             rows.append((at, end, found is not None))
         at = end
@@ -233,8 +233,9 @@ class _Reader:
             )
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
+            times = names.count(twice)
             raise SchemaError(
-                f"{text.name}: column {twice!r} is named {names.count(twice)} times; expected distinct names: rename one"
+                f"{text.name}: column {twice!r} is named {times} times; expected distinct names: rename one"
             )
         return _Shape(tuple(names), delimiter)
 
@@ -297,10 +298,11 @@ def _head_rows(text: Text, shape: _Shape) -> pa.Table:
     strings = dict.fromkeys(shape.columns, "string")
     table = _parse(b"".join(good), shape, strings, (), leave_out)
     if 2 * ragged > len(good):
+        other = _other_delimiter(good[:100], shape.delimiter) or "..."
         raise SourceError(
             f"{text.name}: most rows do not have the header's {len(shape.columns)} fields (the first has "
             f"{_count(good[0], shape.delimiter)}) with delimiter {chr(shape.delimiter)!r}; "
-            f"say delimiter={_other_delimiter(good[:100], shape.delimiter) or '...'!r}, or names=[...] if there is no header"
+            f"say delimiter={other!r}, or names=[...] if there is no header"
         )
     return table
 

@@ -36,7 +36,8 @@ def resolve(paths: Paths, /) -> tuple[str, ...]:
     """
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     found: list[str] = []
-    for item in map(os.fspath, given):
+    for path in given:
+        item = os.fspath(path)
         if item == STDIN or Path(item).exists() or not _GLOB & set(item):
             found.append(item)
             continue
@@ -81,7 +82,7 @@ def open_bytes(name: str, /) -> Bytes:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What a file is known by: its name and first bytes, which stay when rows are appended. Its size and date do not."""
+    """What a file is known by: its name and first bytes; they stay when rows are appended, unlike its size and date."""
 
     name: str  # without folders: a data set may move as a whole
     length: int

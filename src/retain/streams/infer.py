@@ -1,6 +1,7 @@
 """What a source holds: a kind for every column, found in a head of fixed size and then kept.
 
-The head is the first 10,000 rows (of a text file: of its first MiB). It does not depend on the block size, so the schema does not either.
+The head is the first 10,000 rows (of a text file: of its first MiB). It does not depend on the block size, so the
+schema does not either.
 """
 
 from __future__ import annotations
@@ -159,8 +160,10 @@ def infer(head: Head, roles: Roles, /) -> Layout:
     """The layout of a source, from its head and what the caller says.
 
     A column of text is NUMERIC where at least nine in ten of its values are numbers (or all are true/false), TIME
-    where as many are ISO 8601 dates or times, TEXT where values are mostly distinct and of three words or more, and CATEGORICAL otherwise. A
-    target of strings, booleans or at most 20 distinct whole numbers is a class, sorted; any other is a number.
+    where as many are ISO 8601 dates or times, TEXT where the values have three words or more on average and more than
+    a fifth of them are distinct, and CATEGORICAL otherwise. Columns that have a type follow it; their strings are
+    judged in the same way, except that they are never numbers. A target of strings, booleans or at most 20 distinct
+    whole numbers is a class, sorted; any other is a number.
 
     Raises SchemaError for a role, kind or target that the columns do not bear out.
     """
@@ -361,41 +364,46 @@ def _not_time(head: Head, name: str, values: pa.Array) -> str:
 
 def _target(values: pa.Array, name: str, head: Head, roles: Roles) -> tuple[str, tuple[str, ...] | None]:
     """Storage of the target, and its classes: sorted, as numbers where all are; None where it is a number."""
+    said = roles.kinds.get(name)
+    if said not in (None, Kind.CATEGORICAL, Kind.NUMERIC):
+        raise SchemaError(f"kinds says that the target {name!r} is {said.value}; expected categorical or numeric")
+    task = roles.task or {None: None, Kind.CATEGORICAL: "classification", Kind.NUMERIC: "regression"}[said]
     is_string = _is_string(values.type) or pa.types.is_dictionary(values.type)
     if is_string:
         labels = _counted(values, (*NO_LABEL, *roles.missing) if head.text else ())
-        quantity = bool(labels) and head.text and sum(map(is_number, labels)) >= _MOST * len(labels)
+        numbers = sum(n for label, n in labels.items() if is_number(label))
+        quantity = bool(labels) and head.text and numbers >= _MOST * sum(labels.values())
         found = [float(v) for v in labels if is_number(v)] if quantity else []
     else:
         kind, _ = _typed_kind(values.type)
         if kind is not Kind.NUMERIC and not pa.types.is_null(values.type):
             raise SchemaError(
-                f"target {name!r} of {head.source} holds {values.type}; expected classes or numbers: choose another target"
+                f"target {name!r} of {head.source} holds {values.type}; expected classes or numbers: choose another"
             )
         quantity = not pa.types.is_boolean(values.type)
-        distinct = [v for v in pc.unique(values).to_pylist() if v is not None and v == v]  # noqa: PLR0124 - NaN
+        distinct = [v for v in pc.unique(values).to_pylist() if v is not None and v == v]  # not NaN
         found = [float(v) for v in distinct] if quantity else []
         labels = {} if quantity else {str(v).lower(): 1 for v in distinct}
     if not labels and not found:
-        if roles.task == "regression":
+        if task == "regression":
             return "float64", None
-        if roles.task == "classification":
+        if task == "classification":
             return "string", ()
         raise SchemaError(
             f"target {name!r} of {head.source} has no label in the first {len(values)} rows; "
             "choose another target, or say task='classification' or task='regression'"
         )
-    if roles.task == "regression":
+    if task == "regression":
         if not quantity:
             raise SchemaError(
                 f"target {name!r} of {head.source} holds {next(iter(labels))!r}; task='regression' needs numbers"
             )
         return "float64", None
     whole = quantity and all(v == v // 1 and abs(v) < 2**53 for v in found)
-    if whole and (roles.task == "classification" or len(set(found)) <= _MAX_CLASSES):
+    if whole and said is None and (task == "classification" or len(set(found)) <= _MAX_CLASSES):
         return "whole", tuple(str(v) for v in sorted({int(v) for v in found}))
-    if quantity and roles.task is None:
+    if quantity and task is None:
         return "float64", None
-    # Numbers with fractions that the caller calls classes: each spelling is one.
-    spelt = labels or {str(v): 1 for v in found}
-    return "string", tuple(sorted(spelt, key=lambda v: (float(v), v)) if quantity else sorted(spelt))
+    # What the caller calls classes, be it numbers: each spelling is one.
+    spelt = list(labels) or pc.unique(values.drop_null()).cast(pa.string()).to_pylist()
+    return "string", tuple(sorted(spelt, key=lambda v: (float(v), v)) if all(map(is_number, spelt)) else sorted(spelt))

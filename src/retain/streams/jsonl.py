@@ -40,11 +40,11 @@ def jsonl(
     block: int = BLOCK,
     on_bad_rows: BadRows = Stop(),  # noqa: B008 - immutable
 ) -> Tabular:
-    """A stream over JSON Lines files (plain, gzip or zstd): one flat object a line.
+    r"""A stream over JSON Lines files (plain, gzip or zstd): one flat object a line.
 
     >>> import tempfile, pathlib
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "mail.jsonl"
-    >>> _ = file.write_text('{"words": 7, "spam": true}\\n{"spam": false}\\n')
+    >>> _ = file.write_text('{"words": 7, "spam": true}\n{"spam": false}\n')
     >>> for batch in jsonl(file, target="spam"):
     ...     print(batch.x.to_pydict(), batch.y, batch.schema.classes)
     {'words': [7.0, None]} [1 0] ('false', 'true')
@@ -114,11 +114,11 @@ class _Reader:
         columns: dict[str, pa.Array] = {}
         for field in dict.fromkeys(field for row in rows for field in row):
             values = [row.get(field) for row in rows]
-            columns[field] = _typed(values, field, name, self._roles)
+            columns[field] = _typed(values, field, self._roles)
         return Head(pa.table(columns), name, text=False)
 
 
-def _typed(values: list[Any], field: str, name: str, roles: Roles) -> pa.Array:
+def _typed(values: list[Any], field: str, roles: Roles) -> pa.Array:
     """A column of the head, in the type that most of its values have; the others are judged when they are read."""
     there = [value for value in values if value is not None]
     if not there:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, final
 
 import pyarrow as pa
@@ -86,30 +87,27 @@ class _Reader:
             name = self._names[number]
             with _open(name) as file:
                 check_columns(name, file.schema_arrow.names, layout, self._ignore)
-                known = Fingerprint.of(name).to_state()
-                group = 0 if place is None else int(place["group"])
-                skip = 0 if place is None else int(place["row"])
-                before = sum(file.metadata.row_group(g).num_rows for g in range(min(group, file.num_row_groups)))
-                for g in range(group, file.num_row_groups):
-                    at = 0
-
-                    def at_row(row: int, *, g: int = g) -> State:
-                        return {"file": number, "fingerprint": known, "group": g, "row": row}  # noqa: B023 - same file
-
-                    for rows in _batches(file, name, [g], PIECE, list(layout.types)):
-                        if at + rows.num_rows > skip or not skip:
-                            yield typed_piece(
-                                rows,
-                                layout,
-                                file=name,
-                                row=before + at,
-                                place=lambda row, a=at, f=at_row: f(a + row),
-                                start=max(skip - at, 0),
-                            )
-                        at += rows.num_rows
-                    before += at
-                    skip = 0
+                start = {"file": number, "fingerprint": Fingerprint.of(name).to_state(), "group": 0, "row": 0}
+                yield from _pieces(file, name, layout, start if place is None else place)
             place = None
+
+
+def _pieces(file: Any, name: str, layout: Layout, place: State) -> Iterator[Piece]:
+    """The rows of one file, from a place in it on."""
+    first, skip = int(place["group"]), int(place["row"])
+    sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    for group in range(first, len(sizes)):
+        before, at = sum(sizes[:group]), 0
+        for rows in _batches(file, name, [group], PIECE, list(layout.types)):
+            if at + rows.num_rows >= skip:
+                here = partial(_place, place, group, at)
+                yield typed_piece(rows, layout, file=name, row=before + at, place=here, start=max(skip - at, 0))
+            at += rows.num_rows
+        skip = 0
+
+
+def _place(start: State, group: int, at: int, number: int) -> State:
+    return {**start, "group": group, "row": at + number}
 
 
 def _open(name: str) -> Any:

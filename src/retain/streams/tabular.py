@@ -39,8 +39,9 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Rows that follow one another in a source, stored as the layout says. Row i of the piece is number i of it,
-    refused rows counted: `numbers` holds the numbers of the m rows in `rows`.
+    """Rows that follow one another in a source, stored as the layout says.
+
+    Rows of a piece are numbered from 0, refused ones too; `numbers` holds the numbers of the m rows in `rows`.
     """
 
     rows: pa.RecordBatch  # (m, columns)

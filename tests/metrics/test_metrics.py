@@ -1,6 +1,5 @@
 """Metrics against scikit-learn, River and closed forms; weights, newcomers, missing labels and bad input."""
 
-import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -355,9 +354,3 @@ def test_updating_a_group_is_updating_each():
     for metric in alone:
         metric.update(y, p, w)
     assert [metric.value() for metric in group] == [metric.value() for metric in alone]
-
-
-def test_names_make_metrics_of_that_name():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert {name: make().name for name, make in rm.NAMES.items()} == {name: name for name in rm.NAMES}

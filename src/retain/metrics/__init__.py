@@ -6,9 +6,6 @@ and how the rows were split into blocks changes nothing, bit for bit. `Windowed`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-from retain.core import Metric
 from retain.metrics.auc import ROCAUC
 from retain.metrics.cost import Latency, Memory, resident_bytes, state_bytes
 from retain.metrics.decisions import F1, Accuracy, BalancedAccuracy, Kappa, KappaTemporal, MacroF1
@@ -20,7 +17,6 @@ from retain.metrics.running import Running, update
 __all__ = [
     "F1",
     "MAE",
-    "NAMES",
     "R2",
     "RMSE",
     "ROCAUC",
@@ -43,11 +39,3 @@ __all__ = [
     "state_bytes",
     "update",
 ]
-
-_MAKERS: tuple[Callable[[], Metric], ...] = (
-    *(Accuracy, BalancedAccuracy, F1, MacroF1, Kappa, KappaTemporal, ROCAUC, LogLoss, Brier, CalibrationError),
-    *(MAE, RMSE, R2),
-)
-
-NAMES: Mapping[str, Callable[[], Metric]] = {make().name: make for make in _MAKERS}
-"""What makes each metric that needs no settings, by its name: for command lines and configuration files."""

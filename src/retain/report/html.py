@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from html import escape
 from io import StringIO
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from retain.errors import SettingError
 from retain.report.log import MODEL, Log
-from retain.report.plots import INK, figures
+from retain.report.plots import BLUE, INK, figures
 from retain.report.tables import counts, measures
 from retain.report.words import best, better, higher_is_better, shown, title
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["fragment", "write_html"]
 
 _STYLE = """
-.retain { --line: color-mix(in srgb, currentColor 16%, transparent); --soft: .68;
+.retain { --line: color-mix(in srgb, currentColor 16%, transparent); --soft: .68; --model: #1477b8;
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
   max-width: 60rem; margin: 0 auto; font-variant-numeric: tabular-nums; }
 .retain h1 { font-size: 1.45rem; font-weight: 650; margin: 0; }
@@ -29,18 +30,20 @@ _STYLE = """
 .retain .heads { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: .8rem;
   margin: 1.4rem 0; }
 .retain .head { border: 1px solid var(--line); border-radius: .6rem; padding: .8rem 1rem; }
-.retain .head b { display: block; font-size: 2.1rem; line-height: 1.2; font-weight: 650; color: #1477b8; }
+.retain .head b { display: block; font-size: 2.1rem; line-height: 1.2; font-weight: 650; color: var(--model); }
 .retain .head small { display: block; font-size: .84rem; }
 .retain .good { color: #2e8b57; } .retain .bad { color: #c0392b; }
 .retain figure { margin: 1rem 0; }
 .retain figure svg { max-width: 100%; height: auto; display: block; }
+.retain figure text { font-family: inherit; }
 .retain .pair { display: flex; flex-wrap: wrap; gap: 1.5rem; }
 .retain table { border-collapse: collapse; width: auto; }
 .retain th, .retain td { padding: .28rem 1.1rem .28rem 0; text-align: right; border-bottom: 1px solid var(--line); }
 .retain th:first-child, .retain td:first-child { text-align: left; }
 .retain thead th { font-weight: 500; opacity: var(--soft); }
 .retain td.top { font-weight: 650; }
-@media (prefers-color-scheme: dark) { .retain .head b { color: #4aa8e0; } .retain .good { color: #58c08a; }
+.retain .wide svg { width: 100%; }
+@media (prefers-color-scheme: dark) { .retain { --model: #4aa8e0; } .retain .good { color: #58c08a; }
   .retain .bad { color: #ec7063; } }
 """
 _PAGE = """<!DOCTYPE html>
@@ -92,12 +95,12 @@ def write_html(log: Log, path: str | os.PathLike[str], /, *, title: str = "A run
 
 def fragment(log: Log, /, *, title: str | None = None) -> str:
     """The run as a piece of HTML, for a page or a notebook."""
-    head = f"<h1>{escape(title)}</h1>" if title else ""
+    head = f"<style>{_STYLE}</style>" + (f"<h1>{escape(title)}</h1>" if title else "")
     if log.last is None:
-        return f'<div class="retain"><style>{_STYLE}</style>{head}{_soft("Nothing has been reported yet.")}</div>'
+        return f'<div class="retain">{head}{_soft("Nothing has been reported yet.")}</div>'
     drawn = {name: _svg(figure, name) for name, figure in figures(log).items()}
     parts = [head, _soft(_summary(log)), _headlines(log)]
-    parts += [_figure(drawn.pop(name)) for name in ("curve", "metrics") if name in drawn]
+    parts += [_figure(drawn.pop(name), kind="wide") for name in ("curve", "metrics") if name in drawn]
     parts += ["<h2>Beside the baselines</h2>", _comparison(log)]
     if drawn:
         parts += ["<h2>Predictions</h2>", f'<div class="pair">{"".join(map(_figure, drawn.values()))}</div>']
@@ -145,9 +148,7 @@ def _comparison(log: Log) -> str:
         cells = "".join(f"<td{' class=top' * (name == leader)}>{shown(values[name])}</td>" for name in who)
         arrow = "↑" if higher_is_better(metric) else "↓"
         body += f'<tr><td>{_title(metric)} <span class="soft">{arrow}</span></td>{cells}</tr>'
-    note = (
-        '<p class="soft">↑ more is better, ↓ less is. No-change says the last label again, prior what is commonest.</p>'
-    )
+    note = "↑ more is better, ↓ less is. No-change says the last label again, prior what was usual so far."
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>{_soft(note)}"
 
 
@@ -168,8 +169,8 @@ def _soft(text: str) -> str:
     return f'<p class="soft">{text}</p>'
 
 
-def _figure(svg: str) -> str:
-    return f"<figure>{svg}</figure>"
+def _figure(svg: str, *, kind: str = "") -> str:
+    return f'<figure class="{kind}">{svg}</figure>'
 
 
 def _title(name: str) -> str:
@@ -189,4 +190,5 @@ def _svg(figure: Figure, name: str) -> str:
     svg = svg[svg.index("<svg") :]
     label = {"curve": "metric over time", "metrics": "further metrics over time"}.get(name, name)
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
-    return svg.replace(INK, "currentColor")
+    svg = re.sub(r"font-family: [^;\"]+;? ?", "", svg)  # letters as in the text around it
+    return svg.replace(INK, "currentColor").replace(BLUE, "var(--model)")

@@ -50,7 +50,7 @@ class Curve:
         return list(dict.fromkeys(who for who, _ in self.values))
 
     def recent(self, who: str, metric: str, /) -> Array | None:
-        """The metric over the rows of the last fiftieth of the points, instead of over all rows so far.
+        """The metric over the latest rows, a fiftieth of all those that are scored by now, instead of over all so far.
 
         A mean over rows is a sum divided by a count, so the mean between two points follows from those up to each.
         None for a metric that is no mean (or root of one), such as an area under a curve.
@@ -60,11 +60,9 @@ class Curve:
         if power is None or running is None:
             return None
         sums = np.where(self.scored > 0, running**power * self.scored, 0.0)
-        back = max(len(sums) // 50, 1)
-        earlier = np.maximum(np.arange(len(sums)) - back, -1)
-        first = earlier < 0
-        before = np.where(first, 0.0, np.nan_to_num(sums)[earlier])
-        count = self.scored - np.where(first, 0, self.scored[earlier])
+        earlier = np.searchsorted(self.scored, self.scored - self.scored[-1] / 50, side="right") - 1
+        before = np.where(earlier < 0, 0.0, np.nan_to_num(sums)[earlier])
+        count = self.scored - np.where(earlier < 0, 0, self.scored[earlier])
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = (sums - before) / count
         return np.maximum(mean, 0.0) ** (1 / power) if power != 1 else mean

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["INK", "figures"]
+__all__ = ["BLUE", "INK", "figures"]
 
 INK = "#5b6470"  # text and axes: to be read on white and on black; in a page it becomes the colour of the text
-_MODEL, _GRID = "#1477b8", "#8a939e"
+BLUE = "#1477b8"  # the model; in a page it becomes lighter where it is dark
+_GRID = "#8a939e"
 _OTHERS = {"no_change": "#d9822b", "prior": "#8d7bc2"}  # told apart by colour-blind readers, and by their dashes
 _DASHES = {"no_change": (0, (5, 2)), "prior": (0, (1.5, 1.5))}
 _CLOCK = 1e8  # event times above this are seconds since 1970, and shown as dates
@@ -87,7 +88,7 @@ def _curve_figure(log: Log, curve: Curve, metric: str) -> Figure:
     recent = curve.recent(MODEL, metric)
     _draw_lines(axes, curve, metric, width=2.0)
     if recent is not None and len(recent) > 4:
-        axes.plot(_clock(curve), recent, color=_MODEL, linewidth=0.9, alpha=0.45, label="recently", zorder=2)
+        axes.plot(_clock(curve), recent, color=BLUE, linewidth=0.9, alpha=0.45, label="recently", zorder=2)
     _mark_events(axes, log, curve)
     _set_limits(axes, curve, metric, recent)
     _dress(axes)
@@ -115,9 +116,11 @@ def _metrics_figure(log: Log, curve: Curve, names: list[str]) -> Figure:
     for axes in grid.flat[len(names) :]:
         axes.set_axis_off()
     handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=8.5, labelcolor=INK
+    legend = figure.legend(
+        handles[::-1], labels[::-1], loc="outside lower center", ncols=4, fontsize=8.5, frameon=False
     )
+    for text in legend.get_texts():
+        text.set_color(INK)
     return figure
 
 
@@ -162,7 +165,7 @@ def _draw_lines(axes: Axes, curve: Curve, metric: str, *, width: float) -> None:
         if values is None or not np.isfinite(values).any():
             continue
         if who == MODEL:
-            axes.plot(x, values, color=_MODEL, linewidth=width, label=title(who), zorder=4, solid_capstyle="round")
+            axes.plot(x, values, color=BLUE, linewidth=width, label=title(who), zorder=4, solid_capstyle="round")
         else:
             colour, dashes = _OTHERS.get(who, _GRID), _DASHES.get(who, "-")
             axes.plot(x, values, color=colour, linewidth=1.3, linestyle=dashes, label=title(who), zorder=3)
@@ -175,11 +178,17 @@ def _mark_events(axes: Axes, log: Log, curve: Curve) -> None:
 
 
 def _set_limits(axes: Axes, curve: Curve, metric: str, recent: Array | None) -> None:
-    """Room for what matters: the first tenth of the points, where nothing is known yet, may lie outside."""
+    """Room for what matters: the first tenth of the points, where nothing is known yet, may lie outside.
+
+    So may a baseline so far off that the model and the other one would look alike; a note then says where it is.
+    """
     late = slice(len(curve.rows) // 10, None)
-    lines = [values for (_, name), values in curve.values.items() if name == metric]
-    lines += [] if recent is None else [recent]
-    settled = np.concatenate([line[late] for line in lines])
+    ends = {who: float(values[-1]) for (who, name), values in curve.values.items() if name == metric}
+    off = {who: abs(end - ends[MODEL]) for who, end in ends.items() if who != MODEL and MODEL in ends}
+    near = [who for who in ends if who not in off or not off[who] > 8 * min(off.values())]
+    lines = [curve.values[who, metric][late] for who in near]
+    lines += [] if recent is None else [recent[late]]
+    settled = np.concatenate(lines)
     settled = settled[np.isfinite(settled)]
     if len(settled):
         low, high = float(settled.min()), float(settled.max())
@@ -188,16 +197,22 @@ def _set_limits(axes: Axes, curve: Curve, metric: str, recent: Array | None) -> 
     x = _clock(curve)
     if len(x) > 1 and x[-1] > x[0]:
         axes.set_xlim(float(x[0]), float(x[-1]))
+    for i, who in enumerate(name for name in ends if name not in near and np.isfinite(ends[name])):
+        above = ends[who] > ends[MODEL]
+        note = f"{title(who)} {shown(ends[who])} {'↑' if above else '↓'}"
+        place = (0.985, 0.95 - 0.09 * i) if above else (0.985, 0.05 + 0.09 * i)
+        colour = _OTHERS.get(who, _GRID)
+        axes.text(*place, note, transform=axes.transAxes, color=colour, fontsize=8.5, ha="right", va="center")
 
 
 def _label_ends(axes: Axes, curve: Curve, metric: str, *, recently: bool) -> None:
     """Names and final values at the right end of the lines, pushed apart where they would touch."""
-    ends = [(who, values[-1]) for (who, name), values in curve.values.items() if name == metric]
-    ends = sorted(((who, float(v)) for who, v in ends if np.isfinite(v)), key=lambda end: end[1])
     low, high = axes.get_ylim()
+    ends = [(who, float(values[-1])) for (who, name), values in curve.values.items() if name == metric]
+    ends = sorted(((who, v) for who, v in ends if low <= v <= high), key=lambda end: end[1])
     places = _apart(np.array([(v - low) / (high - low) for _, v in ends]), 0.075)
     for (who, value), place in zip(ends, places, strict=True):
-        colour = _MODEL if who == MODEL else _OTHERS.get(who, _GRID)
+        colour = BLUE if who == MODEL else _OTHERS.get(who, _GRID)
         axes.text(
             1.012,
             float(place),
@@ -235,6 +250,9 @@ def _confusion_figure(log: Log) -> Figure:
     _, columns = log.confusion_names()
     c, k = counts.shape
     total = counts.sum(axis=1, keepdims=True)
+    unknown = int(counts[:, c:].sum())
+    if unknown < 0.01 * total.sum():  # too few for a column
+        counts, columns, k = counts[:, :c], columns[:c], c
     share = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
     side = 4.0 if c <= 10 else min(0.34 * c + 1.2, 8.4)
     figure = _figure(side * (1.0 + 0.15 * (k > c)), side)
@@ -251,7 +269,8 @@ def _confusion_figure(log: Log) -> Figure:
     axes.set_xticks(range(k), short, rotation=45 if k > 5 else 0, ha="right" if k > 5 else "center")
     axes.set_yticks(range(c), short[:c])
     axes.tick_params(length=0)
-    axes.set(xlabel="predicted", ylabel="actual")
+    note = f"\n{unknown:,} decided before any class was known" if unknown and k == c else ""
+    axes.set(xlabel=f"predicted{note}", ylabel="actual")
     axes.set_title("Confusion (share of each actual class)", loc="left", fontsize=10.5, color=INK)
     return figure
 
@@ -260,7 +279,7 @@ def _tint() -> Any:
     """From nothing to the colour of the model: what is behind the figure shows through."""
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
-    rgb = to_rgb(_MODEL)
+    rgb = to_rgb(BLUE)
     return LinearSegmentedColormap.from_list("tint", [(*rgb, 0.04), (*rgb, 0.95)])
 
 
@@ -288,10 +307,10 @@ def _calibration_figure(log: Log) -> Figure:
     figure = _figure(4.2, 4.0)
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     axes.plot([0, 1], [0, 1], color=_GRID, linewidth=0.9, linestyle=(0, (4, 3)))
-    axes.errorbar(mean, rate, yerr=error, color=_MODEL, ecolor=_MODEL, elinewidth=0.8, linewidth=1.6, marker="o", ms=4)
+    axes.errorbar(mean, rate, yerr=error, color=BLUE, ecolor=BLUE, elinewidth=0.8, linewidth=1.6, marker="o", ms=4)
     axes.set(ylim=(-0.03, 1.03), xlim=(-0.02, 1.02))
     axes.set_ylabel(f"came true ({log.name_of(1)})" if two else "was right")
-    below.bar((np.arange(12) + 0.5) / 12, weight, width=0.9 / 12, color=_MODEL, alpha=0.5)
+    below.bar((np.arange(12) + 0.5) / 12, weight, width=0.9 / 12, color=BLUE, alpha=0.5)
     below.set_xlabel(f"probability given to {log.name_of(1)}" if two else "confidence")
     below.set_ylabel("rows")
     _dress(axes)
@@ -314,11 +333,11 @@ def _residuals_figure(log: Log) -> Figure:
     room = 0.04 * (high - low) or 1.0
     few = slice(None, None, max(len(y) // 3000, 1))
     left.plot([low, high], [low, high], color=_GRID, linewidth=0.9, linestyle=(0, (4, 3)), zorder=3)
-    left.scatter(said[few], y[few], s=5, color=_MODEL, alpha=0.25, linewidths=0, rasterized=True)
+    left.scatter(said[few], y[few], s=5, color=BLUE, alpha=0.25, linewidths=0, rasterized=True)
     left.set(xlim=(low - room, high + room), ylim=(low - room, high + room), xlabel="predicted", ylabel="actual")
     left.set_title(f"Predicted and actual (latest {len(y):,})", loc="left", fontsize=10.5, color=INK)
     near, far = np.quantile(error, [0.005, 0.995])
-    right.hist(error, bins=40, range=(near, far) if far > near else None, color=_MODEL, alpha=0.6)
+    right.hist(error, bins=40, range=(near, far) if far > near else None, color=BLUE, alpha=0.6)
     right.axvline(0, color=_GRID, linewidth=0.9, linestyle=(0, (4, 3)))
     right.set(xlabel="actual minus predicted", ylabel="rows")
     right.set_title("Residuals", loc="left", fontsize=10.5, color=INK)

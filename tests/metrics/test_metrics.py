@@ -70,6 +70,18 @@ def test_probabilities_agree_with_scikit_learn(classes, weighted):
         assert measured(rm.Brier(), y, p, weight) == pytest.approx(expected, rel=1e-12)
 
 
+def test_log_loss_of_many_rows_is_exact_at_both_ends():
+    rng = np.random.default_rng(0)
+    for low, high in ((0.0, 1e-14), (0.4, 0.6), (1 - 1e-9, 1.0)):
+        p = rng.uniform(low, high, 50_000)
+        metric = rm.LogLoss()
+        metric.update(np.ones(50_000, dtype=int), np.column_stack([1 - p, p]))
+        exact = -np.log(np.clip(p, 1e-15, 1 - 1e-15)).mean()
+        assert metric.value() == pytest.approx(exact, rel=1e-12, abs=1e-15)
+        metric.scale(0.5)
+        assert metric.value() == pytest.approx(exact, rel=1e-12, abs=1e-15)
+
+
 def test_calibration_error_is_its_closed_form():
     y, p, w = rows(classes=4)
     confidence, right = p.max(axis=1), p.argmax(axis=1) == y

@@ -38,16 +38,23 @@ class LogLoss(Running):
     form = staticmethod(classes)
 
     def __init__(self, *, eps: float = 1e-15) -> None:
-        if not 0 < eps < 0.5:
-            raise SettingError(f"eps={eps}; expected a small number above 0, as 1e-15")
+        if not 1e-20 <= eps < 0.5:
+            raise SettingError(f"eps={eps}; expected a small number, at least 1e-20, as 1e-15")
         self._eps = eps
-        self._sums = np.zeros(2)  # weighted loss, weight
+        # Weighted loss, weight, and the product of the probabilities whose logarithm has not been taken yet: one
+        # logarithm of a product of hundreds costs less than one for each row, and is as exact.
+        self._sums = np.array([0.0, 0.0, 1.0])
 
     def fold(self, rows: Rows, /) -> None:
         _log_loss(self._sums, self._eps, *rows)
 
     def value(self) -> float:
-        return ratio(*self._sums)
+        loss, weight, product = self._sums
+        return ratio(loss - math.log(product), weight)
+
+    def scale(self, factor: float, /) -> None:
+        loss, weight, product = self._sums
+        self._sums[:] = factor * (loss - math.log(product)), factor * weight, 1.0
 
 
 @final
@@ -118,12 +125,19 @@ class CalibrationError(Running):
 @njit(cache=True, nogil=True)
 def _log_loss(sums: Array, eps: float, y: Array, said: Array, weight: Array) -> None:
     k = said.shape[1]
-    loss, total = sums[0], sums[1]
+    loss, total, product = sums
     for i in range(len(y)):
         p = said[i, y[i]] if y[i] < k else 0.0
-        loss -= weight[i] * math.log(min(max(p, eps), 1.0 - eps))
+        p = min(max(p, eps), 1.0 - eps)
+        if weight[i] == 1.0:
+            product *= p
+            if product < 1e-280:
+                loss -= math.log(product)
+                product = 1.0
+        else:
+            loss -= weight[i] * math.log(p)
         total += weight[i]
-    sums[0], sums[1] = loss, total
+    sums[0], sums[1], sums[2] = loss, total, product
 
 
 @njit(cache=True, nogil=True)

@@ -1,5 +1,6 @@
 import itertools
 
+import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,8 @@ def test_strings_are_numbered_as_a_dictionary_would(words, cuts, limit, encoded)
     edges = [0, *sorted(min(c, len(words)) for c in cuts), len(words)]
     for a, b in itertools.pairwise(edges):
         piece = column.slice(a, b - a)
-        codes, born = interner.learn(strings(piece.dictionary_encode() if encoded else piece))
+        codes = np.empty(len(piece), dtype=np.int32)
+        born, absent, full = interner.learn(strings(piece.dictionary_encode() if encoded else piece), codes)
         new = []
         for i, (word, code) in enumerate(zip(words[a:b], codes.tolist(), strict=True)):
             if word is not None and word not in known and len(known) < limit:
@@ -26,19 +28,23 @@ def test_strings_are_numbered_as_a_dictionary_would(words, cuts, limit, encoded)
                 new.append(i)
             assert code == (ABSENT if word is None else known.get(word, FULL))
         assert born.tolist() == new
+        rows = codes.tolist()
+        assert [absent, full] == [rows.index(code) if code in rows else -1 for code in (ABSENT, FULL)]
         again = Interner(limit=limit)
         again.load_state_dict(interner.state_dict())
         interner = again
     assert interner.names == list(known)
-    found = interner.find(strings(pa.array([*words, "never seen"]))).tolist()
+    found = np.empty(len(words) + 1, dtype=np.int32)
+    interner.find(strings(pa.array([*words, "never seen"])), found)
     unseen = FULL if len(known) == limit else UNKNOWN
-    assert found == [ABSENT if word is None else known.get(word, unseen) for word in [*words, "never seen"]]
+    assert found.tolist() == [ABSENT if word is None else known.get(word, unseen) for word in [*words, "never seen"]]
 
 
 def test_room_grows_for_many_and_for_long_strings():
     words = [f"{i}" * (1 + i % 50) for i in range(5000)] + ["x" * 100_000]
     interner = Interner(limit=10_000)
-    assert interner.learn(strings(pa.array(words)))[0].tolist() == list(range(5001))
+    codes = np.empty(5001, dtype=np.int32)
+    assert interner.learn(strings(pa.array(words)), codes)[0].tolist() == list(range(5001)) == codes.tolist()
     assert interner.names == words
 
 
@@ -49,5 +55,7 @@ def test_empty_columns():
         pa.array(["a"])[:0],
         pa.array([], pa.dictionary(pa.int32(), pa.string())),
     ):
-        assert interner.learn(strings(column))[0].tolist() == []
-    assert interner.learn(strings(pa.nulls(2, pa.string())))[0].tolist() == [ABSENT, ABSENT]
+        assert interner.learn(strings(column), np.empty(0, dtype=np.int32))[0].tolist() == []
+    codes = np.empty(2, dtype=np.int32)
+    assert interner.learn(strings(pa.nulls(2, pa.string())), codes)[1:] == (0, -1)
+    assert codes.tolist() == [ABSENT, ABSENT]

@@ -64,7 +64,7 @@ _NO_CODES = _frozen(np.empty(0, dtype=np.int32))
 _ONE_OFFSET = _frozen(np.zeros(1, dtype=np.int64))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen would cost more than reading a row does
 class Strings:
     """n strings, some of them missing, as kernels see them.
 
@@ -119,7 +119,7 @@ def numbers(x: pa.RecordBatch, where: Sequence[int], /, *, reader: str, dtype: A
     schema, c = picked.schema, len(where)
     absent = 0
     with np.errstate(over="ignore"):  # too large for float32 becomes inf, which is told below
-        if 0 < x.num_rows < 256 and all(schema.field(j).type.id in _PLAIN_FLOATS for j in range(c)):
+        if c and 0 < x.num_rows < 256 and all(schema.field(j).type.id in _PLAIN_FLOATS for j in range(c)):
             # One call for all columns: a wrapper for each would cost ten times as much as the few rows do.
             out = np.ascontiguousarray(picked.to_tensor(null_to_nan=True).to_numpy(), dtype=dtype)
             if np.isnan(out).any():

@@ -23,6 +23,7 @@ ABSENT, UNKNOWN, FULL = (
     -2,
     -3,
 )  # codes of a missing value, of a string never seen, of one for which there is no room
+_NO_MEMO = np.empty(0, dtype=np.int32)
 
 
 @njit(cache=True, nogil=True)
@@ -36,7 +37,8 @@ def _find(
         i = table[at] - 1
         if hashes[i] == h and ends[i + 1] - ends[i] == stop - start:
             same = True
-            for b in range(stop - start):
+            # MurmurHash64A of up to 8 bytes of known length can be undone: equal hashes are equal strings.
+            for b in range(stop - start if stop - start > 8 else 0):
                 if arena[ends[i] + b] != data[start + b]:
                     same = False
                     break
@@ -77,15 +79,17 @@ def _codes(
     limit: int,  # how many strings there may be; -1: none is added
     memo: Array,  # (words,) codes of the dictionary's words met so far, UNKNOWN at first
     out: Array,  # (n,)
-    born: Array,  # (new,) row in which each new string appeared
+    born: Array,  # (room,) row in which each new string appeared
+    unborn: Array,  # (2,) first row without a string, first row with one beyond the limit; -1 none
     row: int,
 ) -> Any:  # pragma: no cover - compiled
     """Codes of the rows from `row` on; stops where there is no room left and returns (row reached, count)."""
-    start_count = count
     for i in range(row, len(out)):
         at = first + i
         if len(bits) and not (bits[at >> 3] >> (at & 7)) & 1:
             out[i] = ABSENT
+            if unborn[0] < 0:
+                unborn[0] = i
             continue
         s = np.int64(i)
         if len(index):
@@ -102,15 +106,17 @@ def _codes(
                 code = np.int64(UNKNOWN)
             elif count >= limit:
                 code = np.int64(FULL)
+                if unborn[1] < 0:
+                    unborn[1] = i
             else:
-                room = ends[count] + (stop - start) <= len(arena) and count < len(hashes) and 2 * count < len(table)
-                if not room or count - start_count >= len(born):
+                room = ends[count] + (stop - start) <= len(arena) and count < len(hashes) and count < len(table) // 2
+                if not room:
                     return i, count
                 arena[ends[count] : ends[count] + (stop - start)] = data[start:stop]
                 ends[count + 1] = ends[count] + (stop - start)
                 hashes[count] = h
                 table[place] = count + 1
-                born[count - start_count] = i
+                born[count] = i
                 code = np.int64(count)
                 count += 1
         out[i] = code
@@ -125,9 +131,11 @@ class Interner:
 
     >>> import pyarrow as pa
     >>> from retain.features.columns import strings
-    >>> interner = Interner(limit=2)
-    >>> interner.learn(strings(pa.array(["b", None, "a", "b", "c"])))[0].tolist()  # c is one too many
-    [0, -1, 1, 0, -3]
+    >>> interner, codes = Interner(limit=2), np.empty(5, dtype=np.int32)
+    >>> interner.learn(strings(pa.array(["b", None, "a", "b", "c"])), codes)  # c is one too many
+    (array([0, 2]), 1, 4)
+    >>> codes
+    array([ 0, -1,  1,  0, -3], dtype=int32)
     >>> interner.names
     ['b', 'a']
     """
@@ -139,6 +147,7 @@ class Interner:
         self._ends: npt.NDArray[np.int64] = np.zeros(9, dtype=np.int64)
         self._hashes: npt.NDArray[np.uint64] = np.empty(8, dtype=np.uint64)
         self._table: npt.NDArray[np.int32] = np.zeros(32, dtype=np.int32)
+        self._born: npt.NDArray[np.int64] = np.empty(8, dtype=np.int64)  # rows of the last block, by string
         self._names: list[str] = []
 
     @property
@@ -153,28 +162,23 @@ class Interner:
             self._names.append(self._arena[self._ends[i] : self._ends[i + 1]].tobytes().decode("utf-8", "replace"))
         return self._names
 
-    def learn(self, strings: Strings, /) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        """Codes of n strings (ABSENT where missing, FULL beyond the limit), and the row of each string that is new."""
-        out = np.empty(strings.rows, dtype=np.int32)
-        memo = np.full(len(strings.offsets) - 1 if len(strings.index) else 0, UNKNOWN, dtype=np.int32)
-        row, before = 0, self.count
-        born: list[npt.NDArray[np.int64]] = []
-        while row < strings.rows or not strings.rows:
-            fresh = np.empty(max(min(self.limit - self.count, len(self._hashes) - self.count), 0), dtype=np.int64)
-            last = self.count
-            row, self.count = self._walk(strings, self.limit, memo, out, fresh, row)
-            born.append(fresh[: self.count - last])
-            if row >= strings.rows:
-                break
-            self._grow(strings, row)
-        return out, np.concatenate(born) if self.count > before else np.empty(0, dtype=np.int64)
+    def learn(self, strings: Strings, out: Array, /) -> tuple[npt.NDArray[np.int64], int, int]:
+        """Write the codes of n strings into `out`, (n,) int32: ABSENT where missing, FULL beyond the limit.
 
-    def find(self, strings: Strings, /) -> npt.NDArray[np.int32]:
-        """Codes of n strings; those never seen are UNKNOWN, or FULL once the limit is reached. Changes nothing."""
-        out = np.empty(strings.rows, dtype=np.int32)
-        memo = np.full(len(strings.offsets) - 1 if len(strings.index) else 0, UNKNOWN, dtype=np.int32)
-        self._walk(strings, self.count if self.full else -1, memo, out, np.empty(0, dtype=np.int64), 0)
-        return out
+        Returns the row of each string that is new, and the first rows with the codes ABSENT and FULL, -1 for none.
+        """
+        memo = _memo(strings)
+        unborn = np.full(2, -1, dtype=np.int64)
+        row, before = 0, self.count
+        while True:
+            row, self.count = self._walk(strings, self.limit, memo, out, unborn, row)
+            if row >= strings.rows:
+                return self._born[before : self.count].copy(), int(unborn[0]), int(unborn[1])
+            self._grow(strings, row)
+
+    def find(self, strings: Strings, out: Array, /) -> None:
+        """The same, learning nothing; strings never seen are UNKNOWN, or FULL once the limit is reached."""
+        self._walk(strings, self.count if self.full else -1, _memo(strings), out, np.zeros(2, dtype=np.int64), 0)
 
     def state_dict(self) -> State:
         return {"bytes": self._arena[: self._ends[self.count]].copy(), "ends": self._ends[: self.count + 1].copy()}
@@ -185,13 +189,14 @@ class Interner:
         self._arena = np.array(state["bytes"])
         self._names = []
         self._hashes = np.empty(self.count, dtype=np.uint64)
+        self._born = np.empty(self.count, dtype=np.int64)
         _hash_all(self._arena, self._ends, self.count, self._hashes)
         self._resize()
 
-    def _walk(self, strings: Strings, limit: int, memo: Array, out: Array, born: Array, row: int) -> tuple[int, int]:
+    def _walk(self, strings: Strings, limit: int, memo: Array, out: Array, unborn: Array, row: int) -> tuple[int, int]:
         store = self._arena, self._ends, self._hashes, self._table
         words = strings.data, strings.offsets, strings.index, strings.bits, strings.first
-        return _codes(*words, *store, self.count, limit, memo, out, born, row)
+        return _codes(*words, *store, self.count, limit, memo, out, self._born, unborn, row)
 
     def _grow(self, strings: Strings, row: int) -> None:
         """Room for twice as many strings, and for the one that did not fit."""
@@ -206,9 +211,17 @@ class Interner:
             room = max(2 * self.count, 8)
             self._ends = np.concatenate([self._ends[: self.count + 1], np.zeros(room - self.count, dtype=np.int64)])
             self._hashes = np.concatenate([self._hashes[: self.count], np.zeros(room - self.count, dtype=np.uint64)])
+            self._born = np.concatenate([self._born[: self.count], np.zeros(room - self.count, dtype=np.int64)])
             self._resize()
 
     def _resize(self) -> None:
         """A table at most half full once there are as many strings as there is room for."""
-        self._table = np.zeros(1 << max((4 * len(self._hashes)).bit_length(), 5), dtype=np.int32)
+        self._table = np.zeros(1 << (2 * len(self._hashes)).bit_length(), dtype=np.int32)
         _rebuild(self._hashes, self.count, self._table)
+
+
+def _memo(strings: Strings) -> npt.NDArray[np.int32]:
+    """A place for the code of each word of a dictionary; none where the strings have none."""
+    if not len(strings.index):
+        return _NO_MEMO
+    return np.full(len(strings.offsets) - 1, UNKNOWN, dtype=np.int32)

@@ -25,7 +25,7 @@ from retain.features.columns import (
     refuse_kind,
     strings,
 )
-from retain.features.interner import ABSENT, FULL, Interner
+from retain.features.interner import Interner
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +42,9 @@ def _emit(
     number_NP: Array,  # NaN: missing
     slot_P: Array,
     missing_P: Array,  # slots of the indicators, -1 where there is none yet
-    slot_CN: Array,  # slots of the categories, -1 for none
+    code_CN: Array,  # codes of the categories
+    slot_L: Array,  # slots by code, for one column after the other; those of negative codes come last
+    start_C: Array,  # (c + 1,) where each column's slots begin
     indptr: Array,
     indices: Array,
     values: Array,
@@ -60,8 +62,9 @@ def _emit(
                 indices[at] = slot
                 values[at] = x
                 at += 1
-        for c in range(slot_CN.shape[0]):
-            slot = slot_CN[c, i]
+        for c in range(code_CN.shape[0]):
+            code = code_CN[c, i]
+            slot = slot_L[start_C[c] + code] if code >= 0 else slot_L[start_C[c + 1] + code]
             if slot >= 0:
                 indices[at] = slot
                 values[at] = 1.0
@@ -96,6 +99,19 @@ class _Plan:
     number_where: list[int]
     text_names: tuple[str, ...]
     text_where: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the values of a table go, as far as is known."""
+
+    plan: _Plan
+    number: npt.NDArray[np.int32]  # slots of the numbers
+    missing: npt.NDArray[np.int32]  # slots of their indicators
+    text: list[Interner]
+    slots: npt.NDArray[np.int32]  # of the categories, see _emit
+    starts: npt.NDArray[np.int64]
+    width: int
 
 
 @final
@@ -143,6 +159,7 @@ class OneHot(Composable):
         self._dense: int | None = None  # width of the dense rows that the first block became, if it did
         self._bare: int | None = None  # width of bare arrays
         self._plan: _Plan | None = None
+        self._layout: _Layout | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -158,8 +175,9 @@ class OneHot(Composable):
             return replace(batch, x=rows)
         plan = self._look(x, batch.schema)
         number, absent = numbers(x, plan.number_where, reader=_READER, dtype=np.float32)
-        self._plan = plan
-        self._meet(x, plan)
+        if plan is not self._plan:
+            self._meet(x, plan)
+            self._plan, self._layout = plan, None
         rows = self._rows(x, plan, number, absent, learning=True)
         schema = None if batch.schema is None else replace(batch.schema, columns=())  # slots have `names`
         return replace(batch, x=rows, schema=schema)
@@ -197,7 +215,7 @@ class OneHot(Composable):
                     names[slot] = text
             known[name] = column
         self._known, self._names, self._dense, self._bare = known, names, state["dense"], state["bare"]
-        self._plan = None
+        self._plan = self._layout = None
 
     def _pass(self, x: Array | CSR) -> Floats | CSR:
         """Rows that hold numbers already."""
@@ -244,6 +262,8 @@ class OneHot(Composable):
             column = self._known.setdefault(name, _Column(kind))
             if column.kind == NULL:
                 column.kind = kind
+            if i in plan.text_where and column.categories is None:
+                column.categories = Interner(limit=self.max_categories)
             if column.kind == NUMBER and column.number == _NONE:
                 column.number = self._slot(name)
         if first and not plan.text_names:
@@ -256,46 +276,38 @@ class OneHot(Composable):
     def _rows(self, x: pa.RecordBatch, plan: _Plan, number: Floats, absent: int, *, learning: bool) -> Floats | CSR:
         """The rows as a matrix; with `learning`, what is new gets its slot."""
         n = len(number)
-        codes: list[Ints] = []
+        layout = self._lay_out(plan)
+        code = np.empty((len(plan.text_where), n), dtype=np.int32)
         births: list[tuple[int, int, int, str]] = []  # (row, column, what, name)
-        for i, name in zip(plan.text_where, plan.text_names, strict=True):
-            column = self._known.get(name)
+        for c, i in enumerate(plan.text_where):
             words = strings(as_text(x.column(i)))
-            if learning:
-                column = self._known[name]
-                if column.categories is None:
-                    column.categories = Interner(limit=self.max_categories)
-                code, born = column.categories.learn(words)
-                births.extend((int(row), i, _CATEGORY, name) for row in born)
-                self._first(births, code == ABSENT, column.missing, (i, _MISSING, name))
-                self._first(births, code == FULL, column.other, (i, _OTHER, name))
-            elif column is None or column.categories is None:
-                code = np.full(n, ABSENT if column is not None else FULL)
-            else:
-                code = column.categories.find(words)
-            codes.append(code)
+            if not learning:
+                layout.text[c].find(words, code[c])
+                continue
+            born, missing, other = layout.text[c].learn(words, code[c])
+            name = plan.text_names[c]
+            if len(born):
+                births.extend((row, i, _CATEGORY, name) for row in born.tolist())
+            if missing >= 0 and self._known[name].missing == _NONE:
+                births.append((missing, i, _MISSING, name))
+            if other >= 0 and self._known[name].other == _NONE:
+                births.append((other, i, _OTHER, name))
         if learning and absent:
-            for j, (i, name) in enumerate(zip(plan.number_where, plan.number_names, strict=True)):
-                self._first(births, np.isnan(number[:, j]), self._known[name].missing, (i, _MISSING, name))
+            for j in np.flatnonzero((layout.missing == _NONE) & np.isnan(number).any(axis=0)):
+                row = int(np.argmax(np.isnan(number[:, j])))
+                births.append((row, plan.number_where[j], _MISSING, plan.number_names[j]))
         if births:
             self._give_slots(births)
-        slot, missing, width = self._number_slots(plan)
-        if not (plan.text_where or absent) and width == (self._dense if self._known else width):
-            return _dense(number, slot, width)
-        chosen = np.empty((len(codes), n), dtype=np.int32)
-        for c, (name, code) in enumerate(zip(plan.text_names, codes, strict=True)):
-            column = self._known.get(name)
-            chosen[c] = _NONE if column is None else column.lookup()[code]
-        most = n * (number.shape[1] + len(codes))
+            self._layout = None
+            layout = self._lay_out(plan)
+        if not (plan.text_where or absent) and layout.width == (self._dense if self._known else layout.width):
+            return _dense(number, layout.number, layout.width)
+        most = n * (number.shape[1] + len(code))
         indptr = np.empty(n + 1, dtype=np.int64)
         indices, values = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.float32)
-        used = _emit(number, slot, missing, chosen, indptr, indices, values)
-        return CSR(indptr, indices[:used], values[:used], width)
-
-    def _first(self, births: list[Any], rows: Array, slot: int, what: tuple[int, int, str]) -> None:
-        """Note the first of `rows` as a birth where there is no slot yet."""
-        if slot == _NONE and rows.any():
-            births.append((int(np.argmax(rows)), *what))
+        where = layout.number, layout.missing, code, layout.slots, layout.starts
+        used = _emit(number, *where, indptr, indices, values)
+        return CSR(indptr, indices[:used], values[:used], layout.width)
 
     def _give_slots(self, births: list[tuple[int, int, int, str]]) -> None:
         """Slots for what is new, in the order in which it appeared."""
@@ -313,21 +325,29 @@ class OneHot(Composable):
             column = self._known[name]
             column.slots = np.concatenate([column.slots, np.array(new, dtype=np.int32)])
 
-    def _number_slots(self, plan: _Plan) -> tuple[Ints, Ints, int]:
-        """Slots of the numbers and of their indicators, and the width; columns not met yet come where they would."""
+    def _lay_out(self, plan: _Plan) -> _Layout:
+        """Where everything goes; numbers not met yet come where they would."""
+        if self._layout is not None and self._layout.plan is plan:
+            return self._layout
         width = len(self._names)
-        slot = np.empty(len(plan.number_names), dtype=np.int32)
-        missing = np.full(len(slot), _NONE, dtype=np.int32)
+        number = np.empty(len(plan.number_names), dtype=np.int32)
+        missing = np.empty(len(number), dtype=np.int32)
         for j, name in enumerate(plan.number_names):
-            column = self._known.get(name)
-            if column is None or column.number == _NONE:
-                slot[j] = width
+            column = self._known.get(name, _UNKNOWN)
+            number[j], missing[j] = column.number, column.missing
+            if column.number == _NONE:
+                number[j] = width
                 width += 1
-            else:
-                slot[j] = column.number
-            if column is not None:
-                missing[j] = column.missing
-        return slot, missing, width
+        columns = [self._known.get(name, _UNKNOWN) for name in plan.text_names]
+        text = [column.categories or Interner(limit=self.max_categories) for column in columns]
+        slots = [column.lookup() for column in columns]
+        starts = np.cumsum([0, *map(len, slots)])
+        joined = np.concatenate([np.empty(0, dtype=np.int32), *slots])
+        self._layout = _Layout(plan, number, missing, text, joined, starts, width)
+        return self._layout
+
+
+_UNKNOWN = _Column(NULL)
 
 
 def _dense(number: Floats, slot: Ints, width: int) -> Floats:

@@ -81,12 +81,13 @@ class Ordinal(Composable):
         for i, word in zip(where, words, strict=True):
             name = fields[i].name
             interner = self._known.get(name) or Interner(limit=self.max_categories)
+            codes = np.empty(word.rows, dtype=np.int32)
             if learning:
-                codes, born = interner.learn(word)
+                born, _, _ = interner.learn(word, codes)
                 codes[born] = -1  # not known before this row
                 self._known[name] = interner
             else:
-                codes = interner.find(word)
+                interner.find(word, codes)
             columns[i] = pa.array(np.maximum(codes, 0), mask=codes < 0)
             fields[i] = pa.field(name, pa.int32())
         return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))

@@ -12,7 +12,7 @@ from numba import njit
 
 from retain.core import Array, State
 from retain.errors import SettingError
-from retain.metrics.running import Rows, Running, classes, kept_sums, ratio
+from retain.metrics.running import Rows, Running, classes, kept_sums
 
 __all__ = ["ROCAUC"]
 
@@ -75,18 +75,11 @@ class ROCAUC(Running):
         _count_scores(self._sums, self._total, *rows)
 
     def value(self) -> float:
-        return self._mean(0)
+        return _mean_area(self._sums)[0]
 
     def bound(self) -> float:
         """How far the value can be from the area under the exact curve."""
-        return self._mean(1)
-
-    def _mean(self, which: int) -> float:
-        areas = np.array([_area(histogram)[which] for histogram in self._sums[1:2]])
-        if len(self._sums) > 2 and self._sums[2:, 1].any():
-            areas = np.array([_area(histogram)[which] for histogram in self._sums])
-        known = areas[~np.isnan(areas)]
-        return ratio(known.sum(), len(known))
+        return _mean_area(self._sums)[1]
 
     def scale(self, factor: float, /) -> None:
         self._sums *= factor
@@ -139,3 +132,23 @@ def _area(histogram: Array) -> tuple[float, float]:
     if pairs > 0.0:
         return area / pairs, 0.5 * ties / pairs
     return np.nan, np.nan
+
+
+@njit(cache=True, nogil=True)
+def _mean_area(sums: Array) -> tuple[float, float]:
+    """The area and its bound: of class 1 where no other has occurred but 0, else averaged over the classes."""
+    many = False
+    for c in range(2, len(sums)):
+        for mine in sums[c, 1]:
+            many = many or mine > 0.0
+    area = bound = 0.0
+    count = 0
+    for c in range(0 if many else 1, len(sums) if many else min(len(sums), 2)):
+        one = _area(sums[c])
+        if not np.isnan(one[0]):
+            area += one[0]
+            bound += one[1]
+            count += 1
+    if count == 0:
+        return np.nan, np.nan
+    return area / count, bound / count

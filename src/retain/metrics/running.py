@@ -22,8 +22,10 @@ from retain.errors import PoisonError, StateError
 
 __all__ = ["Form", "Rows", "Running", "classes", "intervals", "kept_sums", "likeliest", "ratio", "targets", "update"]
 
+_MISSING, _FAULT = 1, 2  # what `_look` may find
 _SLACK = 1e-6  # how far outside [0, 1] a float32 probability may stray
 _HUGE = float(np.finfo(np.float64).max)
+_NO_LABELS = np.empty(0, dtype=np.int64)
 
 
 class Rows(NamedTuple):
@@ -128,12 +130,11 @@ def classes(y: Array, prediction: Array, weight: Array | None, /, *, reader: str
     # Labels of the usual type are looked at in the same pass as all else.
     labels = _plain(y if y.dtype == np.int64 and y.ndim == 1 else codes(y, n, reader=reader), np.int64)
     said, w = _probabilities(_sized(prediction, n, reader), reader), _weights(weight, n, reader)
-    bad, missing = _scan(labels, said, w, -_SLACK, 1.0 + _SLACK)
-    if bad >= 0:
+    found = _look(labels, said, w, -_SLACK, 1.0 + _SLACK)
+    if found == _FAULT:
         codes(labels, n, reader=reader)
-        weights(w, n, reader=reader)
-        raise _poison(said, bad, reader, "probabilities between 0 and 1")
-    return _labelled(labels, said, w) if missing else Rows(labels, said, w)
+        raise _poison(said, w, -_SLACK, 1.0 + _SLACK, expected="probabilities between 0 and 1", reader=reader)
+    return _labelled(labels, said, w) if found else Rows(labels, said, w)
 
 
 def targets(y: Array, prediction: Array, weight: Array | None, /, *, reader: str) -> Rows:
@@ -147,10 +148,8 @@ def targets(y: Array, prediction: Array, weight: Array | None, /, *, reader: str
             f"{prediction.dtype}; expected numbers of the same shape: use a learner and a metric of the same task"
         )
     wanted, said, w = _plain(wanted, np.float64), _plain(said, np.float64), _weights(weight, n, reader)
-    bad, _ = _scan(np.zeros(n, dtype=np.int64), said, w, -_HUGE, _HUGE)
-    if bad >= 0:
-        weights(w, n, reader=reader)
-        raise _poison(said, bad, reader, "finite numbers")
+    if _look(_NO_LABELS, said, w, -_HUGE, _HUGE) == _FAULT:
+        raise _poison(said, w, -_HUGE, _HUGE, expected="finite numbers", reader=reader)
     return _labelled(wanted, said, w)
 
 
@@ -210,7 +209,10 @@ def _plain(values: Array, dtype: type[Any]) -> Array:
     return plain if plain.flags.writeable else plain.copy()
 
 
-def _poison(said: Array, row: int, reader: str, expected: str) -> PoisonError:
+def _poison(said: Array, weight: Array, low: float, high: float, /, *, expected: str, reader: str) -> PoisonError:
+    """What is wrong, once something is: a weight, or else the first prediction that is not within [low, high]."""
+    weights(weight, len(weight), reader=reader)
+    row = int(np.flatnonzero(~((said >= low) & (said <= high)).all(axis=1))[0])
     values = ", ".join(f"{value:.6g}" for value in said[row][:8])
     return PoisonError(
         f"{reader} got the prediction [{values}] in row {row}; expected {expected}: "
@@ -219,21 +221,22 @@ def _poison(said: Array, row: int, reader: str, expected: str) -> PoisonError:
 
 
 @njit(cache=True, nogil=True)
-def _scan(labels: Array, said: Array, weight: Array, low: float, high: float) -> tuple[int, bool]:
-    """The first row with a value that cannot be, or -1, and whether labels are missing. Comparisons catch NaN."""
-    n, k = said.shape
-    missing = False
-    for i in range(n):
-        if labels[i] < 0:
-            if labels[i] < -1:
-                return i, missing
-            missing = True
-        if not (0.0 <= weight[i] < np.inf):
-            return i, missing
-        for j in range(k):
-            if not (low <= said[i, j] <= high):
-                return i, missing
-    return -1, missing
+def _look(labels: Array, said: Array, weight: Array, low: float, high: float) -> int:
+    """_FAULT where a value cannot be, else _MISSING where a label is missing, else 0. Comparisons catch NaN.
+
+    It does not stop at the first fault, so that it becomes a few vector instructions.
+    """
+    least = 0
+    for label in labels:
+        least = min(least, label)
+    bad = 0
+    for w in weight:
+        bad |= not (0.0 <= w < np.inf)
+    for p in said.reshape(-1):
+        bad |= not (low <= p <= high)
+    if bad or least < -1:
+        return _FAULT
+    return _MISSING if least < 0 else 0
 
 
 @njit(cache=True, nogil=True, inline="always")

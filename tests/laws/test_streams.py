@@ -1,4 +1,4 @@
-"""Every stream of files, tables and arrays through the laws: blocks change nothing, positions resume, again and again."""
+"""Every stream of files, tables and arrays through the laws: blocks change nothing, positions resume, twice too."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""CSV: what is read equals what Python's csv module reads, wherever pieces and blocks end; whatever is wrong is told."""
+"""CSV: what is read equals what was written, wherever pieces and blocks end; whatever is wrong is told."""
 
 import csv as stdlib
 import gzip
@@ -79,7 +79,7 @@ def _read_bytes(content, piece, **options):
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet='ab,"\n1', max_size=40), st.integers(8, 30), st.integers(1, 4))
 def test_no_file_breaks_the_count_of_rows(content, piece, block):
-    """Junk of quotes and newlines: every row is accepted or refused, wherever pieces end, and resuming changes nothing."""
+    """Junk: every row is accepted or refused, wherever pieces end, and resuming changes nothing."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         path = folder + "/x.csv"
         Path(path).write_bytes(b"a,b\nx,y\n" + content.encode())
@@ -185,7 +185,9 @@ def test_targets(write, labels, task, classes, codes):
 def test_a_class_must_be_a_whole_number_where_the_head_has_such(write, monkeypatch):
     monkeypatch.setattr(text, "HEAD_BYTES", 40)
     path = write("x,y\n" + "1,0\n2,1\n" * 20 + "3,0.5\n")
-    with pytest.raises(PoisonError, match="line 42: column 'y' holds 0.5; expected a whole number that names a class"):
+    with pytest.raises(
+        PoisonError, match=r"line 42: column 'y' holds 0\.5; expected a whole number that names a class"
+    ):
         list(streams.csv(path, target="y"))
     stream = streams.csv(path, target="y", kinds={"y": Kind.CATEGORICAL})
     assert labels_of(stream).tolist()[-2:] == [1, 2]
@@ -193,10 +195,7 @@ def test_a_class_must_be_a_whole_number_where_the_head_has_such(write, monkeypat
 
 
 def test_late_classes_are_appended_and_known_only_when_seen(write, monkeypatch):
-    from retain.streams import infer
-
     monkeypatch.setattr(text, "HEAD_BYTES", 40)
-    assert infer.HEAD_ROWS == 10_000
     lines = ["x,y"] + [f"{i},{'b' if i % 2 else 'a'}" for i in range(20)] + ["1,z", "2,c", "3,z", "4,a"]
     stream = streams.csv(write("\n".join(lines)), target="y", block=7)
     assert stream.schema().classes == ("a", "b")
@@ -269,7 +268,7 @@ def test_a_file_that_grows_goes_on(write):
     path = write("x,y\n1,a\n2,b\n3,a")
     stream = streams.csv(path, target="y", block=2)
     end = list(stream.read())[-1][1]
-    with open(path, "a") as file:
+    with Path(path).open("a") as file:
         file.write("\n4,b\n5,a\n")
     assert [row["x"] for row in rows_of(streams.csv(path, target="y", block=2), end)] == [4, 5]
 
@@ -466,7 +465,7 @@ def test_bad_paths(tmp_path, write):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_an_unreadable_file(write):
     path = write("x,y\n1,a\n")
-    os.chmod(path, 0)
+    Path(path).chmod(0)
     with pytest.raises(SourceError, match="permission denied"):
         streams.csv(path)
 
@@ -474,7 +473,7 @@ def test_an_unreadable_file(write):
 def test_a_column_that_comes_or_goes(write, tmp_path):
     write("x,c,y\n1,k,a\n2,k,b\n", "p1.csv")
     write("x,y\n1,a\n", "p2.csv")
-    with pytest.raises(SchemaError, match="column 'c' has vanished from .*p2.csv"):
+    with pytest.raises(SchemaError, match=r"column 'c' has vanished from .*p2\.csv"):
         list(streams.csv(tmp_path / "p*.csv", target="y"))
     assert len(rows_of(streams.csv(tmp_path / "p*.csv", target="y", ignore=["c"]))) == 3
     write("x,c,y,new\n1,k,a,0\n", "p2.csv")
@@ -492,12 +491,11 @@ def test_a_truncated_file_gives_its_whole_blocks_first(write, monkeypatch):
         ("zst", pa.compress(content.encode(), "zstd", asbytes=True)),
     ):
         path = write(data[: len(data) // 2], f"x.csv.{suffix}")
-        done = 0
+        read = []
         with pytest.raises(SourceError, match="cut off") as told:
-            for batch in streams.csv(path, target="y", block=10):
-                done += len(batch)
-        assert done > 1000
-        assert done % 10 == 0
+            read.extend(iter(streams.csv(path, target="y", block=10)))
+        assert len(read) > 100
+        assert {len(batch) for batch in read} == {10}
         assert path in str(told.value)
 
 
@@ -515,7 +513,7 @@ def test_a_changed_file_is_noticed(write, tmp_path):
     with pytest.raises(SettingError, match="target='y', this stream has 'x'"):
         list(streams.csv(path, target="x", block=2).read(first))
     other = write("x,y\n1,a\n2,b\n3,a\n4,b\n", "other.csv")
-    with pytest.raises(SourceError, match="the position is in 'x.csv'"):
+    with pytest.raises(SourceError, match=r"the position is in 'x\.csv'"):
         list(streams.csv(other, target="y", block=2).read(first))
     # A data set may move as a whole.
     (tmp_path / "moved").mkdir()

@@ -99,14 +99,14 @@ def bunch(data: Mapping[str, Any], /, *, block: int = BLOCK) -> Arrays | Tabular
     if "data" not in data or "target" not in data:
         raise SettingError("this is no Bunch; expected a mapping with 'data' and 'target', such as load_iris() returns")
     x, y = data["data"], data["target"]
+    targets, names = _strings(data.get("target_names")), _strings(data.get("feature_names"))
+    codes = np.asarray(y)
+    is_class = targets is not None and codes.dtype.kind in "iu" and len(targets) > int(codes.max())
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(x, pandas.DataFrame):
         name = str(getattr(y, "name", None) or "target")
-        return table(x.assign(**{name: y}), target=name, block=block)
-    y = np.asarray(y)
-    targets, names = _strings(data.get("target_names")), _strings(data.get("feature_names"))
-    is_class = targets is not None and y.dtype.kind in "iu" and len(targets) > int(y.max())
-    return arrays(x, y, names=names, classes=targets if is_class else None, block=block)
+        return table(x.assign(**{name: np.asarray(targets)[codes] if is_class else y}), target=name, block=block)
+    return arrays(x, codes, names=names, classes=targets if is_class else None, block=block)
 
 
 def _strings(names: Any) -> list[str] | None:

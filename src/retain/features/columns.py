@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from numba import njit
 
 from retain.core import CSR, Array, Features, Floats
 from retain.errors import PoisonError, SchemaError
@@ -29,12 +30,14 @@ __all__ = [
     "as_numbers",
     "as_text",
     "kind_of",
+    "number_arrays",
     "number_column",
     "numbers",
     "only_table",
     "place",
     "places",
     "strings",
+    "unfit",
     "valid",
 ]
 
@@ -163,11 +166,18 @@ def as_numbers(column: pa.Array, /) -> Array:
     return column.to_numpy(zero_copy_only=False)
 
 
+@njit(cache=True, nogil=True)
+def unfit(values: Array) -> Any:  # pragma: no cover - compiled
+    """How many numbers are NaN, infinite, or beyond float32: one pass, several at a time."""
+    count = 0
+    for i in range(len(values)):
+        count += not abs(values[i]) <= _LARGEST
+    return count
+
+
 def check(out: Array, absent: int, x: pa.RecordBatch, /, *, reader: str) -> None:
     """Refuse values that are not finite in float32, `absent` of which may be NaN because they are missing."""
-    with np.errstate(invalid="ignore"):
-        good = int(np.count_nonzero(np.abs(out) <= _LARGEST))
-    if good + absent == out.size:
+    if unfit(_frozen(out.reshape(-1))) == absent:
         return
     for j, name in enumerate(x.schema.names):
         present = valid(x.column(j))
@@ -195,11 +205,12 @@ def check_array(x: Array, /, *, reader: str, width: int | None, missing: bool = 
             "give the same columns, or start anew"
         )
     rows = np.ascontiguousarray(x, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        good = np.abs(rows) <= _LARGEST
-    if missing:
-        good |= np.isnan(rows)
-    if not good.all():
+    bad = unfit(_frozen(rows.reshape(-1)))
+    if bad and missing:
+        bad -= int(np.isnan(rows).sum())
+    if bad:
+        with np.errstate(invalid="ignore"):
+            good = (np.abs(rows) <= _LARGEST) | (missing & np.isnan(rows))
         row, column = (int(i) for i in np.argwhere(~good)[0])
         raise PoisonError(
             f"{reader} got {x[row, column]} in row {row}, column {column}; expected a finite number within float32: "
@@ -277,6 +288,19 @@ def strings(column: pa.Array, /) -> Strings:
         offsets = _frozen(raw.astype(np.int64, copy=False))
     bytes_ = _NO_BYTES if data is None or data.size == 0 else np.frombuffer(data, dtype=np.uint8)
     return Strings(bytes_, offsets, index, bits, first, n)
+
+
+def number_arrays(out: Floats, /) -> list[pa.Array]:
+    """Each column of out (n, c) as an Arrow column; NaN becomes a null."""
+    columns = np.ascontiguousarray(out.T)
+    type_ = pa.float32() if columns.dtype == np.float32 else pa.float64()
+    buffer = pa.py_buffer(columns)
+    n = len(out)
+    holed = np.atleast_1d(np.isnan(columns).any(axis=1))
+    return [
+        pa.array(columns[j], from_pandas=True) if holes else pa.Array.from_buffers(type_, n, [None, buffer], 0, j * n)
+        for j, holes in enumerate(holed)
+    ]
 
 
 def append(x: pa.RecordBatch, names: Sequence[str], columns: Sequence[pa.Array], /, *, reader: str) -> pa.RecordBatch:

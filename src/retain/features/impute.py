@@ -13,7 +13,17 @@ from numba import njit
 from retain.compose import Composable
 from retain.core import CSR, Array, Batch, Features, State
 from retain.errors import PoisonError, SchemaError, SettingError
-from retain.features.columns import NULL, NUMBER, append, check_array, kind_of, numbers, places, refuse_kind
+from retain.features.columns import (
+    NULL,
+    NUMBER,
+    append,
+    check_array,
+    kind_of,
+    number_arrays,
+    numbers,
+    places,
+    refuse_kind,
+)
 
 __all__ = ["Constant", "Impute", "LastValue", "RunningMean"]
 
@@ -159,8 +169,8 @@ class Impute(Composable):
             self._names, self._count, self._known = names, count, known
         columns: list[Any] = list(wide.columns)
         fields: list[Any] = list(wide.schema)
-        for j, i in enumerate(where):
-            columns[i] = pa.array(np.ascontiguousarray(out[:, j]))
+        for i, filled in zip(where, number_arrays(out), strict=True):
+            columns[i] = filled
             fields[i] = pa.field(fields[i].name, pa.float64())
         return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 

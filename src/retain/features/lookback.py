@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from retain import blocks
 from retain.core import CSR, Array, Batch, Features, Floats
 from retain.errors import PoisonError, SchemaError
-from retain.features.columns import append, check_finite, number_column, only_table
+from retain.features.columns import append, check_finite, number_arrays, number_column, only_table
 from retain.features.keyed import array_column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["CLASSES", "NUMBERS", "UNTOLD", "check_room", "landed_labels", "names_of", "values_of", "widen"]
 
@@ -76,9 +78,4 @@ def widen(x: Array | pa.RecordBatch, names: Sequence[str], out: Floats, /, *, mi
     if isinstance(x, np.ndarray):
         kind = x.dtype if x.dtype.kind == "f" else np.dtype(np.float32)
         return np.concatenate([x, np.where(np.isnan(out), missing, out)], axis=1, dtype=kind)
-    columns: list[Any] = []
-    for j in range(len(names)):
-        values = np.ascontiguousarray(out[:, j])
-        absent = np.isnan(values)
-        columns.append(pa.array(values, mask=absent if absent.any() else None))
-    return append(x, names, columns, reader=reader)
+    return append(x, names, number_arrays(out), reader=reader)

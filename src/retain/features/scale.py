@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -13,7 +13,7 @@ from numba import njit
 from retain.compose import Composable
 from retain.core import CSR, Array, Batch, Features, State
 from retain.errors import PoisonError, SchemaError
-from retain.features.columns import NULL, NUMBER, check_array, kind_of, numbers, places, refuse_kind
+from retain.features.columns import NULL, NUMBER, check_array, kind_of, number_arrays, numbers, places, refuse_kind
 
 __all__ = ["Scale"]
 
@@ -58,6 +58,16 @@ def _apply(
             out_ND[i, j] = np.nan if x != x else _standard(x, mean_D[j], square_D[j], count_D[j])
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a table of one Arrow schema is read."""
+
+    schema: pa.Schema
+    where: list[int]  # the columns that are scaled
+    slot: npt.NDArray[np.int64]  # where their statistics are
+    result: pa.Schema
+
+
 @final
 class Scale(Composable):
     """Brings every numeric column to mean 0 and variance 1, as far as the rows before each row can tell.
@@ -96,7 +106,7 @@ class Scale(Composable):
         self._count: npt.NDArray[np.float64] | None = None  # (d,)
         self._mean = np.zeros(0)
         self._square = np.zeros(0)
-        self._plan: tuple[Any, list[int], npt.NDArray[np.int64]] | None = None  # of the last table's schema
+        self._plan: _Plan | None = None
 
     def learn(self, batch: Batch, /) -> Batch:
         return replace(batch, x=self._scale(batch.x, learning=True))
@@ -148,7 +158,8 @@ class Scale(Composable):
             raise PoisonError(
                 "Scale got a table after bare arrays; expected arrays of the same width: start a new Scale"
             )
-        where, slot, names = self._look(x)
+        plan, names = self._look(x)
+        where, slot = plan.where, plan.slot
         rows, _ = numbers(x, where, reader=_READER)
         rows.flags.writeable = False
         out = np.empty(rows.shape, dtype=np.float32)
@@ -160,19 +171,16 @@ class Scale(Composable):
                 column[slot] = part
             self._names = names
             self._count, self._mean, self._square = known  # pyright: ignore[reportAssignmentType] - three of them
-            self._plan = x.schema, where, slot
-        columns, fields = x.columns, list(x.schema)
-        for j, i in enumerate(where):
-            values = np.ascontiguousarray(out[:, j])
-            columns[i] = pa.array(values, mask=np.isnan(values) if x.column(i).null_count else None)
-            fields[i] = pa.field(fields[i].name, pa.float32())
-        return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+            self._plan = plan
+        scaled = dict(zip(where, number_arrays(out), strict=True))
+        columns = [scaled[i] if i in scaled else x.column(i) for i in range(x.num_columns)]
+        return pa.RecordBatch.from_arrays(columns, schema=plan.result)
 
-    def _look(self, x: pa.RecordBatch) -> tuple[list[int], npt.NDArray[np.int64], list[str]]:
-        """Which columns of x are scaled, where their statistics are, and the names of all that are known then."""
+    def _look(self, x: pa.RecordBatch) -> tuple[_Plan, list[str]]:
+        """Which columns of x are scaled, and the names of all whose statistics are known then."""
         names = list(self._names or ())
-        if self._plan is not None and self._plan[0].equals(x.schema):
-            return self._plan[1], self._plan[2], names
+        if self._plan is not None and self._plan.schema.equals(x.schema):
+            return self._plan, names
         known = {name: i for i, name in enumerate(names)}
         if self.columns:
             where = places(x, self.columns, reader=_READER)
@@ -188,7 +196,8 @@ class Scale(Composable):
                 elif field.name in known and kind != NULL:
                     refuse_kind(x, i, reader=_READER, expected="numbers as before")
         slot = np.array([known.setdefault(x.schema.names[i], len(known)) for i in where], dtype=np.int64)
-        return where, slot, list(known)
+        fields = [pa.field(field.name, pa.float32()) if i in where else field for i, field in enumerate(x.schema)]
+        return _Plan(x.schema, where, slot, pa.schema(fields)), list(known)
 
     def _statistics(self, columns: int) -> tuple[npt.NDArray[np.float64], ...]:
         """Copies of count, mean and square, with zeros for columns that are new."""

@@ -38,13 +38,14 @@ class Accuracy(Running):
     form = staticmethod(classes)
 
     def __init__(self) -> None:
-        self._sums = np.zeros(2)  # weight right, weight
+        self._sums = np.zeros(2)  # weight wrong, weight right
 
     def fold(self, rows: Rows, /) -> None:
         _count_right(self._sums, *rows)
 
     def value(self) -> float:
-        return ratio(*self._sums)
+        wrong, right = self._sums
+        return ratio(right, right + wrong)
 
 
 @final
@@ -196,15 +197,15 @@ class KappaTemporal(Running):
     form = staticmethod(classes)
 
     def __init__(self) -> None:
-        self._sums = np.zeros(3)  # weight right, weight unchanged, weight
+        self._sums = np.zeros(4)  # weight of: wrong, wrong but unchanged, right though changed, right and unchanged
         self._last = -1
 
     def fold(self, rows: Rows, /) -> None:
         self._last = int(_count_unchanged(self._sums, self._last, *rows))
 
     def value(self) -> float:
-        right, unchanged, total = self._sums
-        return ratio(right - unchanged, total - unchanged)
+        neither, unchanged, right, _ = self._sums
+        return ratio(right - unchanged, right + neither)
 
     def state_dict(self) -> State:
         return {"sums": self._sums.copy(), "last": self._last}
@@ -223,24 +224,20 @@ def _tallied(sums: Array, rows: Rows) -> Array:
     return sums
 
 
+# Which sum a row belongs to is found by counting and not by branching: whether a label is hit is what no processor can
+# guess. The index is unsigned, so that nobody looks whether it counts from the end.
+
+
 @njit(cache=True, nogil=True)
 def _count_right(sums: Array, y: Array, said: Array, weight: Array) -> None:
-    right, total = sums[0], sums[1]
     for i in range(len(y)):
-        if y[i] == likeliest(said, i):
-            right += weight[i]
-        total += weight[i]
-    sums[0], sums[1] = right, total
+        sums[np.uint64(y[i] == likeliest(said, i))] += weight[i]
 
 
 @njit(cache=True, nogil=True)
 def _count_unchanged(sums: Array, last: int, y: Array, said: Array, weight: Array) -> int:
     for i in range(len(y)):
-        if y[i] == likeliest(said, i):
-            sums[0] += weight[i]
-        if y[i] == last:
-            sums[1] += weight[i]
-        sums[2] += weight[i]
+        sums[np.uint64(2 * (y[i] == likeliest(said, i)) + (y[i] == last))] += weight[i]
         last = y[i]
     return last
 

@@ -231,7 +231,7 @@ def _look(labels: Array, said: Array, weight: Array, low: float, high: float) ->
         least = min(least, label)
     bad = 0
     for w in weight:
-        bad |= not (0.0 <= w < np.inf)
+        bad |= not (0.0 <= w <= _HUGE)
     for p in said.reshape(-1):
         bad |= not (low <= p <= high)
     if bad or least < -1:
@@ -241,7 +241,14 @@ def _look(labels: Array, said: Array, weight: Array, low: float, high: float) ->
 
 @njit(cache=True, nogil=True, inline="always")
 def likeliest(said: Array, i: int) -> int:
-    """The class that row i decides for: the lowest code among equals, -1 where no class was known yet."""
+    """The class that row i decides for: the lowest code among equals, -1 where no class was known yet.
+
+    Two classes, the usual case, have no loop: which of them is likelier is what no processor can guess.
+    """
+    if said.shape[1] == 2:
+        a, b = said[i, 0], said[i, 1]
+        code = 1 if b > a else 0
+        return code if max(a, b) > 0.0 else -1
     best, code = 0.0, -1
     for j in range(said.shape[1]):
         if said[i, j] > best:

@@ -101,7 +101,9 @@ def _named_alike(result: tuple[dict[str, Any], bytes, str], folder: Path) -> tup
     return report, model.replace(str(folder).encode(), b"F"), bad
 
 
-@pytest.mark.parametrize("seam", ["fsync before", "fsync after", "replace before", "replace after", "unlink before", "unlink after"])
+@pytest.mark.parametrize(
+    "seam", ["fsync before", "fsync after", "replace before", "replace after", "unlink before", "unlink after"]
+)
 def test_killed_at_a_seam(seam: str, source: Path, untouched: tuple[Any, ...], tmp_path: Path) -> None:
     for count in (1, 2, 5):
         more = ["--resume"] if any(state.snapshots(tmp_path / "state")) else []

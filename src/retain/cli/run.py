@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 import retain as rt
-from retain.cli.catalogue import DATASETS, LEARNERS, METRICS, find
+from retain.cli.catalogue import BLOCK, DATASETS, LEARNERS, METRICS, find
 from retain.core import Kind, Report, Schema
 from retain.errors import SchemaError, SettingError
 from retain.report import Log, Progress, table, write_html
@@ -24,14 +24,11 @@ from retain.run import Delay, Prequential, durable
 __all__ = ["Source", "run_source"]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SUFFIXES = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".pq": "parquet"}
-_SUFFIXES |= {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".ipc": "arrow",
+_SUFFIXES = {
+    **dict.fromkeys((".csv", ".tsv", ".txt"), "csv"),
+    **dict.fromkeys((".parquet", ".pq"), "parquet"),
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
+    **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
 }
 _INTERRUPTED = 130
 
@@ -155,6 +152,7 @@ def _open(source: Source) -> Any:
         "kinds": dict(_kind(text) for text in source.kinds),
         "task": source.task,
         "on_bad_rows": _policy(source.on_bad_rows),
+        "block": BLOCK,
     }
     stream = readers[kind](source.name, **common)
     if source.target is None:

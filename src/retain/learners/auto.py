@@ -26,7 +26,7 @@ def auto(schema: Schema, /) -> Learner:
     >>> stream = rt.streams.flights()
     >>> run = rt.Prequential(stream, rt.auto(stream.schema()), limit=20_000)
     >>> report = list(run)[-1]
-    >>> report.metrics["auc"] > 0.7 > report.baselines["no_change"]["auc"]
+    >>> report.metrics["auc"] > 0.65 > report.baselines["no_change"]["auc"]
     True
     """
     kind = loss(schema)

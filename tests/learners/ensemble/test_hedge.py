@@ -78,7 +78,7 @@ def test_it_obeys_the_laws(task: str) -> None:
         loss = rt.Logistic() if task == "classification" else rt.Squared()
         return rt.Hedge(rt.Linear(loss=loss), rt.Linear(loss=loss, update=rt.SGD()), rt.Prior())
 
-    testing.check_learner(make, testing.examples(task))
+    testing.check_learner(make, testing.examples(task), mixes=True)
 
 
 def test_a_member_that_refuses_undoes_what_others_learnt() -> None:
@@ -98,3 +98,36 @@ def test_settings_out_of_range_are_refused() -> None:
         rt.Hedge()
     with pytest.raises(SettingError, match="share=1"):
         rt.Hedge(rt.Prior(), share=1)
+
+
+def test_late_labels_judge_members_by_what_they_said_on_arrival() -> None:
+    """Labels come in runs of 20 and land 10 rows late: by then NoChange knows them, on arrival it did not."""
+    y = np.repeat(RNG.integers(0, 2, size=200), 20).astype(np.int64)
+    y[RNG.random(4000) < 0.35] = 0
+    stream = rt.streams.arrays(np.zeros((4000, 1)), y, block=64)
+    hedge = rt.Hedge(rt.NoChange(), rt.Prior())
+    losses = {"late": hedge, "no change": rt.NoChange(), "prior": rt.Prior()}
+    ends = {name: list(rt.Prequential(stream, part, delay=rt.Delay(rows=10)))[-1] for name, part in losses.items()}
+    assert (
+        ends["late"].metrics["log_loss"] < min(ends[name].metrics["log_loss"] for name in ("no change", "prior")) + 0.01
+    )
+
+
+def test_a_late_run_resumes_bit_for_bit() -> None:
+    from retain import state
+
+    batch = testing.examples("classification", rows=300)
+    stream = rt.streams.arrays(batch.x, batch.y, block=16)
+
+    def run() -> rt.Prequential:
+        return rt.Prequential(stream, rt.Scale() | rt.Hedge(*members()), delay=rt.Delay(rows=40))
+
+    whole = run()
+    expected = list(whole)[-1].metrics
+    part = run()
+    for _ in range(10):
+        next(iter(part.steps()))
+        saved = state.encode(part.state_dict())
+        part = run()
+        part.load_state_dict(state.decode(saved))
+    assert list(part)[-1].metrics == expected

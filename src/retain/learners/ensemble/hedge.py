@@ -6,7 +6,6 @@ Shapes: n rows, M members, k classes (or outputs).
 from __future__ import annotations
 
 import math
-
 from collections.abc import Callable, Sequence
 from typing import final
 
@@ -52,11 +51,11 @@ def _mix(
             for m in range(members):
                 p = said_KM[code_P[row], m] if code_P[row] < k else 0.0
                 loss_M[m] = -np.log(max(p, _LEAST))
-        elif not _errors(said_KM, y_PK[row], weight_P[row], trust_M, scale, loss_M):
+        elif not _errors(said_KM, y_PK[row], float(weight_P[row]), trust_M, scale, loss_M):
             continue
         for m in range(members):
             trust_M[m] = np.log(trust_M[m]) - rate * weight_P[row] * loss_M[m]
-        _share(trust_M, 1.0 - (1.0 - share) ** weight_P[row])
+        _share(trust_M, 1.0 - (1.0 - share) ** float(weight_P[row]))
 
 
 @njit(cache=True, nogil=True)
@@ -102,17 +101,17 @@ def _share(trust_M: Array, share: float) -> None:  # pragma: no cover - compiled
 class Hedge(LateLearner):
     """Predicts with the mean of its members, weighted by how well each predicted lately; all of them go on learning.
 
-    After every label, with l_m the loss of member m (log-loss; for numbers the squared error over twice the mean squared
-    error of the mixture, which is the same for a Gaussian):
+    After every label, with l_m the loss of member m (log-loss; for numbers the squared error over twice the mean
+    squared error of the mixture, which is the same for a Gaussian):
 
         w_m <- w_m exp(-rate l_m),  w <- w / sum w,  w_m <- (1 - share) w_m + share / M
 
     With `rate` 1 and `share` 0 the log-loss of the mixture exceeds that of the best member by at most log M over the
-    whole stream. The share bounds how long a member that was bad for long needs to come back, so that the mixture follows
-    drift: about log(M / share) nats.
+    whole stream. The share bounds how long a member that was bad for long needs to come back, so that the mixture
+    follows drift: about log(M / share) nats.
 
-    Late labels judge a member by what it said when the row arrived. A row of weight v counts as v rows. Granularity: the
-    coarsest of the members'.
+    Late labels judge a member by what it said when the row arrived. A row of weight v counts as v rows. Granularity:
+    the coarsest of the members'.
 
     Args:
         members: learners of the same task.
@@ -177,11 +176,12 @@ class Hedge(LateLearner):
 
         said = _stack(self._all_or_none(arrivals.x, flow))
         flat = said.reshape(len(said), math.prod(said.shape[1:]))
-        view = Batch(flat, weight=blocks.weights(arrivals.weight, len(said), reader="Hedge"))
+        weight = blocks.weights(arrivals.weight, len(said), reader="Hedge")
+        kept = Kept((Batch(flat, weight=weight),), tuple(parts))
         before = None if due is None else due.views[0]
-        weight = view.weight if before is None else np.concatenate([before.weight, view.weight])
-        mixed = self._mixed(said, before, due_y, weight, order)
-        return mixed, Kept((view,), tuple(parts))
+        if before is not None and before.weight is not None:
+            weight = np.concatenate([before.weight, weight])
+        return self._mixed(said, before, due_y, weight, order), kept
 
     def state_dict(self) -> State:
         members = {str(i): member.state_dict() for i, member in enumerate(self.members)}

@@ -1,0 +1,193 @@
+"""`retain run` as typed: what it prints, what it refuses, and how it ends."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retain.cli import main
+
+RNG = np.random.default_rng(0)
+ROWS = [
+    f"{x:.3f},{c},{int(x + (c == 'a') > 0)}"
+    for x, c in zip(RNG.normal(size=2000), RNG.choice(list("abc"), 2000), strict=True)
+]
+GOOD = "\n".join(["x,c,y", *ROWS]) + "\n"
+
+
+def numbered(cell: str, at: int = 30) -> str:
+    return "x,c,y\n" + "".join(f"{cell if i == at else i},a,{i % 2}\n" for i in range(60))
+
+
+# name: content, arguments, and what the one line must say: where, what, and how to cure it
+BAD: dict[str, tuple[str | bytes, list[str], list[str]]] = {
+    "empty": ("", [], ["is empty", "expected"]),
+    "header only": ("x,c,y\n", [], ["no rows", "expected"]),
+    "ragged": (GOOD + "1,2\n", [], ["line 2002", "2 fields", "expected 3", "skip"]),
+    "wrong delimiter": (GOOD.replace(",", ";"), [], ["';'", "delimiter"]),
+    "target missing": (GOOD, ["--target", "z"], ["'z'", "x, c, y"]),
+    "one class": ("x,c,y\n" + "1,a,0\n" * 50, [], ["one class '0'", "expected at least two", "--target"]),
+    "column without values": (
+        "x,c,q,y\n" + "".join(f"{i},a,,{i % 2}\n" for i in range(50)),
+        [],
+        ["'q'", "no value", "ignore"],
+    ),
+    "infinite": (numbered("inf"), [], ["line 32", "'x'", "inf", "expected a finite number"]),
+    "huge": (numbered("1e300"), [], ["line 32", "'x'", "1e+300", "expected a finite number"]),
+    "text where numbers were": (GOOD + "hello,a,1\n", [], ["line 2002", "'x'", "'hello'", "expected a number"]),
+    "truncated gzip": (gzip.compress(GOOD.encode())[:-300], [], ["cut off", "copy"]),
+    "binary": (bytes(range(256)) * 20, [], ["binary", "expected"]),
+    "other kind": (GOOD, ["--kind", "x=foo"], ["x=foo", "expected"]),
+    "unknown learner": (GOOD, ["--learner", "lineer"], ["'lineer'", "did you mean 'linear'"]),
+    "unknown metric": (GOOD, ["--metric", "auk"], ["'auk'", "did you mean 'auc'"]),
+    "resume without state": (GOOD, ["--resume"], ["--state"]),
+    "state that cannot be": (GOOD, ["--state", "/proc/none"], ["/proc/none", "choose"]),
+    "report that cannot be": (GOOD, ["--report", "/proc/none/r.html"], ["/proc/none"]),
+    "a policy that is none": (GOOD, ["--on-bad-rows", "burn"], ["burn", "stop, skip, or quarantine FILE"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_clear_line_and_exit_code_2(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    content, more, says = BAD[name]
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    target = [] if "--target" in more else ["--target", "y"]
+    assert main(["run", str(path), *target, *more]) == 2
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("retain: ")]
+    assert len(lines) == 1
+    for part in says:
+        assert part in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("second", "says"), [("x,y\n1,0\n", "vanished"), ("x,c,q,y\n1,a,3,0\n", "did not have before")]
+)
+def test_columns_that_come_and_go_between_files_are_told(
+    second: str, says: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "1.csv").write_text(GOOD)
+    (tmp_path / "2.csv").write_text(second)
+    assert main(["run", str(tmp_path / "*.csv"), "--target", "y"]) == 2
+    assert says in capfd.readouterr().err
+
+
+def test_without_a_target_it_says_which_columns_there_are(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rows.csv").write_text(GOOD)
+    assert main(["run", str(tmp_path / "rows.csv")]) == 2
+    assert "x (numeric), c (categorical), y (numeric); name one with --target" in capfd.readouterr().err
+
+
+def test_json_is_one_object_last_on_standard_output(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rows.csv").write_text(GOOD + "broken\n1,2\nhello,a,1\n")
+    args = ["run", str(tmp_path / "rows.csv"), "--target", "y", "--json", "--on-bad-rows", "quarantine"]
+    assert main([*args, str(tmp_path / "bad.jsonl"), "--report", str(tmp_path / "r.html")]) == 0
+    result = json.loads(capfd.readouterr().out.splitlines()[-1])
+    wanted = {"rows", "learnt", "quarantined", "seconds", "cpu_seconds", "rows_per_second", "metrics", "baselines"}
+    assert wanted <= result.keys()
+    assert (result["rows"], result["learnt"], result["quarantined"]) == (2000, 2000, 3)
+    assert result["baselines"].keys() == {"no_change", "prior"}
+    assert result["metrics"]["accuracy"] > 0.85 > result["baselines"]["prior"]["accuracy"]
+    assert len((tmp_path / "bad.jsonl").read_text().splitlines()) == 3
+    assert "<html" in (tmp_path / "r.html").read_text()
+
+
+def test_standard_input_metrics_and_a_limit(tmp_path: Path) -> None:
+    args = ["run", "-", "--target", "y", "--metric", "kappa", "--metric", "auc", "--limit", "500", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "retain", *args], input=GOOD, capture_output=True, text=True, check=True
+    )
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["rows"] == 500
+    assert result["metrics"].keys() == {"kappa", "auc"}
+
+
+def test_regression_is_recognised(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    x = RNG.normal(size=3000)
+    (tmp_path / "rows.csv").write_text("x,y\n" + "".join(f"{a:.4f},{3 * a + 1:.4f}\n" for a in x))
+    assert main(["run", str(tmp_path / "rows.csv"), "--target", "y", "--json"]) == 0
+    result = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert result["metrics"]["mae"] < 0.2 * result["baselines"]["prior"]["mae"]
+
+
+@pytest.mark.parametrize("learner", ["auto", "linear", "sgd", "ftrl", "coin", "pa", "rls", "no-change", "prior"])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_every_learner_runs_by_name(learner: str, task: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rows.csv").write_text(GOOD)
+    target = "y" if task == "classification" else "x"
+    assert main(["run", str(tmp_path / "rows.csv"), "--target", target, "--learner", learner, "--json"]) == 0
+    result = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert result["learner"] == learner
+    assert all(np.isfinite(value) for value in result["metrics"].values())
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_reports_and_leaves_a_state_to_resume_from(how: signal.Signals, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("x,c,y\n" + "\n".join(ROWS * 500) + "\n")
+    command = [
+        sys.executable,
+        "-m",
+        "retain",
+        "run",
+        str(path),
+        "--target",
+        "y",
+        "--state",
+        str(tmp_path / "s"),
+        "--json",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list((tmp_path / "s").glob("*.safetensors")) and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, how)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    part = json.loads(out.splitlines()[-1])
+    assert 0 < part["rows"] < 1_000_000
+    assert "--resume" in err
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1])["rows"] == 1_000_000
+
+
+def test_state_is_not_overwritten_and_other_settings_are_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.csv").write_text(GOOD)
+    args = ["run", str(tmp_path / "rows.csv"), "--target", "y", "--state", str(tmp_path / "s")]
+    assert main(args) == 0
+    assert main(args) == 2
+    assert "pass --resume" in capfd.readouterr().err
+    assert main([*args, "--resume", "--learner", "rls"]) == 2
+    assert "learner = 'auto', this run has 'rls'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["datasets", "learners", "metrics"])
+def test_lists_name_what_run_accepts(command: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([command]) == 0
+    assert {"datasets": "flights", "learners": "rls", "metrics": "kappa"}[command] in capfd.readouterr().out
+
+
+def test_init_writes_a_pipeline_that_works(tmp_path: Path) -> None:
+    assert main(["init", str(tmp_path / "pipeline.py")]) == 0
+    assert main(["init", str(tmp_path / "pipeline.py")]) == 2
+    text = (
+        (tmp_path / "pipeline.py")
+        .read_text()
+        .replace("rt.Prequential(stream, learner)", "rt.Prequential(stream, learner, limit=3000)")
+    )
+    (tmp_path / "pipeline.py").write_text(text)
+    done = subprocess.run([sys.executable, "pipeline.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "3,000 rows" in done.stdout
+    assert list((tmp_path / "state").glob("*.safetensors"))

@@ -37,7 +37,7 @@ class ROCAUC(Running):
     Scores are counted in 5,504 bins per class, none wider than 2^-11 or, near 0 and 1, than 1/64 of the distance to
     them, and rows of the same bin count as ties. The exact area therefore lies within `bound()` of the value: half the
     share of the pairs (a row of the class, a row of another) that share a bin. Scores that all lie within 0.02 of each
-    other have a bound of about 0.01 and errors of 1e-4; spread scores have bounds below 1e-3 and errors below 1e-5.
+    other have a bound of about 0.01 and errors up to 4e-4; spread scores have bounds below 1e-3 and errors below 1e-5.
 
     Args:
         classes: how many classes to follow at most, 86 KiB each; those with higher codes count as part of the rest.

@@ -5,8 +5,9 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retain.features.columns import strings
+from retain.features.columns import Strings, strings
 from retain.features.interner import ABSENT, FULL, UNKNOWN, Interner
+from retain.features.murmur import murmur64
 
 WORDS = st.lists(st.one_of(st.none(), st.text("abé", max_size=3)), max_size=80)
 
@@ -59,3 +60,30 @@ def test_empty_columns():
     codes = np.empty(2, dtype=np.int32)
     assert interner.learn(strings(pa.nulls(2, pa.string())), codes)[1:] == (0, -1)
     assert codes.tolist() == [ABSENT, ABSENT]
+
+
+def test_different_strings_of_the_same_hash_are_different_strings():
+    word, m = (1 << 64) - 1, 0xC6A4A7935BD1E995
+    inverse = pow(m, -1, 1 << 64)
+
+    def mixed(k):
+        k = k * m & word
+        return (k ^ k >> 47) * m & word
+
+    def unmixed(k):
+        k = k * inverse & word
+        return (k ^ k >> 47) * inverse & word
+
+    # Of 16 bytes the second 8 can undo what the first 8 did.
+    start = 16 * m & word
+    first, second, other = 0x6161616161616161, 0x6262626262626262, 0x6363636363636363
+    undo = mixed(second) ^ ((start ^ mixed(first)) * m & word) ^ ((start ^ mixed(other)) * m & word)
+    pair = [a.to_bytes(8, "little") + b.to_bytes(8, "little") for a, b in ((first, second), (other, unmixed(undo)))]
+    data = np.frombuffer(b"".join(pair), dtype=np.uint8)
+    assert murmur64(data, 0, 16) == murmur64(data, 16, 32)
+    none = np.empty(0, dtype=np.int32), np.frombuffer(b"", dtype=np.uint8)
+    codes = np.empty(2, dtype=np.int32)
+    offsets = np.array([0, 16, 32])
+    offsets.flags.writeable = False
+    Interner(limit=9).learn(Strings(data, offsets, *none, 0, 2), codes)
+    assert codes.tolist() == [0, 1]

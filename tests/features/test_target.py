@@ -52,6 +52,23 @@ def test_means_of_the_labels_that_have_landed_drawn_to_the_mean_of_all(events, p
                 assert said[column] == pytest.approx(expected, abs=1e-12)
 
 
+@given(SEEDS, st.sampled_from([1, 2, 3]))
+@settings(max_examples=20, deadline=None)
+def test_the_category_whose_label_landed_longest_ago_is_forgotten(seed, keys):
+    batch, _, _ = stream(seed)
+    y = np.random.default_rng(seed).normal(size=60)
+    out = rt.TargetEncode("who", smoothing=1, keys=keys).learn(rt.Batch(batch.x, y=y)).x["who_mean"].to_pylist()
+    known = {}
+    for i, row in enumerate(batch.x.to_pylist()):
+        mine = known.get(row["who"], [])
+        prior = y[:i].mean() if i else 0.0
+        assert out[i] == pytest.approx((sum(mine) + prior) / (len(mine) + 1))
+        known.pop(row["who"], None)
+        known[row["who"]] = [*mine, y[i]]
+        if len(known) > keys:
+            del known[next(iter(known))]
+
+
 def test_the_same_as_river_on_numbers():
     batch, _, _ = stream(0)
     y = np.random.default_rng(1).normal(size=60)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "bounded",
     "check_labels",
     "codes",
     "concat",
@@ -38,6 +39,7 @@ __all__ = [
     "width",
 ]
 
+_LARGEST = float(np.finfo(np.float32).max)
 _PER_ROW = tuple(f.name for f in fields(Batch) if f.name not in ("x", "schema"))
 
 
@@ -212,6 +214,20 @@ def weights(weight: Array | None, n: int, /, *, reader: str) -> Floats:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise PoisonError(f"{reader} got the weight {values[row]} in row {row}; expected a finite number >= 0")
+    return values
+
+
+def bounded(values: Floats, what: str, /, *, reader: str) -> Floats:
+    """Values that float32 could hold too, so that no product in float64 overflows; NaN passes. Raises PoisonError."""
+    if not values.size or np.abs(values).max() <= _LARGEST:
+        return values
+    far = np.abs(values) > _LARGEST
+    if far.any():
+        row = int(np.argwhere(far)[0][0])
+        raise PoisonError(
+            f"{reader} got the {what} {values[row]} in row {row}; expected at most {_LARGEST:.3g}: drop the row, or choose "
+            "another unit"
+        )
     return values
 
 

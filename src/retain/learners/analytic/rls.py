@@ -94,7 +94,7 @@ class RLS:
         n = len(batch)
         named = batch.schema is not None or not isinstance(batch.x, np.ndarray)
         x = self._matrix(batch.x, growing=self._growing or named, grow=True)
-        weight = blocks.weights(batch.weight, n, reader="RLS")
+        weight = blocks.bounded(blocks.weights(batch.weight, n, reader="RLS"), "weight", reader="RLS")
         is_codes = batch.y is not None and batch.y.dtype.kind in "iub"
         if batch.y is not None and is_codes != (self._classes is not None) and self._knows:
             raise PoisonError(
@@ -108,7 +108,7 @@ class RLS:
             self._classes = max(known, int(np.where(learnt, y, -1).max(initial=-1)) + 1)
             targets, outputs = y.astype(np.float64)[:, None], self._classes
         else:
-            y = blocks.numbers(batch.y, n, reader="RLS")
+            y = blocks.bounded(blocks.numbers(batch.y, n, reader="RLS"), "target", reader="RLS")
             learnt = blocks.labelled(batch.y, n) & (weight > 0)
             if batch.y is not None:
                 self._keep_shape(y)

@@ -81,13 +81,15 @@ def _logistic_advance(z, tail, c):
         c4 = 5.0 * b2 * b2 * b2 - 5.0 * b2 * b3 + b4
         c5 = 14.0 * b2 * b2 * b2 * b2 - 21.0 * b2 * b2 * b3 + 6.0 * b2 * b4 + 3.0 * b3 * b3 - b5
         return u * (1.0 - u * (b2 - u * (c3 - u * (c4 - u * c5))))
-    # The function is convex, and both of these are right of its root: Newton's steps come down to it.
-    x = min(u, math.log1p(u / q))
+    # The function is convex, and both of these are right of its root: Newton's steps come down to it. Logarithms,
+    # since far on the wrong side q vanishes where exp(x) overflows.
+    log_q = min(z, 0.0) - math.log1p(tail)
+    x = min(u, math.log1p(u) - log_q)
     for _ in range(60):
-        e = math.expm1(x)
-        move = ((1.0 - q) * x + q * e - u) / (1.0 + q * e)
+        e = math.exp(x + log_q) - q  # q (exp(x) - 1)
+        move = ((1.0 - q) * x + e - u) / (1.0 + e)
         x -= move
-        if move <= 1e-15 * x:
+        if move <= 1e-14 * x:
             break
     return x
 

@@ -12,7 +12,7 @@ from retain import blocks
 from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError, SettingError
 from retain.learners.linear.losses import Hinge, Loss, Poisson, Quantile, Squared, code, shape
-from retain.learners.linear.rows import Rows, bounded, ones, plain, rows_of
+from retain.learners.linear.rows import Rows, ones, plain, rows_of
 from retain.learners.linear.updates import Adaptive, Coin, PassiveAggressive, Update, plan
 
 __all__ = ["Linear"]
@@ -105,7 +105,9 @@ class Linear:
         named = batch.schema is not None or not isinstance(batch.x, np.ndarray)
         rows = rows_of(batch.x, None if self._growing or named else self._width)
         weight = (
-            ones(n) if batch.weight is None else bounded(blocks.weights(batch.weight, n, reader="Linear"), "weight")
+            ones(n)
+            if batch.weight is None
+            else blocks.bounded(blocks.weights(batch.weight, n, reader="Linear"), "weight", reader="Linear")
         )
         if self._shape == "numbers":
             y = self._numbers(batch.y, n)
@@ -248,7 +250,7 @@ class Linear:
         self._store(new[:, :-1])
 
     def _numbers(self, y: Array | None, n: int) -> Floats:
-        targets = bounded(blocks.numbers(y, n, reader="Linear"), "target")
+        targets = blocks.bounded(blocks.numbers(y, n, reader="Linear"), "target", reader="Linear")
         if y is None:
             return np.full(n if self._flat else (n, len(self._span)), np.nan)
         if isinstance(self._loss, Poisson) and (targets < 0).any():

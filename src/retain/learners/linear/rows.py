@@ -10,11 +10,9 @@ import numpy.typing as npt
 
 from retain import blocks
 from retain.core import CSR, Array, Features, Floats
-from retain.errors import PoisonError
 
-__all__ = ["Rows", "bounded", "ones", "plain", "rows_of"]
+__all__ = ["Rows", "ones", "plain", "rows_of"]
 
-_LARGEST = float(np.finfo(np.float32).max)
 _NO_POINTERS = np.zeros(1, dtype=np.int64)
 _NO_INDICES = np.zeros(0, dtype=np.int32)
 
@@ -82,19 +80,6 @@ def rows_of(x: Features, width: int | None, /) -> Rows:
     assert isinstance(matrix, np.ndarray)  # noqa: S101
     n, d = matrix.shape
     return Rows(plain(matrix.reshape(-1), np.float32), _NO_POINTERS, _NO_INDICES, d, d, n)
-
-
-def bounded(values: Floats, what: str, /) -> Floats:
-    """Values that float32 could hold, so that no square in a kernel overflows. NaN passes."""
-    if values.size and np.abs(values).max() <= _LARGEST:
-        return values
-    far = np.abs(values) > _LARGEST
-    if far.any():
-        row = int(np.argwhere(far)[0][0])
-        raise PoisonError(
-            f"Linear got the {what} {values[row]} in row {row}; expected at most {_LARGEST:.3g}: drop the row or choose another unit"
-        )
-    return values
 
 
 def plain(values: Array, dtype: type, /) -> Array:

@@ -1,0 +1,96 @@
+"""Every learner through the laws: linear, analytic and baselines."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import retain as rt
+from retain import blocks, testing
+
+CLASSES = {
+    "logistic": lambda: rt.Linear(loss=rt.Logistic()),
+    "multinomial": lambda: rt.Linear(loss=rt.Multinomial()),
+    "hinge": lambda: rt.Linear(loss=rt.Hinge()),
+    "no bias, penalties": lambda: rt.Linear(loss=rt.Logistic(), l1=0.01, l2=0.1, bias=False),
+    "sgd": lambda: rt.Linear(loss=rt.Logistic(), update=rt.SGD()),
+    "ftrl": lambda: rt.Linear(loss=rt.Logistic(), update=rt.FTRL(), l1=0.1),
+    "coin": lambda: rt.Linear(loss=rt.Multinomial(), update=rt.Coin()),
+    "passive-aggressive": lambda: rt.Linear(loss=rt.Hinge(), update=rt.PassiveAggressive()),
+    "rls": rt.RLS,
+    "rls, forgetting": lambda: rt.RLS(forgetting=0.9),
+}
+NUMBERS = {
+    "squared": rt.Linear,
+    "quantile": lambda: rt.Linear(loss=rt.Quantile(0.3)),
+    "huber": lambda: rt.Linear(loss=rt.Huber()),
+    "poisson": lambda: rt.Linear(loss=rt.Poisson()),
+    "sgd": lambda: rt.Linear(update=rt.SGD()),
+    "ftrl": lambda: rt.Linear(update=rt.FTRL()),
+    "coin": lambda: rt.Linear(update=rt.Coin()),
+    "passive-aggressive": lambda: rt.Linear(loss=rt.Quantile(), update=rt.PassiveAggressive(squared=True)),
+    "rls": rt.RLS,
+}
+BASELINES = {"no change": rt.NoChange, "prior": rt.Prior}
+
+
+def counts(batch):
+    """Targets that every loss of numbers accepts."""
+    return replace(batch, y=np.abs(np.round(3 * batch.y)))
+
+
+def sparse(batch):
+    """The same rows as CSR, a third of the entries left out."""
+    x = np.where(np.random.default_rng(0).random(batch.x.shape) < 0.3, 0, batch.x).astype(np.float32)
+    row, column = np.nonzero(x)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(x)))]).astype(np.int64)
+    return replace(batch, x=rt.CSR(indptr, column.astype(np.int32), x[row, column], x.shape[1]))
+
+
+@pytest.mark.parametrize("form", [lambda batch: batch, sparse], ids=["dense", "sparse"])
+@pytest.mark.parametrize("name", CLASSES)
+def test_learners_of_classes(name, form):
+    testing.check_learner(CLASSES[name], form(testing.examples("classification")), tries=5)
+
+
+@pytest.mark.parametrize("form", [lambda batch: batch, sparse], ids=["dense", "sparse"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_learners_of_numbers(name, form):
+    testing.check_learner(NUMBERS[name], form(counts(testing.examples("regression"))), tries=5)
+
+
+@pytest.mark.parametrize("name", ["squared", "coin", "rls"])
+def test_learners_of_several_numbers(name):
+    batch = testing.examples("regression")
+    two = replace(batch, y=np.c_[batch.y, 1 - batch.y])
+    learner = NUMBERS[name]
+    testing.learner_blocks(learner, two, [5, 5, 20])
+    testing.learner_resume(learner, two, [5, 5, 20])
+    testing.learner_purity(learner, two)
+    testing.learner_poison(learner, two)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("name", BASELINES)
+def test_baselines(name, task):
+    testing.check_learner(BASELINES[name], testing.examples(task), uses_x=False)
+
+
+def test_the_mean():
+    testing.check_learner(rt.Mean, testing.examples("regression"), uses_x=False)
+
+
+def feed(task):
+    batch = testing.examples(task)
+    batch = batch if task == "classification" else counts(batch)
+    return lambda part, start, stop: part.learn(blocks.take_batch(batch, slice(start, stop)))
+
+
+PARTS = {
+    **{f"classes: {name}": (make, feed("classification")) for name, make in {**CLASSES, **BASELINES}.items()},
+    **{f"numbers: {name}": (make, feed("regression")) for name, make in NUMBERS.items()},
+}
+
+
+def test_learners_go_on_in_a_new_process():
+    testing.resume_in_new_process(__file__, "PARTS", rows=48)

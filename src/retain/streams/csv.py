@@ -1,19 +1,11 @@
-"""Comma-separated values, parsed by Arrow in pieces of a MiB whose bounds we choose, so that a position is an offset.
-
-A piece ends after a row. Quotes make that a question: a newline within quotes ends nothing. Where a piece has quotes,
-they are first taken to be well-formed (each opens after a delimiter or a newline and closes before one), which is
-checked in a few vector operations; where they are not, rows are found one by one as Arrow's parser finds them.
-"""
+"""Comma-separated values, parsed by Arrow in pieces whose bounds we choose, so that a position is an offset."""
 
 from __future__ import annotations
 
-import csv as stdlib_csv
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import takewhile
+from itertools import accumulate
 from typing import Any, final
 
 import numpy as np
@@ -28,12 +20,14 @@ from retain.streams.bad_rows import BadRows, Refused, Stop
 from retain.streams.columns import fault
 from retain.streams.files import Paths
 from retain.streams.infer import ARROW, HEAD_ROWS, MISSING, Head, Layout, Roles, check_columns, is_number
+from retain.streams.quotes import count, fields, last_row_end, row_pattern, split
 from retain.streams.tabular import BLOCK, Origin, Piece, Tabular
-from retain.streams.text import Text, TextFiles, is_text, not_text, show
+from retain.streams.text import Chunk, Text, TextFiles, is_text, not_text, show
 
 __all__ = ["csv"]
 
-_DELIMITERS = ",;\t|"
+_AT_ROW, _AT_COLUMN = re.compile(r"Row #(\d+): "), re.compile(r"In CSV column #(\d+): ")
+_DELIMITERS = ",;\t| "
 _TRUE = ["true", "True", "TRUE", "1"]
 _FALSE = ["false", "False", "FALSE", "0"]
 
@@ -113,70 +107,6 @@ def csv(
     return Tabular(reader, roles, block=block, on_bad_rows=on_bad_rows)
 
 
-# --- where rows end ---------------------------------------------------------------------------------------------------
-
-
-def last_row_end(data: bytes, delimiter: int, /) -> int:
-    """Offset after the last row that ends with a newline in `data`, which begins with a row; 0 where none does."""
-    if b'"' not in data:
-        return data.rfind(b"\n") + 1
-    quotes = _even_quotes(data, delimiter)
-    if quotes is None:
-        # Behind a quote that does not close yet nothing is known: it may close in what follows.
-        whole = takewhile(lambda span: span[2], split(data, delimiter))
-        return max((end for _, end, _ in whole if data[end - 1] == 0x0A), default=0)
-    at = data.rfind(b"\n")
-    while at >= 0 and (before := int(np.searchsorted(quotes, at))) % 2:
-        at = data.rfind(b"\n", 0, int(quotes[before - 1]))
-    return at + 1
-
-
-def _even_quotes(data: bytes, delimiter: int) -> np.ndarray[Any, Any] | None:
-    """Offsets of the quotes if all are well-formed: then those of even index open, or follow a doubled one."""
-    text = np.frombuffer(data, dtype=np.uint8)
-    quotes = np.flatnonzero(text == 0x22)
-    allowed = np.zeros(256, dtype=bool)
-    allowed[[delimiter, 0x0A, 0x0D, 0x22]] = True
-    opening, closing = quotes[0::2], quotes[1::2]
-    before = text[opening - 1][opening > 0]
-    after = text[np.minimum(closing + 1, len(text) - 1)][closing + 1 < len(text)]
-    return quotes if allowed[before].all() and allowed[after].all() else None
-
-
-@lru_cache(maxsize=8)
-def _row_pattern(delimiter: int) -> re.Pattern[bytes]:
-    """A row as Arrow's parser sees it: a quote opens at the start of a field only; after it closes, text may follow."""
-    d = re.escape(bytes([delimiter]))
-    name = b'(?:"[^"]*(?:""[^"]*)*"(?!")[^D\\r\\n]*|[^"D\\r\\n][^D\\r\\n]*|)'.replace(b"D", d)
-    return re.compile(name + b"(?:" + d + name + b")*(?:\\r\\n|\\n|\\r|\\Z)")
-
-
-def split(data: bytes, delimiter: int, /) -> list[tuple[int, int, bool]]:
-    """Start and end of each row, and whether its quotes close; one whose quotes do not ends with its first line.
-
-    Empty lines are no rows.
-    """
-    match = _row_pattern(delimiter).match
-    rows: list[tuple[int, int, bool]] = []
-    at = 0
-    while at < len(data):
-        found = match(data, at)
-        end = found.end() if found else data.find(b"\n", at) + 1 or len(data)
-        if data[at:end].strip(b"\r\n"):
-            rows.append((at, end, found is not None))
-        at = end
-    return rows
-
-
-def fields(row: bytes, delimiter: int, /) -> list[str]:
-    """The fields of one row, for messages and headers."""
-    text = show(row)
-    try:
-        return next(stdlib_csv.reader(io.StringIO(text, newline=""), delimiter=chr(delimiter)), [])
-    except stdlib_csv.Error:  # a field of more than 128 KiB
-        return text.split(chr(delimiter))
-
-
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
@@ -201,8 +131,8 @@ class _Reader:
                 shape = self._shape(text)
                 check_columns(text.name, shape.columns, layout, self._ignore)
                 consumed = text.seek(place)
-                for data, offset, line in text.pieces(lambda data, d=shape.delimiter: last_row_end(data, d)):
-                    piece = _Chunk(text, shape, data, offset, line, layout).piece(consumed)
+                for chunk in text.pieces(lambda data, d=shape.delimiter: last_row_end(data, d)):
+                    piece = _Chunk(text, shape, chunk, layout).piece(consumed)
                     consumed = max(consumed - piece.total, 0)
                     yield piece
             finally:
@@ -216,16 +146,17 @@ class _Reader:
         text.drop(blank)
         if self._header is not None:
             return _Shape(self._header, delimiter)
-        row = _row_pattern(delimiter).match(text.rest)
-        if row is None:
+        found = row_pattern(delimiter).match(text.rest)
+        if found is None:
             raise SourceError(f"{text.name}, line 1: a quote in the header never closes; correct the header")
-        if not is_text(row[0]):
-            not_text(text.name, row[0], 1)
-        names = [field.strip() for field in fields(row[0], delimiter)]
+        row = text.rest[: found.end()]
+        if not is_text(row):
+            not_text(text.name, row, 1)
+        names = [field.strip() for field in fields(row, delimiter)]
         if len(names) > 1:
             # Tables saved with their row numbers begin with a column without a name.
             names = [name or f"column_{i}" for i, name in enumerate(names)]
-        text.drop(row.end())
+        text.drop(len(row))
         if all(map(is_number, names)):
             raise SourceError(
                 f"{text.name} has no header, it seems: its first line holds only numbers, e.g. {names[0]!r}; "
@@ -244,7 +175,7 @@ class _Reader:
             text = self._files.open(name, number)
             try:
                 shape = self._shape(text)
-                _check_delimiter(name, shape)
+                _check_delimiter(text, shape, given=self._delimiter is not None)
                 table = _head_rows(text, shape)
             finally:
                 text.close()
@@ -259,11 +190,18 @@ class _Shape:
     delimiter: int
 
 
-def _check_delimiter(name: str, shape: _Shape) -> None:
-    """A single column whose name holds other delimiters is a file read with the wrong one."""
-    if len(shape.columns) == 1 and (other := _other_delimiter([shape.columns[0].encode()], shape.delimiter)):
+def _check_delimiter(text: Text, shape: _Shape, *, given: bool) -> None:
+    """A single column, whose rows all have several fields by another delimiter, is a file read with the wrong one."""
+    columns = list(shape.columns)
+    if len(columns) != 1:
+        return
+    data = text.rest[:4096]
+    rows = [data[a:b] for a, b, closed in split(data, shape.delimiter)[:20] if closed]
+    whole = rows[: max(len(rows) - 1, 1)]  # the last may be cut off
+    other = _other_delimiter([columns[0].encode(), *whole], shape.delimiter)
+    if other is not None and not (given and other == " "):
         raise SourceError(
-            f"{name} has one column, {shape.columns[0]!r}, with delimiter {chr(shape.delimiter)!r}; "
+            f"{text.name} has one column, {columns[0]!r}, with delimiter {chr(shape.delimiter)!r}; "
             f"it looks separated by {other!r}: say delimiter={other!r}"
         )
 
@@ -271,7 +209,7 @@ def _check_delimiter(name: str, shape: _Shape) -> None:
 def _other_delimiter(rows: Sequence[bytes], delimiter: int) -> str | None:
     """A delimiter by which all rows have the same number of fields, and more than one."""
     for other in _DELIMITERS:
-        counts = {_count(row, ord(other)) for row in rows}
+        counts = {count(row, ord(other)) for row in rows}
         if ord(other) != delimiter and len(counts) == 1 and counts != {1}:
             return other
     return None
@@ -301,7 +239,7 @@ def _head_rows(text: Text, shape: _Shape) -> pa.Table:
         other = _other_delimiter(good[:100], shape.delimiter) or "..."
         raise SourceError(
             f"{text.name}: most rows do not have the header's {len(shape.columns)} fields (the first has "
-            f"{_count(good[0], shape.delimiter)}) with delimiter {chr(shape.delimiter)!r}; "
+            f"{count(good[0], shape.delimiter)}) with delimiter {chr(shape.delimiter)!r}; "
             f"say delimiter={other!r}, or names=[...] if there is no header"
         )
     return table
@@ -311,15 +249,17 @@ def _head_rows(text: Text, shape: _Shape) -> pa.Table:
 class _Chunk:
     """Some rows of a file, as bytes."""
 
-    def __init__(self, text: Text, shape: _Shape, data: bytes, offset: int, line: int, layout: Layout) -> None:
+    def __init__(self, text: Text, shape: _Shape, chunk: Chunk, layout: Layout) -> None:
         self._text, self._shape, self._layout = text, shape, layout
-        self._data, self._offset, self._line = data, offset, line
+        self._data, self._line, self._last = chunk.data, chunk.line, chunk.last
+        self._place = chunk.place
         self._delimiter = shape.delimiter
         self._spans: list[tuple[int, int, bool]] | None = None
+        self._newlines: np.ndarray[Any, Any] | None = None
 
     def piece(self, consumed: int) -> Piece:
         try:
-            if self._is_open():
+            if self._last and self._is_open():
                 raise pa.ArrowInvalid("a quote does not close")
             rows = self._parse(self._data)
             numbers, refused, total = np.arange(rows.num_rows), list[Refused](), rows.num_rows
@@ -331,21 +271,21 @@ class _Chunk:
             numbers,
             refused,
             total,
-            lambda number: self._text.place(self._offset, self._line, number),
+            self._place,
             self.origin,
             start=min(consumed, total),
         )
 
     def origin(self, number: int) -> Origin:
         start, end, _ = self._rows()[number]
-        return Origin(self._text.name, self._line + self._data.count(b"\n", 0, start), show(self._data[start:end]))
+        if self._newlines is None:
+            self._newlines = np.flatnonzero(np.frombuffer(self._data, dtype=np.uint8) == 0x0A)
+        line = self._line + int(np.searchsorted(self._newlines, start))
+        return Origin(self._text.name, line, show(self._data[start:end]))
 
     def _is_open(self) -> bool:
-        """Whether the chunk ends within quotes: only the last of a file can, or the line of one that never closes."""
-        if b'"' not in self._data:
-            return False
-        ended = self._data if self._data.endswith(b"\n") else self._data + b"\n"
-        return last_row_end(ended, self._delimiter) < len(ended)
+        """Whether the last row's quotes do not close: Arrow would not mind."""
+        return b'"' in self._data and not all(closed for _, _, closed in self._rows())
 
     def _rows(self) -> list[tuple[int, int, bool]]:
         if self._spans is None:
@@ -357,76 +297,89 @@ class _Chunk:
         return _joined(table, self._layout)
 
     def _singly(self) -> tuple[pa.RecordBatch, np.ndarray[Any, np.dtype[np.int64]], list[Refused]]:
-        """The rows that parse, found by halving; the others are refused."""
-        spans = self._rows()
+        """The rows that parse; the others are refused.
+
+        Rows of another width are told by counting. Of the rest, Arrow names the first row at which it fails, and rows
+        before and after it are tried again. Where many rows are bad, that would parse the rest of the piece once for
+        each, so that ranges are halved first.
+        """
+        wrong = [number for number in range(len(self._rows())) if not self._has_width(number)]
+        refused = [self._refused(number, self._misshapen(number)) for number in wrong]
+        bad = set(wrong)
+        kept = [number for number in range(len(self._rows())) if number not in bad]
+        lines = [self._data[start:end] for start, end, _ in map(self._rows().__getitem__, kept)]
+        bounds = list(accumulate(map(len, lines), initial=0))
+        data = b"".join(lines)
         good: list[pa.RecordBatch] = []
         numbers: list[int] = []
-        refused: list[Refused] = []
-        stack = [(0, len(spans))]
+        stack = [(0, len(kept))]
         while stack:
             a, b = stack.pop()
-            part = spans[a:b]
-            if not part:
+            if a == b:
                 continue
-            if all(closed for _, _, closed in part):
-                try:
-                    # Rows are joined anew: one of them may end without a newline.
-                    rows = self._parse(b"".join(self._data[s:e].rstrip(b"\r\n") + b"\n" for s, e, _ in part))
-                    if rows.num_rows == b - a:
-                        good.append(rows)
-                        numbers.extend(range(a, b))
-                        continue
-                except (pa.ArrowInvalid, UnicodeDecodeError):
-                    pass
-            if b - a == 1:
-                refused.append(self._refuse(a))
+            rows, at = self._attempt(data[bounds[a] : bounds[b]], b - a)
+            if rows is not None:
+                good.append(rows)
+                numbers.extend(kept[a:b])
+            elif b - a == 1:
+                refused.append(self._refuse(kept[a]))
+            elif at is None or (b - a > 64 and len(refused) - len(wrong) > 3):
+                stack += [((a + b) // 2, b), (a, (a + b) // 2)]
             else:
-                middle = (a + b) // 2
-                stack += [(middle, b), (a, middle)]
+                stack += [(a + at + 1, b), (a + at, a + at + 1), (a, a + at)]
+        refused.sort(key=lambda row: row.number)
         if not good:
             empty = pa.table({name: pa.array([], ARROW[kind]) for name, kind in self._layout.types.items()})
             return _joined(empty, self._layout), np.array([], dtype=np.int64), refused
         return _joined(pa.Table.from_batches(good), self._layout), np.array(numbers), refused
 
-    def _refuse(self, number: int) -> Refused:
-        """Why a row does not parse."""
+    def _attempt(self, data: bytes, count: int) -> tuple[pa.RecordBatch | None, int | None]:
+        """The rows in `data`, if all of them parse; if not, the number of one that does not, where that is known."""
+        try:
+            rows = self._parse(data)
+        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+            named = _AT_ROW.search(str(error))
+            at = int(named[1]) - 1 if named else -1
+            return None, at if 0 <= at < count else None
+        return (rows, None) if rows.num_rows == count else (None, None)
+
+    def _has_width(self, number: int) -> bool:
+        """Whether the quotes of a row close and it has as many fields as the header."""
         start, end, closed = self._rows()[number]
-        where = self.origin(number)
-        row = self._data[start:end].rstrip(b"\r\n") + b"\n"
-
-        def refused(reason: str, *, poison: bool = False, cure: str = "") -> Refused:
-            return Refused(number, where.file, where.line, reason, where.text, poison=poison, cure=cure)
-
         if not closed:
-            return refused("a quote opens and never closes")
-        seen, expected = _count(row, self._delimiter), len(self._shape.columns)
-        if seen != expected:
-            return refused(f"the row has {seen} fields; expected {expected} as in the header")
-        values = fields(row, self._delimiter)
-        for name, kind in self._layout.types.items():
-            try:
-                _parse(row, self._shape, {name: kind}, self._layout.missing)
-            except (pa.ArrowInvalid, UnicodeDecodeError):
-                value = values[self._shape.columns.index(name)]
-                if not is_text(row):
-                    return refused(f"column {name!r} holds {value!r}, which is not UTF-8", cure="convert the file")
-                found = fault(number, name, value, self._layout)
-                return refused(found.reason, poison=True, cure=found.cure)
-        return refused("the row cannot be parsed")
+            return False
+        if self._data.find(b'"', start, end) < 0:
+            return self._data.count(self._delimiter, start, end) + 1 == len(self._shape.columns)
+        return count(self._data[start:end], self._delimiter) == len(self._shape.columns)
 
+    def _misshapen(self, number: int) -> str:
+        """Why `_has_width` says no."""
+        start, end, closed = self._rows()[number]
+        if not closed:
+            return "a quote opens and never closes"
+        seen = count(self._data[start:end].rstrip(b"\r\n"), self._delimiter)
+        return f"the row has {seen} fields; expected {len(self._shape.columns)} as in the header"
 
-def _count(row: bytes, delimiter: int) -> int:
-    """How many fields a row has, as Arrow counts."""
-    d = re.escape(bytes([delimiter]))
-    field = b'"[^"]*(?:""[^"]*)*"(?!")[^D\\r\\n]*|[^"D\\r\\n][^D\\r\\n]*|'.replace(b"D", d)
-    pattern, at, count = re.compile(field), 0, 0
-    while True:
-        found = pattern.match(row, at)
-        at = found.end() if found else len(row)
-        count += 1
-        if at >= len(row) or row[at] != delimiter:
-            return count
-        at += 1
+    def _refuse(self, number: int) -> Refused:
+        """Why a row of the right width does not parse."""
+        start, end, _ = self._rows()[number]
+        row = self._data[start:end].rstrip(b"\r\n")
+        try:
+            self._parse(row)
+        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+            named = _AT_COLUMN.search(str(error))
+            if named is None:
+                return self._refused(number, "the row cannot be parsed")
+            name, value = self._shape.columns[int(named[1])], fields(row, self._delimiter)[int(named[1])]
+            if "UTF8" in str(error):
+                return self._refused(number, f"column {name!r} holds {value!r}, which is not UTF-8", "convert the file")
+            found = fault(number, name, value, self._layout)
+            return self._refused(number, found.reason, found.cure, poison=True)
+        return self._refused(number, "the row cannot be parsed")
+
+    def _refused(self, number: int, reason: str, cure: str = "", *, poison: bool = False) -> Refused:
+        where = self.origin(number)
+        return Refused(number, where.file, where.line, reason, where.text, poison=poison, cure=cure)
 
 
 def _parse(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, cast, final
 
 import numpy as np
@@ -19,7 +20,7 @@ from retain.streams.columns import conform, fault
 from retain.streams.files import Paths
 from retain.streams.infer import ARROW, HEAD_ROWS, Head, Layout, Roles
 from retain.streams.tabular import BLOCK, Origin, Piece, Tabular, refuse
-from retain.streams.text import Text, TextFiles, is_text, not_text, show
+from retain.streams.text import Chunk, TextFiles, is_text, not_text, show
 
 __all__ = ["jsonl"]
 
@@ -85,8 +86,8 @@ class _Reader:
             text = self._files.open(self._names[number], number)
             try:
                 consumed = text.seek(place)
-                for data, offset, line in text.pieces(lambda data: data.rfind(b"\n") + 1):
-                    piece = _Chunk(text, data, offset, line, layout, known).piece(consumed)
+                for chunk in text.pieces(lambda data: data.rfind(b"\n") + 1):
+                    piece = _Chunk(text.name, chunk, layout, known).piece(consumed)
                     consumed = max(consumed - piece.total, 0)
                     yield piece
             finally:
@@ -153,12 +154,12 @@ def _object(line: bytes) -> dict[str, Any] | None:
 class _Chunk:
     """Some lines of a file."""
 
-    def __init__(
-        self, text: Text, data: bytes, offset: int, line: int, layout: Layout, known: frozenset[str] | set[str]
-    ) -> None:
-        self._text, self._data, self._offset, self._line = text, data, offset, line
+    def __init__(self, name: str, chunk: Chunk, layout: Layout, known: AbstractSet[str]) -> None:
+        self._name, self._data, self._chunk = name, chunk.data, chunk
         self._layout, self._known = layout, known
-        self._lines = [line for line in data.split(b"\n") if line.strip()]
+        every = chunk.data.split(b"\n")
+        self._numbers = [i for i, line in enumerate(every) if line.strip()]  # empty lines are no rows
+        self._lines = [every[i] for i in self._numbers]
 
     def piece(self, consumed: int) -> Piece:
         total = len(self._lines)
@@ -171,18 +172,13 @@ class _Chunk:
             numbers,
             refused,
             total,
-            lambda number: self._text.place(self._offset, self._line, number),
+            self._chunk.place,
             self.origin,
             start=min(consumed, total),
         )
 
     def origin(self, number: int) -> Origin:
-        seen = -1
-        for i, line in enumerate(self._data.split(b"\n")):
-            seen += bool(line.strip())
-            if seen == number:
-                return Origin(self._text.name, self._line + i, show(line))
-        raise IndexError(number)
+        return Origin(self._name, self._chunk.line + self._numbers[number], show(self._lines[number]))
 
     def _fast(self) -> pa.RecordBatch | None:
         """All lines at once; None where one of them is not as expected."""
@@ -209,7 +205,7 @@ class _Chunk:
             )
         except (pa.ArrowInvalid, UnicodeDecodeError):
             return None
-        if table.num_rows != len(self._lines) or not self._known.issuperset(table.column_names):
+        if table.num_rows != len(self._lines) or not set(table.column_names) <= self._known:
             return None
         columns = {
             name: table.column(name).combine_chunks() if name in table.column_names else pa.nulls(table.num_rows)

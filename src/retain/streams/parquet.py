@@ -19,6 +19,8 @@ from retain.streams.typed import PIECE, check_names, typed_piece
 
 __all__ = ["parquet"]
 
+_BUFFER = 1 << 20  # bytes of a column read at a time: without it, Arrow holds a whole row group (measured: 140 MB more)
+
 
 def parquet(
     paths: Paths,
@@ -114,7 +116,7 @@ def _open(name: str) -> Any:
     from pyarrow import parquet as pq
 
     try:
-        file = pq.ParquetFile(name, memory_map=False)
+        file = pq.ParquetFile(name, pre_buffer=False, buffer_size=_BUFFER)
     except (pa.ArrowInvalid, OSError) as error:
         raise SourceError(f"cannot read {name} as Parquet: {_line(error)}; expected a whole Parquet file") from error
     check_names(file.schema_arrow.names, name)

@@ -123,6 +123,8 @@ class Tabular:
         return layout
 
     def _resumed(self, position: State) -> Layout:
+        if not {"schema", "types", "place", "ledger"} <= position.keys():
+            raise SettingError(f"this is no position of files or tables (it holds {', '.join(position)}); start anew")
         layout = Layout.from_state(position)
         for role in ("target", "time", "label_time", "key", "id", "weight"):
             was, now = getattr(layout.schema, role), getattr(self._roles, role)

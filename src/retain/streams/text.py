@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn, final
 
 import numpy as np
@@ -12,7 +13,7 @@ from retain.errors import SourceError
 from retain.streams.files import STDIN, Bytes, Fingerprint, open_bytes
 from retain.streams.infer import HEAD_BYTES
 
-__all__ = ["BOM", "PIECE", "Text", "TextFiles", "is_text", "not_text", "show"]
+__all__ = ["BOM", "PIECE", "Chunk", "Text", "TextFiles", "is_text", "not_text", "show"]
 
 PIECE = 1 << 20  # bytes; measured: smaller and larger pieces cost more CPU a row
 LONGEST = 1 << 24  # bytes in a row; a longer one is a quote that never closes
@@ -48,6 +49,24 @@ class TextFiles:
         except BaseException:
             stream.close()
             raise
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a file: whole rows, except that the last may lack what ends it where `last` says so."""
+
+    data: bytes
+    base: Mapping[str, Any]
+    last: bool  # the file ends here, or a row is longer than any should be
+
+    @property
+    def line(self) -> int:
+        """Number of the first line."""
+        return int(self.base["line"])
+
+    def place(self, skip: int, /) -> dict[str, Any]:
+        """Where row `skip` of the piece is."""
+        return {**self.base, "skip": skip}
 
 
 @final
@@ -87,12 +106,8 @@ class Text:
         self._begin, self._line = int(place["offset"]), int(place["line"])
         return int(place["skip"])
 
-    def place(self, offset: int, line: int, skip: int, /) -> dict[str, Any]:
-        """Where row `skip` of the piece at `offset` is."""
-        return {"file": self.number, "fingerprint": self._print, "offset": offset, "line": line, "skip": skip}
-
-    def pieces(self, row_end: Callable[[bytes], int], /) -> Iterator[tuple[bytes, int, int]]:
-        """The rest of the file in pieces that end after a row, each with its offset and line.
+    def pieces(self, row_end: Callable[[bytes], int], /) -> Iterator[Chunk]:
+        """The rest of the file in pieces that end after a row.
 
         `row_end` finds the end of the last whole row. Where a piece begins, all pieces after it are the same.
         """
@@ -104,10 +119,11 @@ class Text:
                     rest, ended = self._fill(rest, wanted)
                 except _Broken as broken:
                     if end := row_end(broken.whole):
-                        yield broken.whole[:end], self._begin, self._line
+                        yield self._chunk(broken.whole[:end], last=False)
                     raise broken.error from broken
                 end = len(rest) if ended else row_end(rest[:wanted])
-                if end or ended:
+                closed = end > 0
+                if closed or ended:
                     break
                 if wanted >= LONGEST:
                     # A quote that never closes: its line is a row of its own, refused, and reading goes on after it.
@@ -117,9 +133,13 @@ class Text:
             if not rest:
                 return
             piece, rest = rest[:end], rest[end:]
-            yield piece, self._begin, self._line
+            yield self._chunk(piece, last=ended or not closed)
             self._begin += end
             self._line += int(np.count_nonzero(np.frombuffer(piece, dtype=np.uint8) == 0x0A))  # bytes.count is slower
+
+    def _chunk(self, data: bytes, *, last: bool) -> Chunk:
+        base = {"file": self.number, "fingerprint": self._print, "offset": self._begin, "line": self._line}
+        return Chunk(data, base, last)
 
     def _fill(self, rest: bytes, wanted: int) -> tuple[bytes, bool]:
         """`rest` with `wanted` bytes or all there are, and whether the file has ended."""

@@ -48,6 +48,18 @@ def durable(
     Raises:
         StateError: the folder holds state and `resume` is False, or none and it is True; was made with other settings,
             holds no undamaged snapshot, is in use by another process, or cannot be written.
+
+    >>> import tempfile, numpy as np, retain as rt
+    >>> x = np.arange(8.0).reshape(-1, 1)
+    >>> def build():
+    ...     return rt.Prequential(rt.streams.arrays(x, 2 * x[:, 0], block=2), rt.RLS())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for first in rt.durable(build(), folder):
+    ...         break  # or kill -9
+    ...     for last in rt.durable(build(), folder):
+    ...         pass
+    >>> first.rows, last.rows
+    (2, 8)
     """
     folder = Path(folder)
     parts: dict[str, Stateful] = {"run": run, **(beside or {})}

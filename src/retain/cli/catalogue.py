@@ -27,27 +27,29 @@ class Entry(Generic[T]):
     make: T
 
 
-def _linear(update: Callable[[], Any]) -> Callable[[Schema], Learner]:
-    return lambda schema: _encoded(schema, rt.Linear(loss=loss(schema), update=update()))
-
-
-def _encoded(schema: Schema, learner: Learner) -> Learner:
-    return encoder(schema) | learner
+def _linear(update: Callable[[], Any], *, scaled: bool) -> Callable[[Schema], Learner]:
+    return lambda schema: encoder(schema, scaled=scaled) | rt.Linear(loss=loss(schema), update=update())
 
 
 def _passive_aggressive(schema: Schema) -> Learner:
     kind = rt.Quantile(0.5) if schema.classes is None else rt.Hinge()
-    return _encoded(schema, rt.Linear(loss=kind, update=rt.PassiveAggressive()))
+    return encoder(schema, scaled=True) | rt.Linear(loss=kind, update=rt.PassiveAggressive())
+
+
+def _rls(schema: Schema) -> Learner:
+    return encoder(schema, scaled=False) | rt.RLS()
 
 
 LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
     "auto": Entry("the default, good untuned: four linear learners, hedged", lambda schema: rt.auto(schema)),
-    "linear": Entry("linear, normalised adaptive updates: no tuning, no scaling", _linear(lambda: rt.Adaptive())),
-    "sgd": Entry("linear, plain stochastic gradient steps", _linear(lambda: rt.SGD())),
-    "ftrl": Entry("linear, FTRL-Proximal: sparse weights", _linear(lambda: rt.FTRL())),
-    "coin": Entry("linear, coin betting: no learning rate at all", _linear(lambda: rt.Coin())),
+    "linear": Entry(
+        "linear, normalised adaptive updates: no tuning, no scaling", _linear(lambda: rt.Adaptive(), scaled=False)
+    ),
+    "sgd": Entry("linear, plain stochastic gradient steps", _linear(lambda: rt.SGD(), scaled=True)),
+    "ftrl": Entry("linear, FTRL-Proximal: sparse weights", _linear(lambda: rt.FTRL(), scaled=True)),
+    "coin": Entry("linear, coin betting: no learning rate at all", _linear(lambda: rt.Coin(), scaled=False)),
     "pa": Entry("linear, passive-aggressive", _passive_aggressive),
-    "rls": Entry("recursive least squares: the exact normal-equation step", lambda schema: _encoded(schema, rt.RLS())),
+    "rls": Entry("recursive least squares: the exact normal-equation step", _rls),
     "no-change": Entry("says the last label again", lambda _: rt.NoChange()),
     "prior": Entry("says how frequent each class was, or the mean so far", lambda _: rt.Prior()),
 }
@@ -86,6 +88,7 @@ METRICS: Mapping[str, Entry[Callable[[], Metric]]] = {
     "accuracy": Entry("share of right answers", lambda: rt.metrics.Accuracy()),
     "balanced_accuracy": Entry("mean of the classes' recalls", lambda: rt.metrics.BalancedAccuracy()),
     "f1": Entry("harmonic mean of precision and recall", lambda: rt.metrics.F1()),
+    "macro_f1": Entry("mean of the F1 of all classes", lambda: rt.metrics.MacroF1()),
     "kappa": Entry("agreement beyond chance", lambda: rt.metrics.Kappa()),
     "kappa_temporal": Entry("agreement beyond saying the last label again", lambda: rt.metrics.KappaTemporal()),
     "log_loss": Entry("minus the mean log of the probability given to the truth", lambda: rt.metrics.LogLoss()),

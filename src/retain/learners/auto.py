@@ -31,16 +31,18 @@ def auto(schema: Schema, /) -> Learner:
     """
     kind = loss(schema)
     members = (Adaptive(), Coin(), SGD(learning_rate=0.1), SGD(learning_rate=0.01))
-    return encoder(schema) | Hedge(*(Linear(loss=kind, update=update) for update in members))
+    return encoder(schema, scaled=True) | Hedge(*(Linear(loss=kind, update=update) for update in members))
 
 
-def encoder(schema: Schema, /) -> Composable:
-    """What turns rows of a schema into a matrix of scaled numbers.
+def encoder(schema: Schema, /, *, scaled: bool) -> Composable:
+    """What turns rows of a schema into a matrix of numbers; `scaled` for learners that need numbers of one size.
 
     Times become their parts, categories one slot each. Where there is text everything is hashed: words have no end.
     """
     kinds = {column.kind for column in schema.columns}
-    encode = Scale() | (Hash() if Kind.TEXT in kinds else OneHot())
+    encode: Composable = Hash() if Kind.TEXT in kinds else OneHot()
+    if scaled:
+        encode = Scale() | encode
     return DateParts() | encode if Kind.TIME in kinds else encode
 
 

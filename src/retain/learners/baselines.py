@@ -1,19 +1,19 @@
 """Learners that ignore their input: what every model must beat.
 
 They are vectorised over the rows of a block and exact all the same: sums run row after row, so that splitting a block
-changes nothing. Integer labels are class codes, floats are numbers; before the first labels show which, there is nothing
-to say and predictions are (n, 0). Rows without a label, or of weight 0, are answered and not learnt.
+changes nothing. Integer labels are class codes, floats are numbers; before the first labels show which, there is
+nothing to say and predictions are (n, 0). Rows without a label, or of weight 0, are answered and not learnt.
 """
 
 from __future__ import annotations
 
-from typing import final
+from typing import cast, final
 
 import numpy as np
 import numpy.typing as npt
 
 from retain import blocks
-from retain.core import Array, Batch, Features, Floats, State
+from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError
 
 __all__ = ["Mean", "NoChange", "Prior"]
@@ -49,7 +49,7 @@ class NoChange:
         if codes is None:
             return last[:-1]
         self._classes = _known(self._classes, codes, learnt)
-        return _one_hot(last[:-1], self._classes)
+        return _one_hot(cast("Ints", last[:-1]), self._classes)
 
     def predict(self, x: Features, /) -> Array:
         """Every row gets the last label learnt. Changes nothing."""
@@ -91,7 +91,8 @@ class Prior:
         if codes is None and numbers is None:
             return self._say(n)
         weight = np.where(learnt, blocks.weights(batch.weight, n, reader="Prior"), 0.0)
-        if numbers is not None:
+        if codes is None:
+            numbers = cast("Floats", numbers)
             _check_shape(numbers, None if self._sums is None else self._sums[0], "Prior")
             self._sums, means = _means(self._sums, numbers, weight)
             return means
@@ -166,7 +167,7 @@ class Mean:
 
 def _labels(
     batch: Batch, reader: str, classes: int | None, memory: Array | None
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64] | None, Floats | None]:
+) -> tuple[npt.NDArray[np.bool_], Ints | None, Floats | None]:
     """Which rows are learnt, and their labels: codes, or numbers, or neither where nothing shows which."""
     n, y = len(batch), batch.y
     learnt = blocks.labelled(y, n) & (blocks.weights(batch.weight, n, reader=reader) > 0)
@@ -175,8 +176,8 @@ def _labels(
     is_codes = y.dtype.kind in "iub"
     if memory is not None and is_codes != (classes is not None):
         raise PoisonError(
-            f"{reader} got labels of type {y.dtype} after {'numbers' if classes is None else 'class codes'}; expected the "
-            "same kind for the whole stream: start a new learner"
+            f"{reader} got labels of type {y.dtype} after {'numbers' if classes is None else 'class codes'}; expected "
+            "the same kind for the whole stream: start a new learner"
         )
     if is_codes:
         return learnt, blocks.codes(y, n, reader=reader), None
@@ -190,7 +191,7 @@ def _check_shape(y: Array, known: Array | None, reader: str) -> None:
         )
 
 
-def _known(classes: int | None, codes: npt.NDArray[np.int64], learnt: npt.NDArray[np.bool_]) -> int:
+def _known(classes: int | None, codes: Ints, learnt: npt.NDArray[np.bool_]) -> int:
     return max(classes or 0, int(np.where(learnt, codes, -1).max(initial=-1)) + 1)
 
 
@@ -214,6 +215,6 @@ def _divide(a: Floats, b: Floats) -> Floats:
     return np.divide(a, b, out=np.zeros(a.shape), where=b > 0)
 
 
-def _one_hot(codes: npt.NDArray[np.int64], classes: int) -> Floats:
+def _one_hot(codes: Ints, classes: int) -> Floats:
     """(n, classes) with a 1 at the code of each row; no 1 where the code is -1."""
     return (codes[:, None] == np.arange(classes)).astype(np.float64)

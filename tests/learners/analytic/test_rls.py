@@ -86,7 +86,7 @@ def test_sparse_rows_may_grow_and_still_end_in_the_closed_form(rows):
     sparse = rt.CSR(indptr, np.tile(np.arange(4, dtype=np.int32), 200), x[:200, :4].reshape(-1).copy(), 4)
     learner.learn(rt.Batch(sparse, y=y[:200]))
     learner.learn(rt.Batch(x[200:], y=y[200:]))
-    b, w = closed_form(narrow, y, l2=0.3)
+    _, w = closed_form(narrow, y, l2=0.3)
     assert relative(learner.weights, w) < 1e-9
 
 

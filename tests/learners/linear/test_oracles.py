@@ -57,7 +57,7 @@ def margins(learner, x, y, weight=None):
 @pytest.mark.parametrize("form", [np.asarray, csr], ids=["dense", "sparse"])
 @pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.02, 0.5)])
 def test_adaptive_is_its_docstring(rows, form, l1, l2):
-    x, score, y = rows
+    x, _, y = rows
     x = x[::-1].copy()[:150]  # the largest values come on the way
     rng = np.random.default_rng(0)
     weight = rng.uniform(0, 3, size=150) * (rng.random(150) < 0.9)
@@ -259,7 +259,7 @@ def test_passive_aggressive_is_crammers(rows, squared):
 def test_river_predicts_the_same_with_plain_gradients(rows):
     from river import linear_model, optim
 
-    x, score, y = rows
+    x, _, y = rows
     x = scaled(x)
     peer = linear_model.LogisticRegression(optimizer=optim.SGD(0.1), l2=0.0, intercept_lr=0.1)
     said = []

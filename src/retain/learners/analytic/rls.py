@@ -97,9 +97,10 @@ class RLS:
         weight = blocks.bounded(blocks.weights(batch.weight, n, reader="RLS"), "weight", reader="RLS")
         is_codes = batch.y is not None and batch.y.dtype.kind in "iub"
         if batch.y is not None and is_codes != (self._classes is not None) and self._knows:
+            before = "numbers" if self._classes is None else "class codes"
             raise PoisonError(
-                f"RLS got labels of type {batch.y.dtype} after {'numbers' if self._flat is not None else 'class codes'}; "
-                "expected the same kind for the whole stream: start a new learner"
+                f"RLS got labels of type {batch.y.dtype} after {before}; expected the same kind for the whole "
+                "stream: start a new learner"
             )
         if is_codes:
             y = blocks.codes(batch.y, n, reader="RLS")

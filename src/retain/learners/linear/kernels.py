@@ -15,12 +15,16 @@ Every kernel has the same arguments, and answers each row before it learns from 
     total    (4,)                  running sums over learnt rows, see each kernel
     span     (R, 5)                per output: lowest, highest, weight, mean and squared deviations of its targets
     out      (n, K)                predictions; zero beyond the k columns that are known
-    loss, a                        the number and the setting of the loss (`losses.code`)
+    k        int                   number of known columns: classes or outputs
+    a        float                 the setting of the loss
     setting  (8,)                  bias or not, l1, l2, then those of the update
 
-R = outputs, S = slots of an output, H = slots shared by the outputs; slot s of output r lies at H + r S + s. Sparse rows
-touch features all over memory, so a feature's slots lie side by side (D, C); dense rows touch all features in order, so
-that there each slot is a row (C, D) and loops over it become vector instructions.
+R = outputs, S = slots of an output, H = slots shared by the outputs; slot s of output r lies at H + r S + s. Sparse
+rows touch features all over memory, so a feature's slots lie side by side (D, C); dense rows touch all features in
+order, so that there each slot is a row (C, D) and loops over it become vector instructions.
+
+A kernel is made for one loss (`losses.code`), and for one output or any number: both are then constants to the
+compiler, which halves the time of a row. `_answer` and friends take them as arguments all the same and are inlined.
 
 `predict` is `learn` without labels: the two cannot differ. Sums over features may be taken in any one order
 (`reassoc`), which is fixed at compilation, hence the same for every call. All of it lives in this one file, because
@@ -42,7 +46,7 @@ __all__ = ["adaptive_dense", "adaptive_sparse", "advance", "coin", "ftrl", "plai
 _STEEPEST = 1e60  # slopes are cut here, so that plain gradient steps that diverge still leave finite weights
 
 
-# --- one output, one row ---------------------------------------------------------------------------------------------
+# --- one output, one row ----------------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -231,8 +235,9 @@ def _shrink(w, rate, l1, l2):
     return math.copysign(max(abs(w) - rate * l1, 0.0) / (1.0 + rate * l2), w)
 
 
-# --- adaptive ----------------------------------------------------------------------------------------------------------
-# Shared slots: 0 scale s (largest |x| learnt), 1 its inverse (0 for s = 0). Output slots: 0 weight w, 1 sum G of g^2 x^2.
+# --- adaptive ---------------------------------------------------------------------------------------------------------
+# Shared slots: 0 scale s (largest |x| learnt), 1 its inverse (0 for s = 0).
+# Output slots: 0 weight w, 1 sum G of g^2 x^2.
 # total: 0 weight of rows, 1 sum of (x / s)^2. setting: 3 learning rate, 4 unit of targets (0 = learnt).
 
 
@@ -413,7 +418,7 @@ def longest(indptr):
     return top
 
 
-# --- plain gradient and passive-aggressive -----------------------------------------------------------------------------
+# --- plain gradient and passive-aggressive ----------------------------------------------------------------------------
 # Output slot: 0 weight w; cells (D, R), dense rows too. total: 0 weight of rows.
 # setting: 3 kind of step (0 gradient, 1 PA-I, 2 PA-II), 4 rate or C, 5 power of t, 6 t0.
 
@@ -476,7 +481,7 @@ def passive(loss, a, m, y, tail, norm, c, kind):
     return (y - m) / (norm + 1.0 / (2.0 * c * pull * pull))
 
 
-# --- follow the regularised leader -------------------------------------------------------------------------------------
+# --- follow the regularised leader ------------------------------------------------------------------------------------
 # Output slots: 0 weight w, 1 z, 2 n; cells (D, C), dense rows too. setting: 3 alpha, 4 beta.
 
 
@@ -531,7 +536,7 @@ def ftrl(loss, single):
     return ftrl
 
 
-# --- coin betting ------------------------------------------------------------------------------------------------------
+# --- coin betting -----------------------------------------------------------------------------------------------------
 # Shared slot: 0 scale s (largest |x| learnt). Output slots: 0 sum of -g x, 1 sum of |g x|, 2 reward, 3 largest |g|.
 # cells (D, C), dense rows too. total: 0 weight of rows, 1 sum of (x / s)^2. setting: 3 initial wealth, 4 least |g|.
 

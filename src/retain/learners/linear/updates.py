@@ -33,9 +33,9 @@ class Adaptive:
         r_i = sqrt(t / N) / (s_i sqrt(G_i)),  h = sum_i r_i x_i^2
         w_i <- w_i + u r_i x_i,  with  m + h u = the end of the flow  dm/dt = -h L'(m)  at time v * learning_rate
 
-    The last line is the importance-invariant step of Karampatziakis & Langford 2011: in closed form for each loss, never
-    beyond the label, and the same for one row of weight 2 as for two rows in a row. Multiplying a feature by a constant
-    changes no prediction, and neither does multiplying a loss.
+    The last line is the importance-invariant step of Karampatziakis & Langford 2011: in closed form for each loss,
+    never beyond the label, and, at given rates, the same for one row of weight 2 as for two rows. Multiplying a feature
+    by a constant changes no prediction, and neither does multiplying a loss.
 
     Predictions of numbers are held within the range of the targets learnt.
 
@@ -161,12 +161,14 @@ class FTRL:
 class Coin:
     """Coin betting: every weight is a bet on the next gradient, staked from what earlier bets have won. No rate at all.
 
-    With s_i = max |x_i|, M_i = max |g|, and sums over rows z_i of -g x_i, c_i of |g x_i|, and the reward q_i of -g x_i b_i:
+    With s_i = max |x_i|, M_i = max |g|, sums over rows z_i of -g x_i and c_i of |g x_i|, and q_i of the rewards
+    -g x_i b_i:
 
-        b_i = z_i (wealth + q_i) / (M_i s_i (M_i s_i + c_i)),   m = (sum_i b_i x_i) / mean over rows of sum_i (x_i / s_i)^2
+        b_i = z_i (wealth + q_i) / (M_i s_i (M_i s_i + c_i))
+        m = (sum_i b_i x_i) / (mean over rows of sum_i (x_i / s_i)^2)
 
-    (`vw --coin`; the division by the mean is VW's). Unlike VW, a bettor whose bound M_i was too low stops at a wealth of
-    0 instead of going into debt.
+    (`vw --coin`; the division by the mean is VW's). Unlike VW, a bettor whose bound M_i was too low stops at a wealth
+    of 0 instead of going into debt.
 
     Args:
         wealth: what each weight may bet to begin with.
@@ -192,8 +194,8 @@ class Coin:
 class PassiveAggressive:
     """The shortest step that satisfies the margin, if it is not too long. For the losses Hinge and Quantile.
 
-    Variant I: argmin_w' |w' - w|^2 / 2 + C v L(w');  variant II: C v L(w')^2 instead. With `Quantile(.5)`, whose loss is
-    |y - m| / 2, it is PA regression without a dead zone.
+    Variant I: argmin_w' |w' - w|^2 / 2 + C v L(w');  variant II: C v L(w')^2 instead. With `Quantile(.5)`, whose loss
+    is |y - m| / 2, it is PA regression without a dead zone.
 
     Args:
         C: how much a loss may cost, > 0.

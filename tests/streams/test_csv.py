@@ -482,6 +482,18 @@ def test_a_column_that_comes_or_goes(write, tmp_path):
     assert len(rows_of(streams.csv(tmp_path / "p*.csv", target="y", ignore=["new"]))) == 3
 
 
+def test_a_whole_block_before_trouble_is_handed_out(write, tmp_path):
+    write("x,c,y\n1,k,a\n2,k,b\n3,k,a\n4,k,b\n", "p1.csv")
+    write("x,y\n1,a\n", "p2.csv")
+    read = []
+    with pytest.raises(SchemaError, match="has vanished"):
+        read.extend(streams.csv(tmp_path / "p*.csv", target="y", block=2).read())
+    assert [position["rows"] for _, position in read] == [2, 4]
+    # Once the trouble is gone, reading goes on from there.
+    write("x,c,y\n5,k,a\n", "p2.csv")
+    assert [row["x"] for row in rows_of(streams.csv(tmp_path / "p*.csv", target="y", block=2), read[-1][1])] == [5]
+
+
 def test_a_truncated_file_gives_its_whole_blocks_first(write, monkeypatch):
     monkeypatch.setattr(text, "HEAD_BYTES", 1000)
     rng = np.random.default_rng(0)

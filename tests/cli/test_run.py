@@ -33,17 +33,21 @@ BAD: dict[str, tuple[str | bytes, list[str], list[str]]] = {
     "empty": ("", [], ["is empty", "expected"]),
     "header only": ("x,c,y\n", [], ["no rows", "expected"]),
     "ragged": (GOOD + "1,2\n", [], ["line 2002", "2 fields", "expected 3", "skip"]),
-    "wrong delimiter": (GOOD.replace(",", ";"), [], ["';'", "delimiter"]),
+    "wrong delimiter": (GOOD.replace(",", ";"), [], ["';'", "say --delimiter ';'"]),
     "target missing": (GOOD, ["--target", "z"], ["'z'", "x, c, y"]),
     "one class": ("x,c,y\n" + "1,a,0\n" * 50, [], ["one class '0'", "expected at least two", "--target"]),
     "column without values": (
         "x,c,q,y\n" + "".join(f"{i},a,,{i % 2}\n" for i in range(50)),
         [],
-        ["'q'", "no value", "ignore"],
+        ["'q'", "no value", "--ignore 'q'", "--kind q=numeric"],
     ),
     "infinite": (numbered("inf"), [], ["line 32", "'x'", "inf", "expected a finite number"]),
     "huge": (numbered("1e300"), [], ["line 32", "'x'", "1e+300", "expected a finite number"]),
-    "text where numbers were": (GOOD + "hello,a,1\n", [], ["line 2002", "'x'", "'hello'", "expected a number"]),
+    "text where numbers were": (
+        GOOD + "hello,a,1\n",
+        [],
+        ["line 2002", "'x'", "'hello'", "a number", "--kind x=categorical"],
+    ),
     "truncated gzip": (gzip.compress(GOOD.encode())[:-300], [], ["cut off", "copy"]),
     "binary": (bytes(range(256)) * 20, [], ["binary", "expected"]),
     "other kind": (GOOD, ["--kind", "x=foo"], ["x=foo", "expected"]),
@@ -191,3 +195,13 @@ def test_init_writes_a_pipeline_that_works(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "pipeline.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "3,000 rows" in done.stdout
     assert list((tmp_path / "state").glob("*.safetensors"))
+
+
+def test_other_csv_files_by_their_options(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    body = GOOD.partition("\n")[2].replace(",", ";").replace("a;1", "none;1")
+    (tmp_path / "rows.csv").write_text(body)
+    args = ["run", str(tmp_path / "rows.csv"), "--target", "y", "--json", "--delimiter", ";", "--names", "x,c,y"]
+    assert main([*args, "--missing", "none"]) == 0
+    assert json.loads(capfd.readouterr().out.splitlines()[-1])["rows"] == 2000
+    assert main(["run", str(tmp_path / "rows.csv"), "--target", "y", "--format", "parquet", "--delimiter", ";"]) == 2
+    assert "about CSV files" in capfd.readouterr().err

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 
 __all__ = ["main"]
 
 _USER_ERROR = 2
+# What library messages say to those who write Python, and what it is called here.
+_OPTIONS = {
+    r"on_bad_rows=Skip\(\) or Quarantine\(path\) \((--on-bad-rows [^)]*)\)": r"\1",
+    r"\bkinds=\{'([^']+)': '(\w+)'\}": r"--kind \1=\2",
+    r"\b(ignore|missing)=\['([^']*)'\]": r"--\1 '\2'",
+    r"\bdelimiter=": "--delimiter ",
+    r"\bnames=\[\.\.\.\]": "--names A,B,...",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,11 +29,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as done:  # the parser ends so, after help and usage errors too
         return done.code if isinstance(done.code, int) else 0
     except RetainError as error:
-        sys.stderr.write(f"retain: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"retain: {_typed(' '.join(str(error).split()))}\n")
         return _USER_ERROR
     except BrokenPipeError:  # `retain ... | head` is no error of ours
         sys.stdout = None
     return 0
+
+
+def _typed(message: str) -> str:
+    """A message that names arguments of Python, with the options of the command line in their place."""
+    for argument, option in _OPTIONS.items():
+        message = re.sub(argument, option, message)
+    return message
 
 
 def _joined(argv: Sequence[str]) -> list[str]:

@@ -74,6 +74,14 @@ def run(
         str | None,
         typer.Option(help="csv, parquet, jsonl or arrow; by default from the file's name.", metavar="FORMAT"),
     ] = None,
+    delimiter: Annotated[str | None, typer.Option(help="What parts the columns of a CSV file.", metavar="CHAR")] = None,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(help="What stands for a missing value in a CSV file; may be given again.", metavar="TEXT"),
+    ] = None,
+    names: Annotated[
+        str | None, typer.Option(help="Names of the columns of a CSV file without a header.", metavar="A,B,...")
+    ] = None,
     on_bad_rows: Annotated[
         str, typer.Option(help="Rows that cannot be read: stop, skip, or quarantine FILE.", metavar="POLICY")
     ] = "stop",
@@ -103,6 +111,9 @@ def run(
         task=task,
         delay=delay,
         on_bad_rows=on_bad_rows,
+        delimiter=delimiter,
+        missing=tuple(missing or ()),
+        names=tuple(names.split(",")) if names else (),
     )
     code = run_source(
         where,

@@ -49,6 +49,9 @@ class Source:
     task: str | None = None
     delay: str | None = None
     on_bad_rows: str = "stop"
+    delimiter: str | None = None
+    missing: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 def run_source(
@@ -72,7 +75,7 @@ def run_source(
     measures = [find(METRICS, name, "metric")() for name in metrics] or None
     run = Prequential(stream, model, metrics=measures, delay=_delay(source.delay), limit=limit)
     log = Log()
-    settings = {**asdict(source), "ignore": list(source.ignore), "kinds": list(source.kinds)}
+    settings = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(source).items()}
     settings |= {"learner": learner, "metrics": list(metrics)}
     steps = durable(run, state, resume=resume, beside={"log": log}, settings=settings) if state else iter(run)
     last, interrupted = _follow(steps, log, rows=limit)
@@ -154,6 +157,10 @@ def _open(source: Source) -> Any:
         "on_bad_rows": _policy(source.on_bad_rows),
         "block": BLOCK,
     }
+    if kind == "csv":
+        common |= {"delimiter": source.delimiter, "missing": source.missing, "names": source.names or None}
+    elif source.delimiter or source.missing or source.names:
+        raise SettingError(f"--delimiter, --missing and --names are about CSV files; {source.name} is {kind}")
     stream = readers[kind](source.name, **common)
     if source.target is None:
         columns = ", ".join(f"{column.name} ({column.kind.value})" for column in stream.schema().columns)

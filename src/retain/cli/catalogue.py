@@ -37,7 +37,7 @@ def _passive_aggressive(schema: Schema) -> Learner:
 
 
 def _rls(schema: Schema) -> Learner:
-    return encoder(schema, scaled=False) | rt.RLS()
+    return encoder(schema, scaled=False, narrow=True) | rt.RLS()
 
 
 LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {

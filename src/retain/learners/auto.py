@@ -34,13 +34,19 @@ def auto(schema: Schema, /) -> Learner:
     return encoder(schema, scaled=True) | Hedge(*(Linear(loss=kind, update=update) for update in members))
 
 
-def encoder(schema: Schema, /, *, scaled: bool) -> Composable:
-    """What turns rows of a schema into a matrix of numbers; `scaled` for learners that need numbers of one size.
+def encoder(schema: Schema, /, *, scaled: bool, narrow: bool = False) -> Composable:
+    """What turns rows of a schema into a matrix of numbers.
 
     Times become their parts, categories one slot each. Where there is text everything is hashed: words have no end.
+
+    Args:
+        schema: what the source holds.
+        scaled: for learners that need numbers of one size.
+        narrow: for learners whose cost grows with the square of the width: few slots, shared by rare categories.
     """
     kinds = {column.kind for column in schema.columns}
-    encode: Composable = Hash() if Kind.TEXT in kinds else OneHot()
+    hashed = Hash(bits=9) if narrow else Hash()
+    encode: Composable = hashed if Kind.TEXT in kinds else OneHot(max_categories=30 if narrow else 10_000)
     if scaled:
         encode = Scale() | encode
     return DateParts() | encode if Kind.TIME in kinds else encode

@@ -225,8 +225,8 @@ def bounded(values: Floats, what: str, /, *, reader: str) -> Floats:
     if far.any():
         row = int(np.argwhere(far)[0][0])
         raise PoisonError(
-            f"{reader} got the {what} {values[row]} in row {row}; expected at most {_LARGEST:.3g}: drop the row, or choose "
-            "another unit"
+            f"{reader} got the {what} {values[row]} in row {row}; expected at most {_LARGEST:.3g}: drop the row, or "
+            "choose another unit"
         )
     return values
 
@@ -302,7 +302,9 @@ def _check_length(column: Array, n: int, reader: str) -> None:
 
 def _check_pointers(x: CSR, reader: str) -> None:
     entries = len(x.values)
-    rising = len(x) >= 0 and x.indptr[0] >= 0 and x.indptr[-1] <= entries and bool((x.indptr[1:] >= x.indptr[:-1]).all())
+    rising = (
+        len(x) >= 0 and x.indptr[0] >= 0 and x.indptr[-1] <= entries and bool((x.indptr[1:] >= x.indptr[:-1]).all())
+    )
     if not rising or len(x.indices) != entries:
         raise PoisonError(
             f"{reader} got sparse rows with {entries} values, {len(x.indices)} indices and pointers {x.indptr[:1]} to "
@@ -312,8 +314,8 @@ def _check_pointers(x: CSR, reader: str) -> None:
         entry = int(np.flatnonzero((x.indices < 0) | (x.indices >= x.width))[0])
         row = int(np.searchsorted(x.indptr, entry, side="right")) - 1
         raise PoisonError(
-            f"{reader} got column {x.indices[entry]} in row {row}; expected columns 0 to {x.width - 1}, by the width of "
-            "these sparse rows"
+            f"{reader} got column {x.indices[entry]} in row {row}; expected columns 0 to {x.width - 1}, by the width "
+            "of these sparse rows"
         )
 
 

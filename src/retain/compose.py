@@ -102,8 +102,8 @@ class Steps(Composable):
 class Kept:
     """What a learner must see again of rows whose labels are still to come; every view and part has n rows.
 
-    For a chain: one view for each label transform, then the row as it was on arrival; where the learner at its end keeps
-    things of its own, these are the one part. A learner made of learners has a part for each.
+    For a chain: one view for each label transform, then the row as it was on arrival; where the learner at its end
+    keeps things of its own, these are the one part. A learner made of learners has a part for each.
     """
 
     views: tuple[Batch, ...]

@@ -44,7 +44,9 @@ def learner() -> Any:
     return rt.Scale() | rt.Linear(loss=rt.Logistic())
 
 
-def event_by_event(batch: Batch, landing: np.ndarray, arrival: np.ndarray) -> tuple[dict[int, np.ndarray], list[int], Any]:
+def event_by_event(
+    batch: Batch, landing: np.ndarray, arrival: np.ndarray
+) -> tuple[dict[int, np.ndarray], list[int], Any]:
     """Predictions on arrival, the order in which labels land, and the learner in the end."""
     scale, linear = rt.Scale(), rt.Linear(loss=rt.Logistic())
     said: dict[int, np.ndarray] = {}

@@ -1,11 +1,14 @@
 """How soon it is there: `import retain`, `retain --help`, and a linear learner's first prediction, in CPU-seconds.
 
-The bars: 0.05, 0.3 and 1, the last with the kernel cache warm. NumPy's import stands beside for scale.
+The bars: 0.05, 0.3 and 1, the last with the kernel cache warm. NumPy's import stands beside for scale. Where SciPy
+is installed numba imports it too, so run this with nothing but `retain` installed (`make run` does so) as well as
+in that of the tests; each has its own section in the results.
 """
 
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 from measure import best, interleave, middle, record
 
@@ -28,6 +31,7 @@ def main() -> None:
         "first prediction": [python, "-c", FIRST],
     }
     costs = interleave(commands, times=9)
+    installed = "SciPy installed" if find_spec("scipy") else "without SciPy"
     base = costs["python itself"]
     bars = {
         "import retain": "0.05",
@@ -35,7 +39,7 @@ def main() -> None:
         "first prediction": "1 (with Python itself)",
     }
     lines = [
-        "## Start-up",
+        f"## Start-up, {installed}",
         "",
         "| | best | median | less Python itself (best) | bar |",
         "|---|---|---|---|---|",
@@ -44,7 +48,7 @@ def main() -> None:
             for name, c in costs.items()
         ),
     ]
-    record("start", "\n".join(lines))
+    record(f"start {installed}", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress"]
 
+_STARTING = "[dim]starting (the first run on a machine compiles its loops, for half a minute)"
+
 
 @final
 class Progress:
@@ -50,7 +52,7 @@ class Progress:
             self._bar = _bar(self._console, known=self._total is not None)
         if self._bar is not None:
             self._bar.start()
-            self._task = self._bar.add_task("", total=self._total, line="", speed="")
+            self._task = self._bar.add_task("", total=self._total, line=_STARTING, speed="")
         return self
 
     def update(self, report: Report, /) -> None:

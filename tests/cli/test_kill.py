@@ -40,7 +40,9 @@ elif where == "replace":
 elif where == "unlink":
     pathlib.Path.unlink = guarded(pathlib.Path.unlink, when == "before")
 from retain.run import durable
-durable.__kwdefaults__["every"] = 0.0  # a commit after every block: more seams to hit
+import retain.cli.run
+durable.__kwdefaults__["every"] = 0.0  # a commit after every block, and many blocks: more seams to hit
+retain.cli.run.BLOCK = 1000
 from retain.cli import main
 sys.exit(main(sys.argv[3:]))
 """
@@ -73,7 +75,10 @@ def finish(source: Path, folder: Path) -> tuple[dict[str, Any], bytes, str]:
     """Run (or resume) to the end; the report, the model and the quarantined rows, clocks aside."""
     more = ["--resume"] if any(state.snapshots(folder / "state")) else []
     done = subprocess.run(
-        [sys.executable, "-m", "retain", *command(source, folder, *more)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", DRIVER, "nowhere", "0", *command(source, folder, *more)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])

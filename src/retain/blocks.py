@@ -310,7 +310,8 @@ def _check_pointers(x: CSR, reader: str) -> None:
             f"{reader} got sparse rows with {entries} values, {len(x.indices)} indices and pointers {x.indptr[:1]} to "
             f"{x.indptr[-1:]}; expected pointers that rise from 0 to the number of values"
         )
-    if entries and (x.indices.min() < 0 or x.indices.max() >= x.width):
+    # A negative index, read as an unsigned number, is a large one: one pass finds both.
+    if entries and x.indices.astype(np.int32, copy=False).view(np.uint32).max() >= x.width:
         entry = int(np.flatnonzero((x.indices < 0) | (x.indices >= x.width))[0])
         row = int(np.searchsorted(x.indptr, entry, side="right")) - 1
         raise PoisonError(

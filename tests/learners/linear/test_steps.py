@@ -93,9 +93,10 @@ def test_no_step_is_infinite_or_goes_beyond_the_label(name):
                         assert min(m, y) - 1e-9 <= m + h * u <= max(m, y) + 1e-9
 
 
-def test_the_logistic_series_meets_the_exact_root():
+@pytest.mark.parametrize("end", [0.01, 0.25])
+def test_the_logistic_series_meet_the_exact_root(end):
     for m in (-5.0, 0.0, 3.0):
-        at = 0.01 / kernels.sigmoid(-m, tail(m))  # where the series ends
+        at = end / kernels.sigmoid(-m, tail(m))  # where a series ends
         below, above = (kernels.advance(LOGISTIC, 0.0, m, 1.0, tail(m), 1.0, at * f) for f in (1 - 1e-9, 1 + 1e-9))
         assert below == pytest.approx(above, rel=3e-9)
 

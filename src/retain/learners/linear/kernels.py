@@ -6,7 +6,8 @@ Every kernel has the same arguments, and answers each row before it learns from 
 
     values   (nnz,) float32        the rows: dense ones one after the other, or the entries of a CSR
     indptr   (n + 1,) int64        where rows begin and end; not read for dense rows
-    indices  (nnz,) int32          the features of entries; not read for dense rows
+    indices  (nnz,) uint32         the features of entries; not read for dense rows; unsigned, since numba looks at
+                                   the sign of every other index
     d        int                   number of features of dense rows; -1 for sparse ones
     y        (n, q) float64        class codes (q = 1), or targets; negative and NaN where the label is missing
     weight   (n,) float64          sample weights; a row of weight 0 is not learnt
@@ -40,6 +41,7 @@ import numpy as np
 from numba import njit
 
 from retain.learners.linear.losses import HINGE, HUBER, LOGISTIC, MULTINOMIAL, POISSON, QUANTILE, SQUARED
+from retain.learners.linear.prefetch import prefetch
 
 __all__ = ["adaptive_dense", "adaptive_sparse", "advance", "coin", "ftrl", "plain", "slope"]
 
@@ -79,12 +81,17 @@ def _logistic_advance(z, tail, c):
     """The root x >= 0 of x + exp(z) (exp(x) - 1) = c: how far a margin moves in time c, z > 0 on the right side."""
     q = sigmoid(z, tail)
     u = c * sigmoid(-z, tail)
-    if u < 0.01:  # series of the inverse function, to a relative 1e-10
+    if u < 0.25:  # series of the inverse function
         b2, b3, b4, b5 = q / 2.0, q / 6.0, q / 24.0, q / 120.0
         c3 = 2.0 * b2 * b2 - b3
         c4 = 5.0 * b2 * b2 * b2 - 5.0 * b2 * b3 + b4
         c5 = 14.0 * b2 * b2 * b2 * b2 - 21.0 * b2 * b2 * b3 + 6.0 * b2 * b4 + 3.0 * b3 * b3 - b5
-        return u * (1.0 - u * (b2 - u * (c3 - u * (c4 - u * c5))))
+        x = u * (1.0 - u * (b2 - u * (c3 - u * (c4 - u * c5))))
+        if u < 0.01:
+            return x  # to a relative 1e-10; beyond, one of Newton's steps makes it so
+        t = 1.0 + x / 6.0 * (1.0 + x / 7.0 * (1.0 + x / 8.0 * (1.0 + x / 9.0)))
+        e = q * x * (1.0 + x / 2.0 * (1.0 + x / 3.0 * (1.0 + x / 4.0 * (1.0 + x / 5.0 * t))))  # q (exp(x) - 1)
+        return x - ((1.0 - q) * x + e - u) / (1.0 + e)
     # The function is convex, and both of these are right of its root: Newton's steps come down to it. Logarithms,
     # since far on the wrong side q vanishes where exp(x) overflows.
     log_q = min(z, 0.0) - math.log1p(tail)
@@ -274,34 +281,33 @@ def adaptive_dense(loss, single):
         margin, tail = np.empty(outputs), np.empty(outputs)
         move = np.empty(d)
         for i in range(n):
-            first = i * d
+            x = values[i * d : (i + 1) * d]
             grown = False
             for j in range(d):
-                grown |= abs(values[first + j]) > cells[0, j]
+                grown |= abs(x[j]) > cells[0, j]
             for r in range(outputs):
                 m = 0.0
                 if grown:  # a new largest value speaks with the voice of the former one
                     for j in range(d):
-                        x, s = values[first + j], cells[0, j]
-                        m += cells[2 + 2 * r, j] * (math.copysign(s, x) if abs(x) > s else x)
+                        m += cells[2 + 2 * r, j] * min(max(x[j], -cells[0, j]), cells[0, j])
                 else:
                     for j in range(d):
-                        m += cells[2 + 2 * r, j] * values[first + j]
+                        m += cells[2 + 2 * r, j] * x[j]
                 margin[r] = _within(loss, bias[2 + 2 * r] + m, span[r, 0], span[r, 1])
             _answer(loss, k, margin, tail, out, i)
             if not _is_labelled(loss, y, weight, i):
                 continue
             if grown:
                 for j in range(d):
-                    x, s = abs(values[first + j]), cells[0, j]
-                    if x > s:
+                    size = np.float64(abs(x[j]))
+                    if size > cells[0, j]:
                         for r in range(outputs):
-                            cells[2 + 2 * r, j] *= s / x
-                        cells[0, j] = x
-                        cells[1, j] = 1.0 / np.float64(x)
+                            cells[2 + 2 * r, j] *= cells[0, j] / size
+                        cells[0, j] = size
+                        cells[1, j] = 1.0 / size
             norm = constant
             for j in range(d):
-                u = values[first + j] * cells[1, j]
+                u = x[j] * cells[1, j]
                 norm += u * u
             total[0] += weight[i]
             total[1] += weight[i] * norm
@@ -316,12 +322,12 @@ def adaptive_dense(loss, single):
                 g2 = weight[i] * g * g
                 h = 0.0
                 for j in range(d):
-                    x = np.float64(values[first + j])
-                    G = cells[3 + 2 * r, j] + g2 * (x * x)
+                    x2 = np.float64(x[j]) * x[j]
+                    G = cells[3 + 2 * r, j] + g2 * x2
                     cells[3 + 2 * r, j] = G
                     rate = cells[1, j] / math.sqrt(G) if G > 0.0 else 0.0
                     move[j] = rate
-                    h += rate * (x * x)
+                    h += rate * x2
                 rate = 0.0
                 if constant > 0.0:
                     bias[3 + 2 * r] += g2
@@ -331,10 +337,10 @@ def adaptive_dense(loss, single):
                 u = advance(loss, a, margin[r], target, tail[r], h * share, c) * share
                 bias[2 + 2 * r] += u * rate
                 for j in range(d):
-                    cells[2 + 2 * r, j] += u * move[j] * values[first + j]
+                    cells[2 + 2 * r, j] += u * move[j] * x[j]
                 if l1 > 0.0 or l2 > 0.0:
                     for j in range(d):
-                        if values[first + j] != 0.0:
+                        if x[j] != 0.0:
                             cells[2 + 2 * r, j] = _shrink(cells[2 + 2 * r, j], c * share * move[j], l1, l2)
 
     return adaptive_dense
@@ -342,38 +348,54 @@ def adaptive_dense(loss, single):
 
 @cache
 def adaptive_sparse(loss, single):
-    """The update of `adaptive_dense` on sparse rows: cells (D, C)."""
+    """The update of `adaptive_dense` on sparse rows: cells (D, C).
 
-    @njit(cache=True, nogil=True, error_model="numpy")
+    What a row needs of its cells is gathered into arrays of its own, on which the arithmetic is vector instructions;
+    entries of one row with the same index are learnt side by side.
+    """
+
+    @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
     def adaptive_sparse(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, a, setting):
         n, outputs = len(weight), 1 if single else span.shape[0]
         constant, l1, l2 = setting[0], setting[1], setting[2]
         margin, tail = np.empty(outputs), np.empty(outputs)
-        move = np.empty(longest(indptr))
+        room = longest(indptr)
+        x, inverse, move, G = np.empty(room), np.empty(room), np.empty(room), np.empty((outputs, room))
         for i in range(n):
             start, stop = indptr[i], indptr[i + 1]
+            at, row = indices[start:stop], values[start:stop]
+            size = len(row)
+            if i + 1 < n:
+                for j in indices[stop : indptr[i + 2]]:
+                    prefetch(cells, j)  # pyright: ignore[reportCallIssue] - numba adds the first argument
+            grown = False
             for r in range(outputs):
-                margin[r] = bias[2 + 2 * r]
-            for e in range(start, stop):
-                x, cell = np.float64(values[e]), cells[indices[e]]
-                if abs(x) > cell[0]:
-                    x = math.copysign(cell[0], x)
-                for r in range(outputs):
-                    margin[r] += cell[2 + 2 * r] * x
-            for r in range(outputs):
-                margin[r] = _within(loss, margin[r], span[r, 0], span[r, 1])
+                m = 0.0
+                for e in range(size):
+                    j, v = at[e], np.float64(row[e])
+                    s = cells[j, 0]
+                    if r == 0:
+                        x[e], inverse[e] = v, cells[j, 1]
+                        grown |= abs(v) > s
+                    m += cells[j, 2 + 2 * r] * min(max(v, -s), s)
+                    G[r, e] = cells[j, 3 + 2 * r]
+                margin[r] = _within(loss, bias[2 + 2 * r] + m, span[r, 0], span[r, 1])
             _answer(loss, k, margin, tail, out, i)
             if not _is_labelled(loss, y, weight, i):
                 continue
+            if grown:
+                for e in range(size):
+                    j, v = at[e], abs(x[e])
+                    if v > cells[j, 0]:
+                        for r in range(outputs):
+                            cells[j, 2 + 2 * r] *= cells[j, 0] / v
+                        cells[j, 0] = v
+                        cells[j, 1] = 1.0 / v
+                for e in range(size):
+                    inverse[e] = cells[at[e], 1]
             norm = constant
-            for e in range(start, stop):
-                x, cell = np.float64(values[e]), cells[indices[e]]
-                if abs(x) > cell[0]:
-                    for r in range(outputs):
-                        cell[2 + 2 * r] *= cell[0] / abs(x)
-                    cell[0] = abs(x)
-                    cell[1] = 1.0 / cell[0]
-                norm += (x * cell[1]) * (x * cell[1])
+            for e in range(size):
+                norm += (x[e] * inverse[e]) * (x[e] * inverse[e])
             total[0] += weight[i]
             total[1] += weight[i] * norm
             share = math.sqrt(total[0] / total[1]) if total[1] > 0.0 else 1.0
@@ -386,12 +408,11 @@ def adaptive_sparse(loss, single):
                     continue
                 g2 = weight[i] * g * g
                 h = 0.0
-                for e in range(start, stop):
-                    x, cell = np.float64(values[e]), cells[indices[e]]
-                    cell[3 + 2 * r] += g2 * x * x
-                    rate = cell[1] / math.sqrt(cell[3 + 2 * r]) if cell[3 + 2 * r] > 0.0 else 0.0
-                    move[e - start] = rate
-                    h += rate * x * x
+                for e in range(size):
+                    now = G[r, e] + g2 * (x[e] * x[e])
+                    rate = inverse[e] / math.sqrt(now) if now > 0.0 else 0.0
+                    move[e] = rate
+                    h += rate * (x[e] * x[e])
                 rate = 0.0
                 if constant > 0.0:
                     bias[3 + 2 * r] += g2
@@ -400,11 +421,14 @@ def adaptive_sparse(loss, single):
                 c = _pace(loss, setting, span, r) * weight[i]
                 u = advance(loss, a, margin[r], target, tail[r], h * share, c) * share
                 bias[2 + 2 * r] += u * rate
-                for e in range(start, stop):
-                    cell = cells[indices[e]]
-                    cell[2 + 2 * r] += u * move[e - start] * values[e]
-                    if l1 > 0.0 or l2 > 0.0:
-                        cell[2 + 2 * r] = _shrink(cell[2 + 2 * r], c * share * move[e - start], l1, l2)
+                for e in range(size):
+                    j = at[e]
+                    cells[j, 2 + 2 * r] += u * move[e] * x[e]
+                    cells[j, 3 + 2 * r] += g2 * (x[e] * x[e])
+                if l1 > 0.0 or l2 > 0.0:
+                    for e in range(size):
+                        j = at[e]
+                        cells[j, 2 + 2 * r] = _shrink(cells[j, 2 + 2 * r], c * share * move[e], l1, l2)
 
     return adaptive_sparse
 
@@ -427,24 +451,31 @@ def longest(indptr):
 def plain(loss, single):
     """w -= rate g x (gradient descent), or the shortest w that satisfies the margin (passive-aggressive)."""
 
-    @njit(cache=True, nogil=True, error_model="numpy")
+    @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
     def plain(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, a, setting):
         n, outputs = len(weight), 1 if single else span.shape[0]
         constant, l1, l2, kind = setting[0], setting[1], setting[2], setting[3]
         margin, tail = np.empty(outputs), np.empty(outputs)
         for i in range(n):
             start, stop = (i * d, (i + 1) * d) if d >= 0 else (indptr[i], indptr[i + 1])
+            x, at = values[start:stop], indices[start:stop]
+            size = len(x)
             for r in range(outputs):
-                margin[r] = bias[r]
-            norm = constant
-            for e in range(start, stop):
-                x, j = np.float64(values[e]), (e - start if d >= 0 else indices[e])
-                norm += x * x
-                for r in range(outputs):
-                    margin[r] += cells[j, r] * x
+                m = 0.0
+                if d >= 0:
+                    for e in range(size):
+                        m += cells[e, r] * x[e]
+                else:
+                    for e in range(size):
+                        m += cells[at[e], r] * x[e]
+                margin[r] = bias[r] + m
             _answer(loss, k, margin, tail, out, i)
             if not _is_labelled(loss, y, weight, i):
                 continue
+            norm = constant
+            if kind > 0.0:
+                for e in range(size):
+                    norm += np.float64(x[e]) * x[e]
             rate = setting[4] / (setting[6] + total[0]) ** setting[5] if setting[5] != 0.0 else setting[4]
             total[0] += weight[i]
             for r in range(outputs):
@@ -457,11 +488,17 @@ def plain(loss, single):
                     u = passive(loss, a, margin[r], target, tail[r], norm, setting[4] * weight[i], kind)
                 if constant > 0.0:
                     bias[r] += u
-                for e in range(start, stop):
-                    j = e - start if d >= 0 else indices[e]
-                    cells[j, r] += u * values[e]
-                    if (l1 > 0.0 or l2 > 0.0) and values[e] != 0.0:
-                        cells[j, r] = _shrink(cells[j, r], rate * weight[i], l1, l2)
+                if d >= 0:
+                    for e in range(size):
+                        cells[e, r] += u * x[e]
+                else:
+                    for e in range(size):
+                        cells[at[e], r] += u * x[e]
+                if l1 > 0.0 or l2 > 0.0:
+                    for e in range(size):
+                        j = np.uint64(e) if d >= 0 else np.uint64(at[e])
+                        if x[e] != 0.0:
+                            cells[j, r] = _shrink(cells[j, r], rate * weight[i], l1, l2)
 
     return plain
 
@@ -511,7 +548,7 @@ def ftrl(loss, single):
             for r in range(outputs):
                 margin[r] = bias[3 * r]
             for e in range(start, stop):
-                x, j = np.float64(values[e]), (e - start if d >= 0 else indices[e])
+                x, j = np.float64(values[e]), (np.uint64(e - start) if d >= 0 else np.uint64(indices[e]))
                 for r in range(outputs):
                     margin[r] += cells[j, 3 * r] * x
             _answer(loss, k, margin, tail, out, i)
@@ -528,7 +565,7 @@ def ftrl(loss, single):
                         bias[s], bias[s + 1], bias[s + 2], g, alpha, beta, 0.0, 0.0
                     )
                 for e in range(start, stop):
-                    x, j = np.float64(values[e]), (e - start if d >= 0 else indices[e])
+                    x, j = np.float64(values[e]), (np.uint64(e - start) if d >= 0 else np.uint64(indices[e]))
                     if x != 0.0:
                         c = cells[j]
                         c[s], c[s + 1], c[s + 2] = _lead(c[s], c[s + 1], c[s + 2], g * x, alpha, beta, l1, l2)
@@ -576,7 +613,7 @@ def coin(loss, single):
                 margin[r] = constant * _bet(bias, 1 + 4 * r, 1.0, wealth)
             norm = constant
             for e in range(start, stop):
-                x, c = np.float64(values[e]), cells[e - start if d >= 0 else indices[e]]
+                x, c = np.float64(values[e]), cells[np.uint64(e - start) if d >= 0 else np.uint64(indices[e])]
                 if x == 0.0:
                     continue
                 scale = max(c[0], abs(x))
@@ -592,7 +629,7 @@ def coin(loss, single):
             total[0] += weight[i]
             total[1] += weight[i] * norm
             for e in range(start, stop):
-                c = cells[e - start if d >= 0 else indices[e]]
+                c = cells[np.uint64(e - start) if d >= 0 else np.uint64(indices[e])]
                 c[0] = max(c[0], abs(np.float64(values[e])))
             for r in range(outputs):
                 target = _target(loss, y, i, r, outputs)
@@ -604,7 +641,7 @@ def coin(loss, single):
                 if constant > 0.0:
                     _settle(bias, 1 + 4 * r, 1.0, wealth, g, 1.0, least)
                 for e in range(start, stop):
-                    x, c = np.float64(values[e]), cells[e - start if d >= 0 else indices[e]]
+                    x, c = np.float64(values[e]), cells[np.uint64(e - start) if d >= 0 else np.uint64(indices[e])]
                     if x != 0.0:
                         _settle(c, 1 + 4 * r, c[0], wealth, g, x, least)
 

@@ -12,7 +12,7 @@ from retain import blocks
 from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError, SettingError
 from retain.learners.linear.losses import Hinge, Loss, Poisson, Quantile, Squared, code, shape
-from retain.learners.linear.rows import Rows, ones, plain, rows_of
+from retain.learners.linear.rows import Rows, on_lines, ones, plain, rows_of
 from retain.learners.linear.updates import Adaptive, Coin, PassiveAggressive, Update, plan
 
 __all__ = ["Linear"]
@@ -53,8 +53,8 @@ class Linear:
     >>> x = rng.normal(size=(5000, 3)) * [1, 1000, 0.001]
     >>> learner = Linear()
     >>> before = learner.learn(Batch(x, y=x @ [1.0, 0.002, 3000.0] + 5))
-    >>> learner.weights.round(3)
-    array([1.e+00, 2.e-03, 3.e+03])
+    >>> np.allclose(learner.weights, [1.0, 0.002, 3000.0], rtol=0.01)
+    True
     """
 
     def __init__(
@@ -213,7 +213,7 @@ class Linear:
         return (self._cells[:width].T if self._sparse else self._cells[:, :width]).copy(order="C")
 
     def _store(self, slots: Floats) -> None:
-        self._cells = np.array(slots.T if self._sparse else slots, order="C")
+        self._cells = on_lines(slots.T if self._sparse else slots)
 
     def _weights(self, slots: Floats) -> Floats:
         if isinstance(self._update, Coin):
@@ -234,7 +234,7 @@ class Linear:
             # Doubling keeps the total cost of growth proportional to the final width.
             padding = [(0, 0), (0, 0)]
             padding[axis] = (0, max(self._width, 2 * room) - room)
-            self._cells = np.pad(self._cells, padding)
+            self._cells = on_lines(np.pad(self._cells, padding))
 
     def _extend(self, outputs: int, *, negate: bool = False) -> None:
         """Add outputs with weights 0; `negate`: the only output becomes the second, and its negative the first."""

@@ -96,12 +96,13 @@ def check_learner(
         tolerance: 0 for granularity 1; the stated tolerance of the block law above it.
         accepts_missing: the learner declares that NaN is an input like others.
         uses_x: False for baselines, which look at labels only and so cannot be poisoned by input.
-        grows: the learner's state may grow with the stream (it declares another bound).
+        grows: the learner's state may grow with the stream (it declares another bound), as encoders' does. The before
+            law is then tried on rows whose categories are known: a new one is known to learn and unknown to predict.
         mixes: the learner is a mean of learners, each of which leaves a newcomer another share: its own odds may move.
         tries: how many splits Hypothesis chooses.
     """
     learner_purity(make, batch)
-    learner_before(make, batch, tolerance=tolerance)
+    learner_before(_taught(make, batch) if grows else make, batch, tolerance=tolerance)
     if uses_x:
         learner_poison(make, batch, accepts_missing=accepts_missing)
     learner_newcomers(make, batch, mixes=mixes)
@@ -109,6 +110,15 @@ def check_learner(
         learner_bounded(make, batch)
     _with_cuts(len(batch), tries, lambda cuts: learner_blocks(make, batch, cuts, tolerance=tolerance))
     _with_cuts(len(batch), tries, lambda cuts: learner_resume(make, batch, cuts))
+
+
+def _taught(make: Callable[[], Learner], batch: Batch) -> Callable[[], Learner]:
+    def taught() -> Learner:
+        learner = make()
+        learner.learn(batch)
+        return learner
+
+    return taught
 
 
 def learner_blocks(make: Callable[[], Learner], batch: Batch, cuts: Sequence[int], *, tolerance: float = 0.0) -> None:

@@ -96,4 +96,4 @@ def test_baselines_cost_next_to_nothing_beside_a_learner(make):
         for _ in range(100):
             learner.learn(batch)
         rates.append(1e5 / (time.process_time() - start))
-    assert max(rates) > 3e6  # measured 15 to 30 M rows/s; a busy machine is no failure
+    assert max(rates) > 10e6  # measured 60 to 80 M rows/s; a busy machine is no failure

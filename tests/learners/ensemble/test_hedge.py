@@ -52,14 +52,13 @@ def test_numbers_are_mixed_by_squared_error() -> None:
 def test_regret_against_the_best_member_is_at_most_log_m() -> None:
     x = RNG.normal(size=(3000, 2))
     batch = rt.Batch(x, y=(x[:, 0] + RNG.normal(size=3000) > 0).astype(np.int64))
-    rows = np.arange(10, 3000)  # all members know both classes by then
 
     def total(said: np.ndarray) -> float:
-        return float(-np.log(np.maximum(said[rows, batch.y[rows]], 1e-6)).sum())  # type: ignore[index]
+        return float(-np.log(np.maximum(said[np.arange(3000), batch.y], 1e-6)).sum())
 
     mixed = total(rt.Hedge(*members(), share=0.0).learn(batch))
     best = min(total(member.learn(batch)) for member in members())
-    assert mixed <= best + np.log(3) + 10 * np.log(1e6) * 0 + 5  # 5 nats for the ten rows left out
+    assert mixed <= best + np.log(3) + 0.001  # probabilities below 1e-6 are taken for 1e-6: seen to add 3e-5
 
 
 def test_it_follows_when_the_best_member_changes() -> None:

@@ -101,7 +101,7 @@ def write_snapshot(folder: Path, number: int, state: State, /) -> Path:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-            sync_folder(folder)
+            _sync_folder(folder)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -130,7 +130,7 @@ def snapshots(folder: Path, /) -> Iterator[tuple[int, Path]]:
             yield int(number), path
 
 
-def sync_folder(folder: Path, /) -> None:
+def _sync_folder(folder: Path, /) -> None:
     """Make the names in a folder durable: without it a rename may be lost in a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -8,7 +8,7 @@ rows and not a thousand calls.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final, overload
 
@@ -18,7 +18,18 @@ from retain.blocks import check_labels, concat_batches, from_state, labelled, ta
 from retain.core import Array, Batch, Features, Ints, Learner, State
 from retain.errors import RetainError
 
-__all__ = ["Chain", "Composable", "Kept", "LabelTransform", "LateLearner", "Steps", "late", "steps"]
+__all__ = [
+    "Chain",
+    "Composable",
+    "Consolidating",
+    "Kept",
+    "LabelTransform",
+    "LateLearner",
+    "Steps",
+    "consolidate",
+    "late",
+    "steps",
+]
 
 
 class Composable(ABC):
@@ -171,6 +182,14 @@ class LateLearner(ABC):
     def load_state_dict(self, state: State, /) -> None: ...
 
 
+class Consolidating(ABC):
+    """A learner that wants to know that an experience (a task, a day, a site) has ended."""
+
+    @abstractmethod
+    def consolidate(self, experience: Iterable[Batch], /) -> None:
+        """All rows of the experience have been learnt; its blocks can be gone through again and again."""
+
+
 @final
 class Chain(LateLearner):
     """Transforms in front of a learner: itself a learner.
@@ -251,6 +270,30 @@ class Chain(LateLearner):
 def late(learner: Learner, /) -> LateLearner:
     """Any learner as one that takes late labels; those that do as themselves."""
     return learner if isinstance(learner, LateLearner) else Chain((), learner)
+
+
+def consolidate(learner: Learner, experience: Iterable[Batch], /) -> None:
+    """Tell whoever wants to know, at the end of a chain too, that an experience has ended; others go on as they are."""
+    if isinstance(learner, Chain):
+        consolidate(learner.learner, _Applied(learner.transforms, experience))
+    elif isinstance(learner, Consolidating):
+        learner.consolidate(experience)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    """Blocks as the learner at the end of a chain sees them, each time they are gone through."""
+
+    transforms: Sequence[Composable]
+    batches: Iterable[Batch]
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.batches:
+            x = batch.x
+            for transform in self.transforms:
+                x = transform.apply(x)
+            yield replace(batch, x=x)
 
 
 def steps(transform: Composable, /) -> tuple[Composable, ...]:

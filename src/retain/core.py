@@ -5,7 +5,7 @@ Shapes: n rows, d features, k classes (or outputs).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CSR",
     "Array",
+    "Averaging",
     "Batch",
     "Column",
     "Decision",
@@ -29,6 +30,7 @@ __all__ = [
     "Floats",
     "Forward",
     "Gate",
+    "Head",
     "Ints",
     "Kind",
     "Learner",
@@ -212,23 +214,51 @@ class Forward:
     """Rows and what the module said of them in the one forward pass of a step."""
 
     rows: Rows
-    output: Tensor  # (n, k), part of the graph until the step is made
+    output: Tensor  # (n, k), k the width of the module's output; in `Strategy.loss` part of a graph
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What strategies see of a neural learner."""
+class Model(Protocol):
+    """What strategies and memories see of a neural learner."""
 
-    module: Module
-    criterion: Callable[[Tensor, Tensor], Tensor]  # output (n, k) and y -> losses (n,), one for each row
+    @property
+    def module(self) -> Module: ...
+
+    @property
+    def weights(self) -> Tensor:
+        """(p,) all parameters that are trained, laid end to end: the module's own are views of it."""
+        ...
+
+    def losses(self, forward: Forward, /) -> Tensor:
+        """The criterion, one loss for each row (n,), weights of rows not applied."""
+        ...
+
+    def outputs(self, x: Tensor, /, *, weights: Tensor | None = None) -> Tensor:
+        """What the module says of rows (n, k), in evaluation mode and without a graph; with other weights if given."""
+        ...
+
+    def features(self, x: Tensor, /) -> Tensor:
+        """What the last linear layer is given for rows (n, d), in evaluation mode and without a graph."""
+        ...
+
+    def gradient(self, rows: Rows, /) -> Tensor:
+        """(p,) the gradient of the mean loss of rows, in training mode."""
+        ...
+
+    def widen(self, vector: Tensor, /) -> Tensor:
+        """A vector over the weights as they once were, over the weights as they are: zeros where the head grew.
+
+        Returns `vector` itself where nothing has grown.
+        """
+        ...
 
 
 class Strategy(Stateful, Protocol):
     """One addend of the training loss of a neural learner.
 
-    A step calls `rows`, makes one forward pass over the new rows and those of every strategy, adds up `loss`, steps
-    the optimiser and calls `stepped`, each in the order of the names, so that the order of listing cannot matter. A
-    strategy that draws at random has a generator of its own.
+    A step calls `rows`, makes one forward pass over the new rows and those of every strategy, adds up `loss`, goes
+    back through the module once, calls `pull`, steps the optimiser and calls `stepped`, each in the order of the names,
+    so that the order of listing cannot matter. A strategy that draws at random has a generator of its own. Those that
+    need only a part of this descend from `retain.strategies.Addend`.
     """
 
     @property
@@ -240,14 +270,19 @@ class Strategy(Stateful, Protocol):
         """The rows it wants in the forward pass beside the new ones (replay)."""
         ...
 
-    def loss(self, model: Model, new: Forward, /, *, own: Forward | None) -> Tensor:
-        """The addend (a scalar), from the new rows and those that `rows` asked for. Changes nothing."""
+    def loss(self, model: Model, new: Forward, /, *, own: Forward | None) -> Tensor | None:
+        """The addend as a function of the outputs: a scalar, or None for nothing. Changes nothing."""
+        ...
+
+    def pull(self, model: Model, gradient: Tensor, /) -> None:
+        """The addend as a function of the weights: its gradient is added, in place, to that of the loss (p,)."""
         ...
 
     def stepped(self, model: Model, new: Forward, /) -> None:
         """The optimiser has stepped: remember the new rows and their outputs, follow the weights.
 
-        The outputs are those from before the step, without their graph; gradients are still in `.grad`.
+        The outputs are those from before the step, without their graph. Called after a step only: one that was
+        skipped, because a loss or a gradient was not finite, leaves no trace.
         """
         ...
 
@@ -259,8 +294,8 @@ class Strategy(Stateful, Protocol):
 class Projection(Stateful, Protocol):
     """What is done to the gradient of the whole loss before the step (GEM, A-GEM). A learner has at most one."""
 
-    def project(self, model: Model, gradient: Tensor, /) -> Tensor:
-        """The gradient (p,), all parameters laid end to end, to step with instead."""
+    def project(self, model: Model, gradient: Tensor, /) -> None:
+        """Change the gradient (p,) in place."""
         ...
 
     def stepped(self, model: Model, new: Forward, /) -> None:
@@ -272,8 +307,45 @@ class Projection(Stateful, Protocol):
         ...
 
 
+class Averaging(Stateful, Protocol):
+    """Other weights to predict with than those that are trained (EMA, interpolation). A learner has at most one."""
+
+    def weights(self, model: Model, /) -> Tensor:
+        """(p,) what to predict with now. Changes nothing."""
+        ...
+
+    def stepped(self, model: Model, new: Forward, /) -> None:
+        """As `Strategy.stepped`."""
+        ...
+
+    def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
+        """As `Strategy.consolidate`."""
+        ...
+
+
+class Head(Stateful, Protocol):
+    """How what the module says becomes an answer (nearest mean, bias correction). A learner has at most one."""
+
+    def answer(self, model: Model, x: Tensor, /) -> Tensor:
+        """Scores (n, k) of the classes it knows: the larger the likelier; a softmax turns them into probabilities."""
+        ...
+
+    def stepped(self, model: Model, new: Forward, /) -> None:
+        """As `Strategy.stepped`."""
+        ...
+
+    def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
+        """As `Strategy.consolidate`; called after the strategies have consolidated."""
+        ...
+
+
 class Memory(Stateful, Protocol):
     """Rows kept of all that went by, under a fixed budget. It has its own generator, so that `sample` may draw."""
+
+    @property
+    def wants(self) -> frozenset[str]:
+        """Extra columns that rows must bring for it to choose by ("loss"); they are kept like others."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -283,6 +355,14 @@ class Memory(Stateful, Protocol):
 
     def sample(self, n: int, /) -> Rows:
         """Draw n different rows, all there are where there are fewer. Raises SettingError while it is empty."""
+        ...
+
+    def rows(self) -> Rows:
+        """All that it holds. Raises SettingError while it is empty."""
+        ...
+
+    def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
+        """An experience has ended, all of whose rows were offered: choose among them (herding), start a new share."""
         ...
 
 

@@ -41,6 +41,7 @@ _HOME = {
     "Poisson": "learners.linear",
     "Quantile": "learners.linear",
     "Squared": "learners.linear",
+    "Neural": "learners.neural",
     "Hedge": "learners.ensemble",
     "RLS": "learners.analytic",
     "auto": "learners.auto",
@@ -51,7 +52,15 @@ _HOME = {
     "Prequential": "run",
     "durable": "run",
 }
-_ROOMS = ("errors", "metrics", "streams", "testing")
+_ROOMS = {
+    "errors": "errors",
+    "memory": "memory",
+    "metrics": "metrics",
+    "neural": "learners.neural",
+    "strategies": "strategies",
+    "streams": "streams",
+    "testing": "testing",
+}
 
 if not TYPE_CHECKING:  # type checkers read the imports at the end of this file instead
     __all__ = [*_HOME, *_ROOMS]
@@ -63,7 +72,7 @@ def __getattr__(name: str) -> Any:
         globals()[name] = value  # found without this function from now on: rt.Batch stands in loops over rows
         return value
     if name in _ROOMS:
-        return import_module(f"retain.{name}")
+        return import_module(f"retain.{_ROOMS[name]}")
     raise AttributeError(f"module 'retain' has no attribute {name!r}; it has {', '.join([*_HOME, *_ROOMS])}")
 
 
@@ -73,7 +82,9 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from retain import errors as errors
+    from retain import memory as memory
     from retain import metrics as metrics
+    from retain import strategies as strategies
     from retain import streams as streams
     from retain import testing as testing
     from retain.compose import Chain as Chain
@@ -93,6 +104,7 @@ if TYPE_CHECKING:
     from retain.features.scale import Scale as Scale
     from retain.features.select import Select as Select
     from retain.features.target import TargetEncode as TargetEncode
+    from retain.learners import neural as neural
     from retain.learners.analytic import RLS as RLS
     from retain.learners.auto import auto as auto
     from retain.learners.baselines import Mean as Mean
@@ -112,6 +124,7 @@ if TYPE_CHECKING:
     from retain.learners.linear import Poisson as Poisson
     from retain.learners.linear import Quantile as Quantile
     from retain.learners.linear import Squared as Squared
+    from retain.learners.neural import Neural as Neural
     from retain.run import Delay as Delay
     from retain.run import Prequential as Prequential
     from retain.run import durable as durable

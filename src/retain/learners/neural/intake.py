@@ -1,0 +1,139 @@
+"""What comes in, as tensors: rows of input and labels checked, on the module's device and of its type.
+
+Shapes: n rows, k outputs.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from retain import blocks
+from retain.core import CSR, Array, Batch, Features, Rows, State
+from retain.errors import PoisonError, SettingError
+from retain.learners.neural.criteria import Criterion
+
+__all__ = ["Intake"]
+
+_READER = "Neural"
+
+
+@final
+class Intake:
+    """Turns blocks into `Rows`; remembers what rows and targets look like, which then is fixed."""
+
+    def __init__(self, module: nn.Module, criterion: Criterion, /) -> None:
+        parameter = next(p for p in module.parameters() if p.requires_grad)
+        self._dtype, self._device = parameter.dtype, parameter.device
+        self._whole = any(isinstance(part, (nn.Embedding, nn.EmbeddingBag)) for part in module.modules())
+        self._classes = criterion.classes
+        self._shape: tuple[int, ...] | None = None  # of one row
+        self._targets: int | None = None  # 0: one number a row, (n,); else numbers a row, (n, k)
+
+    @property
+    def seen(self) -> bool:
+        """Whether a block was kept: rows of another shape are refused since."""
+        return self._shape is not None
+
+    @property
+    def flat(self) -> bool:
+        """Whether targets are (n,), and so are answers; until one was seen, too."""
+        return not self._targets
+
+    def rows(self, x: Features, /) -> Tensor:
+        """Rows of input (n, ...); raises PoisonError for what is not finite, not numbers, or of another shape."""
+        if isinstance(x, CSR):
+            raise SettingError("Neural got sparse rows; expected an array: make them dense or embed them first")
+        array = x if isinstance(x, np.ndarray) else np.asarray(blocks.matrix(x, reader=_READER))
+        if array.ndim < 2 or array.dtype.kind not in "fiub":
+            raise PoisonError(
+                f"{_READER} got input of shape {array.shape} and type {array.dtype}; expected numbers of shape (rows, "
+                "...): reshape or encode it first"
+            )
+        if self._shape is not None and array.shape[1:] != self._shape:
+            raise PoisonError(
+                f"{_READER} got rows of shape {array.shape[1:]}; expected {self._shape} as learnt before: give the "
+                "same columns, or start a new learner"
+            )
+        if array.dtype.kind == "f":
+            array = _finite(array)
+        elif array.dtype.kind == "b" or not self._whole:
+            array = array.astype(np.float32)
+        tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+        return tensor.to(torch.int64 if self._whole and array.dtype.kind in "iu" else self._dtype)
+
+    def take(self, batch: Batch, x: Tensor, y: Array | None, /, *, task: Array | None, outputs: int, most: int) -> Rows:
+        """A whole block, x its `rows`; those without a label hold -1 or NaN. Raises PoisonError; changes nothing.
+
+        Numbers come `outputs` to a row; class codes are below `most`.
+        """
+        n = len(batch)
+        weight = torch.from_numpy(blocks.weights(batch.weight, n, reader=_READER).astype(np.float32)).to(self._device)
+        extra: dict[str, Tensor] = {}
+        if task is not None:
+            extra["task"] = torch.from_numpy(blocks.codes(task, n, reader=f"{_READER}'s task")).to(self._device)
+        label = self._codes(y, n, most) if self._classes else self._numbers(y, n, outputs)
+        return Rows(x, label.to(self._device), weight, extra)
+
+    def keep(self, x: Tensor, y: Array | None, /) -> None:
+        """Every later block looks like this one."""
+        self._shape = tuple(x.shape[1:])
+        if y is not None and not self._classes:
+            self._targets = _targets(y)
+
+    def state_dict(self) -> State:
+        shape = None if self._shape is None else list(self._shape)
+        return {"shape": shape, "targets": self._targets}
+
+    def load_state_dict(self, state: State, /) -> None:
+        self._shape = None if state["shape"] is None else tuple(state["shape"])
+        self._targets = state["targets"]
+
+    def _codes(self, y: Array | None, n: int, most: int) -> Tensor:
+        code = blocks.codes(y, n, reader=_READER)
+        if n and int(code.max()) >= most:
+            row = int(code.argmax())
+            raise PoisonError(
+                f"{_READER} got the class code {code[row]} in row {row}; expected codes below {most}: number the "
+                "classes 0, 1, ..., or give classes= a larger number; a module grows if it ends with nn.Linear"
+            )
+        return torch.from_numpy(code)
+
+    def _numbers(self, y: Array | None, n: int, outputs: int) -> Tensor:
+        if y is None:
+            return torch.full((n, outputs), torch.nan)
+        number = blocks.bounded(blocks.numbers(y, n, reader=_READER), "target", reader=_READER)
+        wide = number[:, None] if number.ndim == 1 else number
+        if wide.ndim != 2 or wide.shape[1] != outputs:
+            raise PoisonError(
+                f"{_READER} got targets of shape {number.shape} for a module of {outputs} outputs; give it a last "
+                "layer of as many outputs as there are targets in a row"
+            )
+        if self._targets not in (None, _targets(number)):
+            raise PoisonError(
+                f"{_READER} got targets of shape {number.shape}; expected them as learnt before, "
+                f"{'(n,)' if self.flat else f'(n, {self._targets})'}"
+            )
+        return torch.from_numpy(wide.astype(np.float32))
+
+
+def _targets(y: Array) -> int:
+    return 0 if y.ndim == 1 else y.shape[1]
+
+
+def _finite(array: Array) -> Array:
+    """Rows in float32; a row that holds NaN, infinity or what float32 has no number for is refused."""
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32, copy=False)
+        total = float(single.sum())
+    # The sum of finite numbers is finite, but for an overflow: only then they are looked at one by one.
+    if np.isfinite(total) or np.isfinite(single).all():
+        return single
+    place = tuple(int(i) for i in np.argwhere(~np.isfinite(single))[0])
+    raise PoisonError(
+        f"{_READER} got {array[place]} in row {place[0]}, column {', '.join(map(str, place[1:]))}; expected finite "
+        "numbers: fill what is missing first, e.g. rt.Impute() |"
+    )

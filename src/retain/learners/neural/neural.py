@@ -1,0 +1,430 @@
+"""`Neural`: any torch module as a learner that goes on learning.
+
+Shapes: n rows, k outputs, p parameters, g rows of a mini-batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from retain.blocks import concat_batches, labelled, take_batch
+from retain.compose import Consolidating, Kept, LateLearner
+from retain.core import Array, Averaging, Batch, Features, Forward, Head, Ints, Projection, Rows, State, Strategy
+from retain.errors import SettingError
+from retain.learners.neural import intake, optimiser
+from retain.learners.neural.criteria import Criterion, CrossEntropy
+from retain.learners.neural.network import Network
+from retain.rows import from_array, from_state, join, take, to_array, to_state
+
+__all__ = ["Neural"]
+
+_KEEP_EVERY = 256  # steps between copies of weights that are known to be good
+_PATIENCE = 8  # steps skipped in a row before the copy returns
+_MOST_CLASSES = 100_000  # a larger code is a key that went astray, and would ask for a head of as many outputs
+_SUSPECTS = 512  # rows of skipped steps that are kept to be looked at
+
+
+@final
+class Neural(LateLearner, Consolidating):
+    """A torch module that learns a step for every `batch_size` labelled rows, as the labels land.
+
+    A step makes one forward pass over the new rows and all that strategies add, adds up the losses, goes back through
+    the module once, lets strategies pull at the weights and the projection change the gradient, and steps the
+    optimiser. The remainder of a block waits in the state, so that any split gives the same steps: weights are equal
+    bit for bit, predictions up to the rounding of matrix products of other sizes (1e-5 relative). How often rows are
+    gone through is for the loop to say.
+
+    `learn` returns what was predicted before each step; for modules that do the same in training and evaluation that
+    is the step's own forward pass. A class that is new gives the last `nn.Linear` one more output. A step whose loss or
+    gradient is not finite is skipped: nothing has changed, its rows are in `suspects`; after 8 in a row the last good
+    weights return.
+
+    Args:
+        module: rows (n, ...) to outputs (n, k); its parameters are trained in place.
+        criterion: what is made small.
+        optimizer: built for the module's parameters; Adam with a rate of 1e-3 if None.
+        strategies: addends of the loss, see `retain.strategies`.
+        projection: what is done to the gradient before the step.
+        averaging: other weights to predict with.
+        head: how outputs become answers.
+        batch_size: labelled rows of a step, g.
+        classes: how many there are, if that is known: labels beyond are refused. If None the module grows with them.
+        task_masks: where rows come with a task, let only classes that occurred in that task compete.
+        compiled: go through the module by `torch.compile`.
+        seed: of what the module itself draws (dropout).
+
+    Raises:
+        SettingError: an optimiser built for other parameters, two strategies of one name, a module without parameters.
+
+    >>> import numpy as np, retain as rt
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(3000, 2)).astype(np.float32)
+    >>> learner = rt.Neural(rt.neural.MLP(2, 32, 2), batch_size=10)
+    >>> said = learner.learn(rt.Batch(x, y=(x[:, 0] * x[:, 1] > 0).astype(int)))
+    >>> learner.predict(np.array([[1, 1], [-1, 1]], dtype=np.float32)).argmax(axis=1)
+    array([1, 0])
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        criterion: Criterion | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        strategies: Sequence[Strategy] = (),
+        projection: Projection | None = None,
+        averaging: Averaging | None = None,
+        head: Head | None = None,
+        batch_size: int = 32,
+        classes: int | None = None,
+        task_masks: bool = False,
+        compiled: bool = False,
+        seed: int = 0,
+    ) -> None:
+        if batch_size < 1:
+            raise SettingError(f"Neural got batch_size={batch_size}; expected at least 1")
+        names = [strategy.name for strategy in strategies]
+        if len(set(names)) < len(names):
+            raise SettingError(f"two strategies are called alike, {sorted(names)}; give one another name=")
+        self._net = Network(module, criterion or CrossEntropy(), compiled=compiled)
+        self._optimizer = optimizer or torch.optim.Adam(self._net.layout.parameters, lr=1e-3, fused=True)
+        optimiser.check(self._optimizer, self._net.layout.parameters)
+        self.strategies = tuple(sorted(strategies, key=lambda strategy: strategy.name))
+        self.projection, self.averaging, self.head = projection, averaging, head
+        self.batch_size, self._most = batch_size, classes
+        self._task_masks = task_masks
+        self._intake = intake.Intake(module, self._net.criterion)
+        self._random = torch.Generator().manual_seed(seed).get_state()
+        self._waiting: Rows | None = None
+        self._fixed: int | None = None  # outputs of a module that does not end with a linear layer; 0 where it grows
+        self._known = 0  # classes whose labels have landed; those of rows that wait have not been learnt
+        self.steps = 0
+        self.skipped = 0
+        self._bad = 0  # steps skipped in a row
+        self._good = self._net.weights.clone()
+        self._suspects: Rows | None = None
+
+    @property
+    def module(self) -> nn.Module:
+        """The module that is trained."""
+        return self._net.module
+
+    @property
+    def suspects(self) -> Rows | None:
+        """Rows of the latest steps that were skipped, because a loss or a gradient was not finite."""
+        return self._suspects
+
+    # ------------------------------------------------------------------------------------------------------- learning
+
+    def learn(self, batch: Batch, /) -> Array:
+        rows = np.flatnonzero(labelled(batch.y, len(batch)))
+        pool = self._taken(batch, batch.y)
+        return self._answers(self._run(pool, slice(0, len(batch)), rows, rows + 1), flat=self._intake.flat)
+
+    def flow(self, arrivals: Batch, due: Kept | None, due_y: Array, order: Ints, /) -> tuple[Array, Kept]:
+        """As `retain.compose.LateLearner.flow`: rows are predicted when they arrive, and once only."""
+        view = replace(arrivals, y=None)
+        before = 0 if due is None else len(due)
+        pool = self._taken(view if due is None else concat_batches([due.views[0], view]), due_y)
+        landing = np.flatnonzero(order < 0)
+        arrived = np.cumsum(order >= 0, dtype=np.int64)[landing]
+        said = self._run(pool, slice(before, before + len(arrivals)), ~order[landing], arrived)
+        return self._answers(said, flat=self._intake.flat), Kept((view,))
+
+    def predict(self, x: Features, /, *, task: Array | None = None) -> Array:
+        """Probabilities (n, k), or numbers (n,) or (n, k). Changes nothing.
+
+        With `task_masks`, `task` (n,) says which task each row belongs to: only its classes compete.
+        """
+        tensor = self._intake.rows(x)
+        self._width(tensor)
+        where = None if task is None else torch.from_numpy(task.astype(np.int64)).to(tensor.device)
+        return self._answers(self._padded(self._said(tensor, where)), flat=self._intake.flat)
+
+    def _taken(self, batch: Batch, y: Array | None) -> Rows:
+        """A block as rows on the module's device, every bit of it checked before anything changes."""
+        x = self._intake.rows(batch.x)
+        outputs = self._width(x)
+        most = self._most if self._most is not None else self._fixed or _MOST_CLASSES
+        task = batch.task if self._task_masks else None
+        rows = self._intake.take(batch, x, y, task=task, outputs=outputs, most=most)
+        self._intake.keep(x, y)
+        return rows
+
+    def _width(self, x: Tensor) -> int:
+        """How many outputs the module has now; rows of a shape that was not seen before are tried on it."""
+        if self._fixed is None or not self._intake.seen:
+            outputs = self._net.width(x[:1] if len(x) else x.new_zeros((1, *x.shape[1:])))
+            self._fixed = 0 if outputs == self._net.layout.outputs else outputs
+        return self._fixed or self._net.layout.outputs or 0
+
+    def _run(self, pool: Rows, arrivals: slice, landing: Ints, arrived: Ints) -> Tensor:
+        """Rows arrive and labels land; label j is that of row `landing[j]` and lands after `arrived[j]` arrivals.
+
+        Returns scores (arrivals, k) with minus infinity for a class that was not yet known.
+        """
+        n, first = arrivals.stop - arrivals.start, arrivals.start
+        said: list[Tensor] = []
+        done = start = 0
+        with self._lent():
+            while True:
+                waiting = 0 if self._waiting is None else len(self._waiting)
+                stop = start + self.batch_size - waiting
+                if stop > len(landing):
+                    break
+                new = take(pool, _index(landing[start:stop], pool.y.device))
+                reach = int(arrived[stop - 1])
+                own = not waiting and reach - done == len(new) and landing[start] == first + done
+                if self._waiting is not None:
+                    new, self._waiting = join([self._waiting, new]), None
+                # Rows that arrive and land together and alone are predicted by the pass that learns them.
+                if own and _consecutive(landing[start:stop]) and self._plain():
+                    said.append(self._step(new, tell=True))
+                else:
+                    if reach > done:
+                        said.append(self._said_of(pool, first + done, first + reach))
+                    self._step(new, tell=False)
+                done, start = reach, stop
+            if n > done:
+                said.append(self._said_of(pool, first + done, first + n))
+            if start < len(landing):
+                rest = take(pool, _index(landing[start:], pool.y.device))
+                rest = _owned(rest)
+                self._waiting = rest if self._waiting is None else join([self._waiting, rest])
+        if self._net.criterion.classes and len(landing):
+            self._known = max(self._known, int(pool.y[torch.from_numpy(landing)].max()) + 1)
+        return torch.cat([self._padded(part) for part in said]) if said else self._padded(pool.x.new_zeros((0, 0)))
+
+    def _plain(self) -> bool:
+        """Whether what the module says in a step is its prediction."""
+        return self._net.steady and self.head is None and self.averaging is None
+
+    def _said_of(self, pool: Rows, start: int, stop: int) -> Tensor:
+        task = pool.extra.get("task")
+        return self._said(pool.x[start:stop], None if task is None else task[start:stop])
+
+    def _said(self, x: Tensor, task: Tensor | None) -> Tensor:
+        """Scores of rows with what is known now."""
+        if self.head is not None and (self._net.classes or not self._net.criterion.classes):
+            return self.head.answer(self._net, x)
+        weights = None if self.averaging is None else self.averaging.weights(self._net)
+        return self._net.scores(self._net.outputs(x, weights=weights), task)
+
+    def _padded(self, scores: Tensor) -> Tensor:
+        """Scores with a column for every known class."""
+        missing = self._known - scores.shape[1]
+        return nn.functional.pad(scores, (0, missing), value=-torch.inf) if missing > 0 else scores
+
+    def _answers(self, scores: Tensor, *, flat: bool) -> Array:
+        """Scores as predictions: probabilities, or numbers."""
+        if not self._net.criterion.classes:
+            answer = scores.float().cpu().numpy()
+            return answer[:, 0] if flat and answer.shape[1] == 1 else answer
+        scores = scores.float()
+        # Before any class was learnt every score is minus infinity, and so is their difference.
+        return torch.softmax(scores, 1).nan_to_num_(0.0).cpu().numpy()
+
+    # ---------------------------------------------------------------------------------------------------- single steps
+
+    def _step(self, new: Rows, *, tell: bool) -> Tensor:
+        """One step; returns the scores that the new rows had before it, if they are to be told."""
+        net = self._net
+        if net.criterion.classes:
+            self._grow(int(new.y.max()) + 1)
+        buffers = [buffer.clone() for buffer in net.module.buffers()]
+        asked = [strategy.rows(new) for strategy in self.strategies]
+        parts = [new, *(rows for rows in asked if rows is not None)]
+        x = torch.cat([part.x for part in parts]) if len(parts) > 1 else new.x
+        output = net.through.forward(x)
+        first = Forward(new, output[: len(new)])
+        told = net.scores(first.output, new.extra.get("task")) if tell else first.output
+        net.meet(new)  # what was told of the rows knows nothing of their labels
+        loss, slope = self._slopes(output, first, asked)
+        net.through.backward(slope, net.layout.gradient)
+        gradient = net.layout.gradient
+        for strategy in self.strategies:
+            strategy.pull(net, gradient)
+        if self.projection is not None:
+            self.projection.project(net, gradient)
+        # One number tells whether any of them is not finite; a length beyond the largest float counts as that too.
+        if not np.isfinite(float(loss) + float(gradient.dot(gradient))):
+            self._skip(new, buffers)
+            return told
+        self._optimizer.step()
+        for part in self._parts():
+            part.stepped(net, first)
+        self.steps += 1
+        self._bad = 0
+        if self.steps % _KEEP_EVERY == 0:
+            self._good = net.weights.clone()
+        return told
+
+    def _slopes(self, output: Tensor, first: Forward, asked: Sequence[Rows | None]) -> tuple[Tensor, Tensor]:
+        """The loss, and its gradient by all outputs of the step's forward pass."""
+        net, new = self._net, first.rows
+        scores = net.scores(first.output, new.extra.get("task"))
+        loss, own = net.criterion.slope(scores, new.y, new.weight)
+        if own.shape[1] < output.shape[1]:  # outputs that stand for no class yet are left alone
+            own = nn.functional.pad(own, (0, output.shape[1] - own.shape[1]))
+        if not self.strategies:
+            return loss, own
+        leaf = output.detach().requires_grad_()
+        with torch.enable_grad():
+            seen = Forward(new, leaf[: len(new)])
+            start = len(new)
+            addends: list[Tensor] = []
+            for strategy, rows in zip(self.strategies, asked, strict=True):
+                stop = start + (0 if rows is None else len(rows))
+                theirs = None if rows is None else Forward(rows, leaf[start:stop])
+                addend = strategy.loss(net, seen, own=theirs)
+                if addend is not None:
+                    addends.append(addend)
+                start = stop
+            if not addends:
+                return loss, nn.functional.pad(own, (0, 0, 0, len(output) - len(own)))
+            total = torch.stack(addends).sum() if len(addends) > 1 else addends[0]
+            (slope,) = torch.autograd.grad(total, leaf)
+        slope[: len(new)] += own
+        return loss + total.detach(), slope
+
+    def _parts(self) -> list[Strategy | Projection | Averaging | Head]:
+        """All that wants to know of steps and of the ends of experiences, in the order in which they are told."""
+        slots = (self.projection, self.averaging, self.head)
+        return [*self.strategies, *(slot for slot in slots if slot is not None)]
+
+    def _grow(self, classes: int) -> None:
+        layout = self._net.layout
+        if layout.outputs is None or classes <= layout.outputs:
+            return
+        before = [p.shape for p in layout.parameters]
+        layout.resize(classes)
+        optimiser.grow(self._optimizer, layout.parameters, before)
+        self._good = layout.widen(self._good)
+
+    def _skip(self, new: Rows, buffers: Sequence[Tensor]) -> None:
+        """Nothing was learnt of these rows: keep them to be looked at; after too many, the last good weights return."""
+        for buffer, value in zip(self._net.module.buffers(), buffers, strict=True):
+            buffer.copy_(value)
+        self.skipped += 1
+        self._bad += 1
+        kept = _owned(replace(new, extra={}))
+        rows = kept if self._suspects is None else join([self._suspects, kept])
+        self._suspects = take(rows, slice(max(len(rows) - _SUSPECTS, 0), None))
+        if self._bad >= _PATIENCE:
+            self._net.weights.copy_(self._good)
+            optimiser.forget(self._optimizer)
+            self._bad = 0
+
+    @contextmanager
+    def _lent(self) -> Generator[None]:
+        """Training mode; what the module draws comes from the learner's own generator."""
+        if self._net.steady:
+            yield
+            return
+        self._net.module.train()
+        devices = [self._net.weights.device.index] if self._net.weights.is_cuda else []
+        with torch.random.fork_rng(devices=devices):
+            torch.set_rng_state(self._random)
+            if devices:  # one seed for both: the device's generator is begun anew in every call
+                torch.cuda.manual_seed(int(torch.randint(2**62, ())))
+            yield
+            self._random = torch.get_rng_state()
+
+    # --------------------------------------------------------------------------------------- the ends of experiences
+
+    def consolidate(self, experience: Iterable[Batch], /) -> None:
+        """A shorter step for what waits, then everyone is told: strategies, projection, averaging, head."""
+        with self._lent():
+            if self._waiting is not None:
+                new, self._waiting = self._waiting, None
+                self._step(new, tell=False)
+            with self._net.evaluating():
+                for part in self._parts():
+                    part.consolidate(self._net, _Labelled(experience, self))
+
+    def labelled(self, batch: Batch, /) -> Rows:
+        """The rows of a block that have labels, on the module's device."""
+        rows = np.flatnonzero(labelled(batch.y, len(batch)))
+        return self._taken(take_batch(batch, rows), None if batch.y is None else batch.y[rows])
+
+    # ---------------------------------------------------------------------------------------------------------- state
+
+    def state_dict(self) -> State:
+        net = self._net
+        slots = {"projection": self.projection, "averaging": self.averaging, "head": self.head}
+        return {
+            "module": {name: to_array(tensor) for name, tensor in net.module.state_dict().items()},
+            "outputs": net.layout.outputs,
+            "classes": net.classes,
+            "seen": to_array(net.seen),
+            "optimizer": optimiser.to_state(self._optimizer),
+            "random": to_array(self._random),
+            "intake": self._intake.state_dict(),
+            "waiting": None if self._waiting is None else to_state(self._waiting),
+            "known": self._known,
+            "counts": [self.steps, self.skipped, self._bad],
+            "good": to_array(self._good),
+            "suspects": None if self._suspects is None else to_state(self._suspects),
+            "strategies": {strategy.name: strategy.state_dict() for strategy in self.strategies},
+            **{name: None if slot is None else slot.state_dict() for name, slot in slots.items()},
+        }
+
+    def load_state_dict(self, state: State, /) -> None:
+        net = self._net
+        device = net.weights.device
+        if state["outputs"] is not None:
+            net.layout.resize(state["outputs"])
+        net.module.load_state_dict({name: from_array(entry) for name, entry in state["module"].items()})
+        net.classes, net.seen = state["classes"], from_array(state["seen"], device=device)
+        optimiser.from_state(self._optimizer, state["optimizer"])
+        self._random = from_array(state["random"])
+        self._intake.load_state_dict(state["intake"])
+        self._waiting = None if state["waiting"] is None else from_state(state["waiting"], device=device)
+        self._known = state["known"]
+        self.steps, self.skipped, self._bad = state["counts"]
+        self._good = from_array(state["good"], device=device)
+        self._suspects = None if state["suspects"] is None else from_state(state["suspects"], device=device)
+        for strategy in self.strategies:
+            strategy.load_state_dict(state["strategies"][strategy.name])
+        for name, slot in (("projection", self.projection), ("averaging", self.averaging), ("head", self.head)):
+            if slot is not None:
+                slot.load_state_dict(state[name])
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Labelled:
+    """The labelled rows of an experience, each time it is gone through."""
+
+    batches: Iterable[Batch]
+    learner: Neural
+
+    def __iter__(self) -> Iterator[Rows]:
+        for batch in self.batches:
+            rows = self.learner.labelled(batch)
+            if len(rows):
+                yield rows
+
+
+def _consecutive(rows: Ints) -> bool:
+    return len(rows) == int(rows[-1]) - int(rows[0]) + 1 and bool((np.diff(rows) == 1).all())
+
+
+def _index(rows: Ints, device: torch.device) -> Tensor | slice:
+    """Row numbers to take by: a slice, which copies nothing, where they are consecutive."""
+    if _consecutive(rows):
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return torch.from_numpy(np.ascontiguousarray(rows)).to(device)
+
+
+def _owned(rows: Rows) -> Rows:
+    """Rows that share no memory with the block that they came in."""
+    extra = {name: column.clone() for name, column in rows.extra.items()}
+    return Rows(rows.x.clone(), rows.y.clone(), rows.weight.clone(), extra)

@@ -1,0 +1,67 @@
+"""Experience replay: old rows beside the new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, final
+
+from retain.core import Forward, Memory, Model, Rows, State
+from retain.errors import SettingError
+from retain.strategies.addend import Addend
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Replay"]
+
+
+@final
+class Replay(Addend):
+    """Adds the mean loss of `size` rows drawn from a memory of all that went by.
+
+    Args:
+        memory: what is remembered; it belongs to this strategy alone.
+        size: rows drawn for every step; all there are while there are fewer.
+        strength: what the mean loss of the old rows is multiplied by; that of the new ones counts 1.
+        name: unique among the strategies of a learner.
+
+    >>> import numpy as np, retain as rt
+    >>> from retain.memory import Reservoir
+    >>> replay = Replay(Reservoir(50), size=10)
+    >>> learner = rt.Neural(rt.neural.MLP(2, 8, 2), strategies=[replay], batch_size=10)
+    >>> said = learner.learn(rt.Batch(np.ones((200, 2), dtype=np.float32), y=np.zeros(200, dtype=int)))
+    >>> len(replay.memory)
+    50
+
+    References:
+        Chaudhry et al. 2019, On tiny episodic memories in continual learning.
+    """
+
+    def __init__(self, memory: Memory, *, size: int, strength: float = 1.0, name: str = "replay") -> None:
+        if size < 1 or not strength > 0:
+            raise SettingError(f"Replay got size={size}, strength={strength}; expected size >= 1 and strength > 0")
+        self.memory, self.size, self.name = memory, size, name
+        self._strength = float(strength)
+
+    def rows(self, new: Rows, /) -> Rows | None:
+        return self.memory.sample(self.size) if len(self.memory) else None
+
+    def loss(self, model: Model, new: Forward, /, *, own: Forward | None) -> Tensor | None:
+        if own is None:
+            return None
+        return self._strength * (own.rows.weight * model.losses(own)).mean()
+
+    def stepped(self, model: Model, new: Forward, /) -> None:
+        if "loss" in self.memory.wants:
+            new = replace(new, rows=replace(new.rows, extra={**new.rows.extra, "loss": model.losses(new)}))
+        self.memory.add(new.rows)
+
+    def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
+        self.memory.consolidate(model, experience)
+
+    def state_dict(self) -> State:
+        return {"memory": self.memory.state_dict()}
+
+    def load_state_dict(self, state: State, /) -> None:
+        self.memory.load_state_dict(state["memory"])

@@ -16,18 +16,19 @@ from retain import blocks
 from retain.compose import Kept, LateLearner, late
 from retain.core import CSR, Array, Batch, Features, Floats, Ints, Learner, State
 from retain.errors import RetainError, SettingError
+from retain.learners.linear import Linear
 
 __all__ = ["Hedge"]
 
 _LEAST = 1e-6  # a probability is never taken for less: one confident mistake must not silence a member for good
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _mix(
-    said_NKM: Array,  # of the n arrivals, when they arrived
-    due_DKM: Array,  # of D rows that arrived before
-    code_P: Array,  # labels of due rows and arrivals, P = D + n: codes, or -1 where y_PK holds numbers
-    y_PK: Array,
+    said_MNK: Array,  # of the n arrivals, when they arrived
+    due_MDK: Array,  # of D rows that arrived before
+    code_P: Array,  # labels of due rows and arrivals, P = D + n: codes, or -1 where there is none
+    y_PK: Array,  # or numbers, NaN where there is none; of no rows where labels are codes
     weight_P: Array,
     order: Array,
     trust_M: Array,
@@ -36,31 +37,35 @@ def _mix(
     share: float,
     out_NK: Array,
 ) -> None:  # pragma: no cover - compiled
-    due, members, k = len(due_DKM), len(trust_M), out_NK.shape[1]
+    due, members, k = due_MDK.shape[1], len(trust_M), out_NK.shape[1]
     loss_M = np.empty(members)
     for event in order:
         if event >= 0:
             for c in range(k):
-                out_NK[event, c] = _mean(said_NKM[event, c], trust_M)
+                out_NK[event, c] = _mean(said_MNK, event, c, trust_M)
             continue
-        row = ~event
-        said_KM = due_DKM[row] if row < due else said_NKM[row - due]
-        if weight_P[row] == 0.0:
+        row, weight = ~event, float(weight_P[~event])
+        before, at = (due_MDK, row) if row < due else (said_MNK, row - due)
+        if weight == 0.0:
             continue
         if code_P[row] >= 0:
             for m in range(members):
-                p = said_KM[code_P[row], m] if code_P[row] < k else 0.0
-                loss_M[m] = -np.log(max(p, _LEAST))
-        elif not _errors(said_KM, y_PK[row], float(weight_P[row]), trust_M, scale, loss_M):
+                p = before[m, at, code_P[row]] if code_P[row] < k else 0.0
+                loss_M[m] = max(p, _LEAST)
+            if rate * weight == 1.0:  # the usual case: w exp(log p) = w p
+                trust_M *= loss_M
+            else:
+                _lower(trust_M, -np.log(loss_M), rate * weight)
+        elif len(y_PK) and _errors(before, at, y_PK[row], weight, trust_M, scale, loss_M):
+            _lower(trust_M, loss_M, rate * weight)
+        else:
             continue
-        for m in range(members):
-            trust_M[m] = np.log(trust_M[m]) - rate * weight_P[row] * loss_M[m]
-        _share(trust_M, 1.0 - (1.0 - share) ** float(weight_P[row]))
+        _share(trust_M, share if weight == 1.0 else 1.0 - (1.0 - share) ** weight)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _errors(
-    said_KM: Array, y_K: Array, weight: float, trust_M: Array, scale: Array, loss_M: Array
+    said_MPK: Array, row: int, y_K: Array, weight: float, trust_M: Array, scale: Array, loss_M: Array
 ) -> bool:  # pragma: no cover - compiled
     """Squared errors in units of twice the mixture's mean squared error; False where the label is missing."""
     own = 0.0
@@ -68,33 +73,42 @@ def _errors(
     for c in range(len(y_K)):
         if np.isnan(y_K[c]):
             return False
-        own += (y_K[c] - _mean(said_KM[c], trust_M)) ** 2
+        own += (y_K[c] - _mean(said_MPK, row, c, trust_M)) ** 2
         for m in range(len(trust_M)):
-            loss_M[m] += (y_K[c] - said_KM[c, m]) ** 2
+            loss_M[m] += (y_K[c] - said_MPK[m, row, c]) ** 2
     scale[0] += weight * own
     scale[1] += weight
     loss_M /= 2.0 * scale[0] / scale[1] if scale[0] > 0.0 else 1.0
     return True
 
 
-@njit(cache=True, nogil=True)
-def _mean(said_M: Array, trust_M: Array) -> float:  # pragma: no cover - compiled
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mean(said_MPK: Array, row: int, c: int, trust_M: Array) -> float:  # pragma: no cover - compiled
     total = 0.0
     for m in range(len(trust_M)):
-        total += trust_M[m] * said_M[m]
+        total += trust_M[m] * said_MPK[m, row, c]
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _lower(trust_M: Array, loss_M: Array, rate: float) -> None:  # pragma: no cover - compiled
+    """w exp(-rate l), up to a factor: that of the best of those trusted at all is 1, so that they cannot all vanish."""
+    least = np.inf
+    for m in range(len(trust_M)):
+        if trust_M[m] > 0.0:
+            least = min(least, loss_M[m])
+    for m in range(len(trust_M)):
+        trust_M[m] *= np.exp(-rate * max(loss_M[m] - least, 0.0))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _share(trust_M: Array, share: float) -> None:  # pragma: no cover - compiled
-    """From logarithms to weights that add up to 1, a share of which is dealt out anew."""
-    most = trust_M.max()
+    """To weights that add up to 1, a share of which is dealt out anew."""
     total = 0.0
     for m in range(len(trust_M)):
-        trust_M[m] = np.exp(trust_M[m] - most)
         total += trust_M[m]
     for m in range(len(trust_M)):
-        trust_M[m] = (1.0 - share) * trust_M[m] / total + share / len(trust_M)
+        trust_M[m] = (1.0 - share) / total * trust_M[m] + share / len(trust_M)
 
 
 @final
@@ -140,6 +154,7 @@ class Hedge(LateLearner):
             raise SettingError(f"Hedge got rate={rate}, share={share}; expected rate > 0 and 0 <= share < 1")
         self.members = members
         self._rate, self._share = float(rate), float(share)
+        self._linear = Linear.alike(members)
         self._trust = np.full(len(members), 1.0 / len(members))
         self._scale = np.zeros(2)
 
@@ -150,15 +165,19 @@ class Hedge(LateLearner):
 
     def learn(self, batch: Batch, /) -> Array:
         n = len(batch)
-        self._check(batch, batch.y, n)
-        known = np.flatnonzero(blocks.labelled(batch.y, n))
-        order = np.concatenate([np.arange(n), ~known])[np.argsort(np.concatenate([2 * np.arange(n), 2 * known + 1]))]
-        said = self._all_or_none(batch.x, lambda member, _: member.learn(batch))
-        return self._mixed(_stack(said), None, batch.y, batch.weight, order)
+        if self._linear is not None:
+            said = Linear.abreast(self._linear, batch)
+        else:
+            self._check(batch, batch.y, n)
+            said = _stack(self._all_or_none(batch.x, lambda member, _: member.learn(batch)))
+        order = np.empty(2 * n, dtype=np.int64)  # every row lands right after it has arrived, if it has a label
+        order[0::2] = np.arange(n)
+        order[1::2] = ~order[0::2]
+        return self._mixed(said, None, batch.y, batch.weight, order)
 
     def predict(self, x: Features, /) -> Array:
         said = _stack([member.predict(x) for member in self.members])
-        return self._mixed(said, None, None, None, np.arange(len(said)))
+        return self._mixed(said, None, None, None, np.arange(said.shape[1]))
 
     def flow(self, arrivals: Batch, due: Kept | None, due_y: Array, order: Ints, /) -> tuple[Array, Kept]:
         """As `retain.compose.LateLearner.flow`: members are judged by what they said when the row arrived.
@@ -175,8 +194,9 @@ class Hedge(LateLearner):
             return said
 
         said = _stack(self._all_or_none(arrivals.x, flow))
-        flat = said.reshape(len(said), math.prod(said.shape[1:]))
-        weight = blocks.weights(arrivals.weight, len(said), reader="Hedge")
+        n = said.shape[1]
+        flat = np.moveaxis(said, 0, -1).reshape(n, len(said) * math.prod(said.shape[2:]))
+        weight = blocks.weights(arrivals.weight, n, reader="Hedge")
         kept = Kept((Batch(flat, weight=weight),), tuple(parts))
         before = None if due is None else due.views[0]
         if before is not None and before.weight is not None:
@@ -197,25 +217,25 @@ class Hedge(LateLearner):
         blocks.weights(batch.weight, len(batch), reader="Hedge")
 
     def _mixed(self, said: Array, due: Batch | None, y: Array | None, weight: Array | None, order: Ints) -> Array:
-        """Mix what members said of the arrivals (n, k, M) or (n, M), moving trust whenever a label lands."""
+        """Mix what members said of the arrivals, (M, n, k) or (M, n), moving trust whenever a label lands."""
         flat = said.ndim == 2
-        said_NKM = said[:, None, :] if flat else said
-        n, k, members = said_NKM.shape
-        due_DKM = np.zeros((0, k, members))
+        said_MNK = np.ascontiguousarray(said[:, :, None] if flat else said)
+        members, n, k = said_MNK.shape
+        due_MDK = np.zeros((members, 0, k))
         if due is not None:
             # Fewer classes may have been known by then; the rest had probability 0.
             before = np.asarray(due.x).reshape(len(due), blocks.width(due.x) // members, members)
-            due_DKM = np.pad(before, ((0, 0), (0, k - before.shape[1]), (0, 0)))
-        rows = n + len(due_DKM)
-        code, numbers = np.full(rows, -1), np.full((rows, k), np.nan)
+            due_MDK = np.zeros((members, len(due), k))
+            due_MDK[:, :, : before.shape[1]] = np.moveaxis(before, -1, 0)
+        rows = n + due_MDK.shape[1]
+        code, numbers = np.full(rows, -1), np.empty((0, k))
         if y is not None and y.dtype.kind in "iub":
             code = blocks.codes(y, rows, reader="Hedge")
         elif y is not None:
-            numbers = blocks.numbers(y, rows, reader="Hedge").reshape(rows, k)
+            numbers = np.ascontiguousarray(blocks.numbers(y, rows, reader="Hedge").reshape(rows, k))
         out = np.empty((n, k))
         w = blocks.weights(weight, rows, reader="Hedge")
-        state = self._trust, self._scale, self._rate, self._share
-        _mix(said_NKM, due_DKM, code, np.ascontiguousarray(numbers), w, order, *state, out)
+        _mix(said_MNK, due_MDK, code, numbers, w, order, self._trust, self._scale, self._rate, self._share, out)
         return out[:, 0] if flat else out
 
     def _all_or_none(self, x: Features, call: Callable[[Learner, int], Array]) -> list[Array]:
@@ -239,12 +259,12 @@ def _finite(x: Features) -> bool:
 
 
 def _stack(said: Sequence[Array]) -> Array:
-    """(n, M) or (n, k, M); a class that only some members know of has probability 0 from the others."""
+    """(M, n) or (M, n, k); a class that only some members know of has probability 0 from the others."""
     n = len(said[0])
     if any(answer.ndim == 1 for answer in said):
         # A baseline that has seen no label does not know yet that labels are numbers: it says nothing, which is 0.
-        return np.stack([answer if answer.ndim == 1 else np.zeros(n) for answer in said], axis=1, dtype=np.float64)
-    out = np.zeros((n, max(answer.shape[1] for answer in said), len(said)))
-    for m, answer in enumerate(said):
-        out[:, : answer.shape[1], m] = answer
+        return np.stack([answer if answer.ndim == 1 else np.zeros(n) for answer in said], dtype=np.float64)
+    out = np.zeros((len(said), n, max(answer.shape[1] for answer in said)))
+    for own, answer in zip(out, said, strict=True):
+        own[:, : answer.shape[1]] = answer
     return out

@@ -458,8 +458,7 @@ def plain(loss, single):
         margin, tail = np.empty(outputs), np.empty(outputs)
         for i in range(n):
             start, stop = (i * d, (i + 1) * d) if d >= 0 else (indptr[i], indptr[i + 1])
-            x, at = values[start:stop], indices[start:stop]
-            size = len(x)
+            x, at, size = values[start:stop], indices[start:stop], stop - start
             for r in range(outputs):
                 m = 0.0
                 if d >= 0:
@@ -586,51 +585,55 @@ def _bet(c, s, scale, wealth):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _settle(c, s, scale, wealth, g, x, least):
+def _settle(c, s, scale, wealth, g, x, least, bet):
     """Take the outcome of a bet into account."""
-    if abs(g) > c[s + 3]:
+    if abs(g) > c[s + 3] and x != 0.0:  # the stake was too high for such an outcome
         c[s + 3] = max(abs(g), least)
+        bet = _bet(c, s, scale, wealth)
     reward = -g * x
-    won = reward * _bet(c, s, scale, wealth)
     c[s] += reward
     c[s + 1] += abs(reward)
     # The bound on |g| may turn out to have been too low: a bettor then stops at nothing left, and never owes.
-    c[s + 2] = max(c[s + 2] + won, -wealth)
+    c[s + 2] = max(c[s + 2] + reward * bet, -wealth)
 
 
 @cache
 def coin(loss, single):
-    """Coin betting on every weight: no learning rate."""
+    """Coin betting on every weight: no learning rate. Entries of one row with the same index bet side by side."""
 
-    @njit(cache=True, nogil=True, error_model="numpy")
+    @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
     def coin(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, a, setting):
         n, outputs = len(weight), 1 if single else span.shape[0]
         constant, wealth, least = setting[0], setting[3], setting[4]
-        margin, tail = np.empty(outputs), np.empty(outputs)
+        margin, tail, bias_bet = np.empty(outputs), np.empty(outputs), np.empty(outputs)
+        room = d if d >= 0 else longest(indptr)
+        scale, bet = np.empty(room), np.empty((outputs, room))
         for i in range(n):
             start, stop = (i * d, (i + 1) * d) if d >= 0 else (indptr[i], indptr[i + 1])
-            for r in range(outputs):
-                margin[r] = constant * _bet(bias, 1 + 4 * r, 1.0, wealth)
+            x, at, size = values[start:stop], indices[start:stop], stop - start
             norm = constant
-            for e in range(start, stop):
-                x, c = np.float64(values[e]), cells[np.uint64(e - start) if d >= 0 else np.uint64(indices[e])]
-                if x == 0.0:
-                    continue
-                scale = max(c[0], abs(x))
-                norm += (x / scale) * (x / scale)
-                for r in range(outputs):
-                    margin[r] += _bet(c, 1 + 4 * r, scale, wealth) * x
+            for e in range(size):
+                j = np.uint64(e) if d >= 0 else np.uint64(at[e])
+                scale[e] = max(cells[j, 0], np.float64(abs(x[e])))
+                u = x[e] / scale[e] if scale[e] > 0.0 else 0.0
+                norm += u * u
             mean = (total[1] + norm + 1e-6) / (total[0] + 1.0)
             for r in range(outputs):
-                margin[r] = _within(loss, margin[r] / mean, span[r, 0], span[r, 1])
+                bias_bet[r] = constant * _bet(bias, 1 + 4 * r, 1.0, wealth)
+                m = 0.0
+                for e in range(size):
+                    c = cells[np.uint64(e) if d >= 0 else np.uint64(at[e])]
+                    bet[r, e] = _bet(c, 1 + 4 * r, scale[e], wealth)
+                    m += bet[r, e] * x[e]
+                margin[r] = _within(loss, (bias_bet[r] + m) / mean, span[r, 0], span[r, 1])
             _answer(loss, k, margin, tail, out, i)
             if not _is_labelled(loss, y, weight, i):
                 continue
             total[0] += weight[i]
             total[1] += weight[i] * norm
-            for e in range(start, stop):
-                c = cells[np.uint64(e - start) if d >= 0 else np.uint64(indices[e])]
-                c[0] = max(c[0], abs(np.float64(values[e])))
+            for e in range(size):
+                j = np.uint64(e) if d >= 0 else np.uint64(at[e])
+                cells[j, 0] = max(cells[j, 0], scale[e])
             for r in range(outputs):
                 target = _target(loss, y, i, r, outputs)
                 if loss != LOGISTIC and loss != MULTINOMIAL and loss != HINGE:
@@ -639,10 +642,9 @@ def coin(loss, single):
                 if g == 0.0:
                     continue
                 if constant > 0.0:
-                    _settle(bias, 1 + 4 * r, 1.0, wealth, g, 1.0, least)
-                for e in range(start, stop):
-                    x, c = np.float64(values[e]), cells[np.uint64(e - start) if d >= 0 else np.uint64(indices[e])]
-                    if x != 0.0:
-                        _settle(c, 1 + 4 * r, c[0], wealth, g, x, least)
+                    _settle(bias, 1 + 4 * r, 1.0, wealth, g, 1.0, least, bias_bet[r])
+                for e in range(size):
+                    c = cells[np.uint64(e) if d >= 0 else np.uint64(at[e])]
+                    _settle(c, 1 + 4 * r, scale[e], wealth, g, np.float64(x[e]), least, bet[r, e])
 
     return coin

@@ -1,7 +1,10 @@
+# ruff: noqa: SLF001
+# Only `Linear.abreast` and `alike` look into other instances: those of their own class, which ruff cannot see.
 """`Linear`: a weight for every feature, learnt row by row."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any, final
@@ -9,7 +12,7 @@ from typing import Any, final
 import numpy as np
 
 from retain import blocks
-from retain.core import Array, Batch, Features, Floats, Ints, State
+from retain.core import Array, Batch, Features, Floats, Ints, Learner, State
 from retain.errors import PoisonError, SettingError
 from retain.learners.linear.losses import Hinge, Loss, Poisson, Quantile, Squared, code, shape
 from retain.learners.linear.rows import Rows, on_lines, ones, plain, rows_of
@@ -101,21 +104,7 @@ class Linear:
 
     def learn(self, batch: Batch, /) -> Array:
         """Learn the rows in order; see `retain.core.Learner`."""
-        n = len(batch)
-        named = batch.schema is not None or not isinstance(batch.x, np.ndarray)
-        rows = rows_of(batch.x, None if self._growing or named else self._width)
-        weight = (
-            ones(n)
-            if batch.weight is None
-            else blocks.bounded(blocks.weights(batch.weight, n, reader="Linear"), "weight", reader="Linear")
-        )
-        if self._shape == "numbers":
-            y = self._numbers(batch.y, n)
-            self._admit(rows, growing=named)
-            return self._learn_numbers(rows, y, weight)
-        codes = blocks.codes(batch.y, n, reader="Linear")
-        self._admit(rows, growing=named)
-        return self._learn_classes(rows, codes, weight)
+        return Linear.abreast((self,), batch)[0]
 
     def predict(self, x: Features, /) -> Array:
         """Numbers (n,) or (n, outputs), or probabilities (n, classes). Changes nothing."""
@@ -148,6 +137,45 @@ class Linear:
         self._bias, self._total, self._span = (state[name].copy() for name in ("bias", "total", "span"))
         self._store(state["slots"])
 
+    @staticmethod
+    def alike(learners: Sequence[Learner], /) -> tuple[Linear, ...] | None:
+        """The learners, if all are linear and of one kind of target, so that they can go `abreast`; else None."""
+        members = tuple(learner for learner in learners if isinstance(learner, Linear))
+        kinds = {member._shape == "numbers" for member in members}
+        return members if len(members) == len(learners) and len(kinds) == 1 else None
+
+    @staticmethod
+    def abreast(members: Sequence[Linear], batch: Batch, /) -> Array:
+        """Every member learns the rows: (M, n) or (M, n, k), what `learn` of each returns, filled up with zeros.
+
+        Rows are checked and brought into the form that kernels read once, not by each; all members learn, or none.
+        """
+        n = len(batch)
+        named = batch.schema is not None or not isinstance(batch.x, np.ndarray)
+        widths = {None if named or member._growing else member._width for member in members}
+        rows, *_ = (rows_of(batch.x, width) for width in widths)  # one, unless members learnt other rows elsewhere
+        weight = (
+            ones(n)
+            if batch.weight is None
+            else blocks.bounded(blocks.weights(batch.weight, n, reader="Linear"), "weight", reader="Linear")
+        )
+        if members[0]._shape == "numbers":
+            y = None if batch.y is None else blocks.numbers(batch.y, n, reader="Linear")
+            y = None if y is None else blocks.bounded(y, "target", reader="Linear")
+            targets = [member._targets(y, n) for member in members]
+            for member in members:
+                member._admit(rows, growing=named)
+            return np.stack([m._learn_numbers(rows, own, weight) for m, own in zip(members, targets, strict=True)])
+        codes = blocks.codes(batch.y, n, reader="Linear")
+        classes = max(member._classes for member in members)
+        if codes.max(initial=-1) >= classes:
+            classes = max(classes, int(np.where(weight > 0, codes, -1).max()) + 1)
+        out = np.zeros((len(members), n, classes))
+        for member, said in zip(members, out, strict=True):
+            member._admit(rows, growing=named)
+            member._learn_classes(rows, codes, weight, said)
+        return out
+
     # --- learning ---
 
     def _learn_numbers(self, rows: Rows, y: Floats, weight: Floats) -> Array:
@@ -158,26 +186,22 @@ class Linear:
         self._run(rows, y if y.ndim == 2 else y[:, None], weight, out)
         return out[:, 0] if self._flat else out
 
-    def _learn_classes(self, rows: Rows, codes: Ints, weight: Floats) -> Array:
+    def _learn_classes(self, rows: Rows, codes: Ints, weight: Floats, out: Array) -> None:
+        """Fill out (n, K), zeros so far, K at least the number of classes known in the end."""
         y = codes.astype(np.float64)[:, None]
-        if codes.max(initial=-1) < self._classes:
-            out = np.zeros((rows.n, self._classes))
-            self._run(rows, y, weight, out)
-            return out
-        known = np.where(weight > 0, codes, -1)  # of rows that are learnt
-        out = np.zeros((rows.n, max(self._classes, int(known.max()) + 1)))
         start = 0
-        for i in _arrivals(known, self._classes):
-            self._run(rows.part(start, i), y[start:i], weight[start:i], out[start:i])
-            answer = np.zeros_like(out[i : i + 1])
-            if self._classes:
-                self._answer(rows.part(i, i + 1), answer)  # row i is predicted before its class is known ...
-            self._arrive(int(known[i]) + 1)
-            self._run(rows.part(i, i + 1), y[i : i + 1], weight[i : i + 1], out[i : i + 1])
-            out[i] = answer  # ... and learnt after
-            start = i + 1
+        if codes.max(initial=-1) >= self._classes:
+            known = np.where(weight > 0, codes, -1)  # of rows that are learnt
+            for i in _arrivals(known, self._classes):
+                self._run(rows.part(start, i), y[start:i], weight[start:i], out[start:i])
+                answer = np.zeros_like(out[i : i + 1])
+                if self._classes:
+                    self._answer(rows.part(i, i + 1), answer)  # row i is predicted before its class is known ...
+                self._arrive(int(known[i]) + 1)
+                self._run(rows.part(i, i + 1), y[i : i + 1], weight[i : i + 1], out[i : i + 1])
+                out[i] = answer  # ... and learnt after
+                start = i + 1
         self._run(rows.part(start, rows.n), y[start:], weight[start:], out[start:])
-        return out
 
     def _arrive(self, classes: int) -> None:
         before, self._classes = self._classes, classes
@@ -249,20 +273,20 @@ class Linear:
         self._bias = new[:, -1].copy()
         self._store(new[:, :-1])
 
-    def _numbers(self, y: Array | None, n: int) -> Floats:
-        targets = blocks.bounded(blocks.numbers(y, n, reader="Linear"), "target", reader="Linear")
+    def _targets(self, y: Floats | None, n: int) -> Floats:
+        """Numbers that passed the checks of every learner, as those of this one."""
         if y is None:
             return np.full(n if self._flat else (n, len(self._span)), np.nan)
-        if isinstance(self._loss, Poisson) and (targets < 0).any():
-            row = int(np.argwhere(targets < 0)[0][0])
-            raise PoisonError(f"Linear got the target {targets[row]} in row {row}; Poisson() expects counts >= 0")
+        if isinstance(self._loss, Poisson) and (y < 0).any():
+            row = int(np.argwhere(y < 0)[0][0])
+            raise PoisonError(f"Linear got the target {y[row]} in row {row}; Poisson() expects counts >= 0")
         learnt = not self._flat or self._total[0] > 0
         known = () if self._flat else (len(self._span),)
-        if targets.ndim > 2 or (learnt and targets.shape[1:] != known):
+        if y.ndim > 2 or (learnt and y.shape[1:] != known):
             raise PoisonError(
-                f"Linear got targets of shape {targets.shape}; expected {(n, *known)}: keep the number of outputs"
+                f"Linear got targets of shape {y.shape}; expected {(n, *known)}: keep the number of outputs"
             )
-        return targets
+        return y
 
 
 def _bets(slots: Floats, update: Coin, outputs: int, total: Floats) -> Floats:

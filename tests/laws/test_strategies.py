@@ -1,0 +1,144 @@
+"""Everything beside the loss of a neural learner through the laws: strategies, projections, averagings, heads.
+
+A method is one row of the table below: a name, and what `rt.Neural` is given for it.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import retain as rt
+from retain import blocks, state, testing
+from retain.memory import Reservoir
+from retain.strategies import Replay
+
+METHODS = {
+    "replay": lambda: {"strategies": [Replay(Reservoir(12), size=5)]},
+}
+
+BATCH = testing.examples("classification")
+EVERY = 16  # rows of an experience
+
+# The module is gone through for one row here and for many there: products of matrices of other sizes are rounded
+# otherwise, and what is learnt from them differs as much.
+TOLERANCE = 1e-5
+
+
+def neural(parts, *, task_masks=False):
+    torch.set_num_threads(1)
+    return rt.Neural(rt.neural.MLP(4, 6, 2), batch_size=3, task_masks=task_masks, **parts)
+
+
+class Lived:
+    """A learner to which an experience ends after every `EVERY` rows of the batch."""
+
+    def __init__(self, learner, batch):
+        self.learner, self.batch, self.at = learner, batch, 0
+
+    def learn(self, batch):
+        said = []
+        done = 0
+        while done < len(batch) or not said:
+            stop = min(len(batch), done + EVERY - self.at % EVERY)
+            said.append(self.learner.learn(blocks.take_batch(batch, slice(done, stop))))
+            self.at += stop - done
+            if stop > done and self.at % EVERY == 0:
+                end = (self.at - 1) % len(self.batch) + 1
+                self.learner.consolidate([blocks.take_batch(self.batch, slice(end - EVERY, end))])
+            done = stop
+        return np.concatenate([np.pad(part, ((0, 0), (0, said[-1].shape[1] - part.shape[1]))) for part in said])
+
+    def predict(self, x):
+        return self.learner.predict(x)
+
+    def state_dict(self):
+        return {"learner": self.learner.state_dict(), "at": self.at}
+
+    def load_state_dict(self, saved):
+        self.learner.load_state_dict(saved["learner"])
+        self.at = saved["at"]
+
+
+def living(name, batch=BATCH, *, task_masks=False):
+    return lambda: Lived(neural(METHODS[name](), task_masks=task_masks), batch)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_blocks(name):
+    testing.learner_blocks(living(name), BATCH, list(range(1, len(BATCH))), tolerance=TOLERANCE)
+    testing.learner_blocks(living(name), BATCH, [5, 5, 20, 47], tolerance=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_purity(name):
+    testing.learner_purity(living(name), BATCH)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_before(name):
+    testing.learner_before(living(name), BATCH, tolerance=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_resume(name):
+    testing.learner_resume(living(name), BATCH, [5, 16, 17, 33])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_bounded(name):
+    testing.learner_bounded(living(name), BATCH)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_poison(name):
+    testing.learner_poison(lambda: neural(METHODS[name]()), BATCH)
+
+
+@pytest.mark.parametrize("name", [name for name, make in METHODS.items() if "strategies" in make()])
+def test_order(name):
+    def state_of(*, backwards):
+        others = [Replay(Reservoir(9), size=2, name=other) for other in ("a", "zz")]
+        parts = METHODS[name]()
+        listed = [others[0], *parts["strategies"], others[1]]
+        learner = Lived(neural({**parts, "strategies": listed[::-1] if backwards else listed}), BATCH)
+        learner.learn(BATCH)
+        return state.encode(learner.state_dict())
+
+    assert state_of(backwards=True) == state_of(backwards=False)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_newcomers(name):
+    """The head grows in the middle of an experience, by more than one, while all that is kept is of the old width."""
+    learner = living(name)()
+    learner.learn(BATCH)
+    late = blocks.take_batch(BATCH, slice(0, 30))
+    learner.learn(replace(late, y=np.where(late.y >= 0, 4 + late.y % 2, -1)))
+    learner.learn(late)
+    assert learner.learner.skipped == 0
+    said = learner.predict(BATCH.x)
+    assert said.shape == (len(BATCH), 6)
+    np.testing.assert_allclose(said.sum(1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_task_masks(name):
+    """Each third of the rows is a task; classes outside a row's task are out of the question, for all that is added."""
+    batch = replace(BATCH, task=np.arange(len(BATCH)) // EVERY)
+    learner = living(name, batch, task_masks=True)()
+    learner.learn(batch)
+    assert learner.learner.skipped == 0
+    assert np.isfinite(learner.predict(batch.x)).all()
+
+
+def feed(part, start, stop):
+    part.learn(blocks.take_batch(BATCH, slice(start, stop)))
+
+
+PARTS = {name: (living(name), feed) for name in METHODS}
+
+
+def test_they_go_on_in_a_new_process():
+    testing.resume_in_new_process(__file__, "PARTS", rows=48)

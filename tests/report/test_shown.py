@@ -15,7 +15,7 @@ from tests.report.test_log import logged, reports
 from retain.core import Report
 from retain.errors import RetainError, SettingError
 from retain.report import Log, Progress, figures, table, write_html
-from retain.report.plots import _apart
+from retain.report.plots import apart
 
 KINDS = {
     "two classes": lambda: logged(reports(), classes=["on time", "late <15>"]),
@@ -126,8 +126,8 @@ def test_a_baseline_far_off_does_not_flatten_the_others():
 
 
 def test_labels_are_pushed_apart_as_little_as_it_takes():
-    np.testing.assert_allclose(_apart(np.array([0.1, 0.5, 0.9]), 0.1), [0.1, 0.5, 0.9])
-    assert (np.diff(_apart(np.array([0.5, 0.5, 0.51]), 0.1)) > 0.099).all()
+    np.testing.assert_allclose(apart(np.array([0.1, 0.5, 0.9]), 0.1), [0.1, 0.5, 0.9])
+    assert (np.diff(apart(np.array([0.5, 0.5, 0.51]), 0.1)) > 0.099).all()
 
 
 def test_progress_is_quiet_where_nobody_watches_and_speaks_where_somebody_does():

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "INK", "figures"]
+__all__ = ["BLUE", "GRID", "INK", "apart", "canvas", "dress", "figures", "tint"]
 
 INK = "#5b6470"  # text and axes: to be read on white and on black; in a page it becomes the colour of the text
 BLUE = "#1477b8"  # the model; in a page it becomes lighter where it is dark
-_GRID = "#8a939e"
+GRID = "#8a939e"
 _OTHERS = {"no_change": "#d9822b", "prior": "#8d7bc2"}  # told apart by colour-blind readers, and by their dashes
 _DASHES = {"no_change": (0, (5, 2)), "prior": (0, (1.5, 1.5))}
 _CLOCK = 1e8  # event times above this are seconds since 1970, and shown as dates
@@ -58,13 +58,14 @@ def figures(log: Log, /) -> dict[str, Figure]:
     return found
 
 
-def _figure(width: float, height: float) -> Figure:
+def canvas(width: float, height: float, /) -> Figure:
+    """An empty figure of so many inches, through which the page shows."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", facecolor="none")
 
 
-def _dress(axes: Axes, *, grid: str = "y") -> None:
+def dress(axes: Axes, /, *, grid: str = "y") -> None:
     """Quiet axes: two thin lines, a faint grid, one colour of ink."""
     axes.set_facecolor("none")
     for side in ("top", "right"):
@@ -75,7 +76,7 @@ def _dress(axes: Axes, *, grid: str = "y") -> None:
     for label in (axes.xaxis.label, axes.yaxis.label, axes.title):
         label.set(color=INK, fontsize=9.5)
     if grid:
-        axes.grid(axis=grid, color=_GRID, linewidth=0.5, alpha=0.3)  # pyright: ignore[reportArgumentType] - x, y, both
+        axes.grid(axis=grid, color=GRID, linewidth=0.5, alpha=0.3)  # pyright: ignore[reportArgumentType] - x, y, both
     axes.set_axisbelow(True)
 
 
@@ -83,7 +84,7 @@ def _dress(axes: Axes, *, grid: str = "y") -> None:
 
 
 def _curve_figure(log: Log, curve: Curve, metric: str) -> Figure:
-    figure = _figure(8.4, 3.7)
+    figure = canvas(8.4, 3.7)
     axes = figure.subplots()
     recent = curve.recent(MODEL, metric)
     _draw_lines(axes, curve, metric, width=2.0)
@@ -91,7 +92,7 @@ def _curve_figure(log: Log, curve: Curve, metric: str) -> Figure:
         axes.plot(_clock(curve), recent, color=BLUE, linewidth=0.9, alpha=0.45, label="recently", zorder=2)
     _mark_events(axes, log, curve)
     _set_limits(axes, curve, metric, recent)
-    _dress(axes)
+    dress(axes)
     _date(axes, curve)
     _label_ends(axes, curve, metric, recently=recent is not None and len(recent) > 4)
     better = "higher is better" if higher_is_better(metric) else "lower is better"
@@ -102,13 +103,13 @@ def _curve_figure(log: Log, curve: Curve, metric: str) -> Figure:
 def _metrics_figure(log: Log, curve: Curve, names: list[str]) -> Figure:
     across = min(len(names), 3)
     down = -(-len(names) // across)
-    figure = _figure(8.4, 2.5 * down)
+    figure = canvas(8.4, 2.5 * down)
     grid = figure.subplots(down, across, squeeze=False)
     for axes, metric in zip(grid.flat, names, strict=False):
         _draw_lines(axes, curve, metric, width=1.6)
         _mark_events(axes, log, curve)
         _set_limits(axes, curve, metric, None)
-        _dress(axes)
+        dress(axes)
         _date(axes, curve)
         axes.set_xlabel("")
         axes.locator_params(axis="y", nbins=5)
@@ -167,7 +168,7 @@ def _draw_lines(axes: Axes, curve: Curve, metric: str, *, width: float) -> None:
         if who == MODEL:
             axes.plot(x, values, color=BLUE, linewidth=width, label=title(who), zorder=4, solid_capstyle="round")
         else:
-            colour, dashes = _OTHERS.get(who, _GRID), _DASHES.get(who, "-")
+            colour, dashes = _OTHERS.get(who, GRID), _DASHES.get(who, "-")
             axes.plot(x, values, color=colour, linewidth=1.3, linestyle=dashes, label=title(who), zorder=3)
 
 
@@ -201,7 +202,7 @@ def _set_limits(axes: Axes, curve: Curve, metric: str, recent: Array | None) -> 
         above = ends[who] > ends[MODEL]
         note = f"{title(who)} {shown(ends[who])} {'↑' if above else '↓'}"
         place = (0.985, 0.95 - 0.09 * i) if above else (0.985, 0.05 + 0.09 * i)
-        colour = _OTHERS.get(who, _GRID)
+        colour = _OTHERS.get(who, GRID)
         axes.text(*place, note, transform=axes.transAxes, color=colour, fontsize=8.5, ha="right", va="center")
 
 
@@ -210,9 +211,9 @@ def _label_ends(axes: Axes, curve: Curve, metric: str, *, recently: bool) -> Non
     low, high = axes.get_ylim()
     ends = [(who, float(values[-1])) for (who, name), values in curve.values.items() if name == metric]
     ends = sorted(((who, v) for who, v in ends if low <= v <= high), key=lambda end: end[1])
-    places = _apart(np.array([(v - low) / (high - low) for _, v in ends]), 0.075)
+    places = apart(np.array([(v - low) / (high - low) for _, v in ends]), 0.075)
     for (who, value), place in zip(ends, places, strict=True):
-        colour = BLUE if who == MODEL else _OTHERS.get(who, _GRID)
+        colour = BLUE if who == MODEL else _OTHERS.get(who, GRID)
         axes.text(
             1.012,
             float(place),
@@ -228,7 +229,7 @@ def _label_ends(axes: Axes, curve: Curve, metric: str, *, recently: bool) -> Non
         axes.text(1.0, 1.03, note, transform=axes.transAxes, color=INK, fontsize=8, ha="right", alpha=0.85)
 
 
-def _apart(places: Array, least: float) -> Array:
+def apart(places: Array, least: float, /) -> Array:
     """Places in [0, 1] in rising order, moved as little as it takes for neighbours to be `least` apart."""
     moved = np.clip(places, 0.0, 1.0)
     for _ in range(50):
@@ -255,14 +256,14 @@ def _confusion_figure(log: Log) -> Figure:
         counts, columns, k = counts[:, :c], columns[:c], c
     share = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
     side = 4.0 if c <= 10 else min(0.34 * c + 1.2, 8.4)
-    figure = _figure(side * (1.0 + 0.15 * (k > c)), side)
+    figure = canvas(side * (1.0 + 0.15 * (k > c)), side)
     axes = figure.subplots()
-    axes.imshow(share, cmap=_tint(), vmin=0, vmax=1, aspect="auto")
+    axes.imshow(share, cmap=tint(), vmin=0, vmax=1, aspect="auto")
     if c <= 12:
         for i in range(c):
             for j in range(k):
                 _write_cell(axes, (i, j), int(counts[i, j]), float(share[i, j]), small=c > 5)
-    _dress(axes, grid="")
+    dress(axes, grid="")
     for side_name in ("left", "bottom"):
         axes.spines[side_name].set_visible(False)
     short = [name if len(name) <= 14 else name[:13] + "…" for name in columns]
@@ -275,7 +276,7 @@ def _confusion_figure(log: Log) -> Figure:
     return figure
 
 
-def _tint() -> Any:
+def tint() -> Any:
     """From nothing to the colour of the model: what is behind the figure shows through."""
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
@@ -304,17 +305,17 @@ def _calibration_figure(log: Log) -> Figure:
     rate = np.bincount(bins, true, minlength=12)[some] / weight[some]
     error = 2 * np.sqrt((rate * (1 - rate) + 1 / weight[some]) / weight[some])
 
-    figure = _figure(4.2, 4.0)
+    figure = canvas(4.2, 4.0)
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-    axes.plot([0, 1], [0, 1], color=_GRID, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.plot([0, 1], [0, 1], color=GRID, linewidth=0.9, linestyle=(0, (4, 3)))
     axes.errorbar(mean, rate, yerr=error, color=BLUE, ecolor=BLUE, elinewidth=0.8, linewidth=1.6, marker="o", ms=4)
     axes.set(ylim=(-0.03, 1.03), xlim=(-0.02, 1.02))
     axes.set_ylabel(f"came true ({log.name_of(1)})" if two else "was right")
     below.bar((np.arange(12) + 0.5) / 12, weight, width=0.9 / 12, color=BLUE, alpha=0.5)
     below.set_xlabel(f"probability given to {log.name_of(1)}" if two else "confidence")
     below.set_ylabel("rows")
-    _dress(axes)
-    _dress(below)
+    dress(axes)
+    dress(below)
     below.locator_params(axis="y", nbins=2)
     axes.set_title(f"Calibration (latest {len(sample):,})", loc="left", fontsize=10.5, color=INK)
     return figure
@@ -327,21 +328,21 @@ def _residuals_figure(log: Log) -> Figure:
     sample = log.sample()
     y, said = sample[:, 0], sample[:, 1]
     error = y - said
-    figure = _figure(8.4, 3.4)
+    figure = canvas(8.4, 3.4)
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
     low, high = np.quantile(np.concatenate([y, said]), [0.001, 0.999])
     room = 0.04 * (high - low) or 1.0
     few = slice(None, None, max(len(y) // 3000, 1))
-    left.plot([low, high], [low, high], color=_GRID, linewidth=0.9, linestyle=(0, (4, 3)), zorder=3)
+    left.plot([low, high], [low, high], color=GRID, linewidth=0.9, linestyle=(0, (4, 3)), zorder=3)
     left.scatter(said[few], y[few], s=5, color=BLUE, alpha=0.25, linewidths=0, rasterized=True)
     left.set(xlim=(low - room, high + room), ylim=(low - room, high + room), xlabel="predicted", ylabel="actual")
     left.set_title(f"Predicted and actual (latest {len(y):,})", loc="left", fontsize=10.5, color=INK)
     near, far = np.quantile(error, [0.005, 0.995])
     right.hist(error, bins=40, range=(near, far) if far > near else None, color=BLUE, alpha=0.6)
-    right.axvline(0, color=_GRID, linewidth=0.9, linestyle=(0, (4, 3)))
+    right.axvline(0, color=GRID, linewidth=0.9, linestyle=(0, (4, 3)))
     right.set(xlabel="actual minus predicted", ylabel="rows")
     right.set_title("Residuals", loc="left", fontsize=10.5, color=INK)
     for axes in (left, right):
-        _dress(axes)
+        dress(axes)
         axes.locator_params(axis="x", nbins=6)
     return figure

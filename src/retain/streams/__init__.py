@@ -8,6 +8,7 @@ from __future__ import annotations
 
 # The functions share their names with the modules they live in, so they are bound here and not on first use: a
 # submodule that is imported later would take the name.
+from retain.streams import images
 from retain.streams.arrays import arrays, bunch
 from retain.streams.arrow import arrow
 from retain.streams.bad_rows import Quarantine, Skip, Stop
@@ -16,6 +17,7 @@ from retain.streams.drift import Abrupt, Gradual, Incremental, Recurring
 from retain.streams.flights import flights
 from retain.streams.jsonl import jsonl
 from retain.streams.parquet import parquet
+from retain.streams.sets import TrainTest, collect, digits, npz, train_test
 from retain.streams.synthetic import (
     LED,
     SEA,
@@ -46,12 +48,18 @@ __all__ = [
     "Sine",
     "Skip",
     "Stop",
+    "TrainTest",
     "arrays",
     "arrow",
     "bunch",
+    "collect",
     "csv",
+    "digits",
     "flights",
+    "images",
     "jsonl",
+    "npz",
     "parquet",
     "table",
+    "train_test",
 ]

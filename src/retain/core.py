@@ -16,7 +16,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import pyarrow as pa
     from torch import Tensor
-    from torch.nn import Module
+    from torch.nn import Linear, Module
 
 __all__ = [
     "CSR",
@@ -228,6 +228,25 @@ class Model(Protocol):
         """(p,) all parameters that are trained, laid end to end: the module's own are views of it."""
         ...
 
+    @property
+    def head(self) -> Linear | None:
+        """The last linear layer; None where the module has none."""
+        ...
+
+    @property
+    def classes(self) -> int:
+        """How many classes have been learnt, those of the step under way included; 0 where targets are numbers."""
+        ...
+
+    @property
+    def seen(self) -> Tensor:
+        """(tasks, classes) which classes occurred in which task; (0, 0) without task masks."""
+        ...
+
+    def scores(self, output: Tensor, /) -> Tensor:
+        """What the module says (n, k) of the classes that have been learnt (n, classes); all of it, for numbers."""
+        ...
+
     def losses(self, forward: Forward, /) -> Tensor:
         """The criterion, one loss for each row (n,), weights of rows not applied."""
         ...
@@ -242,6 +261,13 @@ class Model(Protocol):
 
     def gradient(self, rows: Rows, /) -> Tensor:
         """(p,) the gradient of the mean loss of rows, in training mode."""
+        ...
+
+    def magnitudes(self, x: Tensor, slope: Tensor, /, *, power: int) -> Tensor:
+        """(p,) the sum over rows of |g|^power, g the gradient of one row's outputs times its slope (n, k).
+
+        In evaluation mode: with power 2 and the slopes of the losses, n times the diagonal Fisher information.
+        """
         ...
 
     def widen(self, vector: Tensor, /) -> Tensor:
@@ -264,6 +290,11 @@ class Strategy(Stateful, Protocol):
     @property
     def name(self) -> str:
         """What its state is kept under; no two strategies of a learner share it."""
+        ...
+
+    @property
+    def memory(self) -> Memory | None:
+        """The rows that it keeps, if it keeps any; no two parts of a learner share a memory."""
         ...
 
     def rows(self, new: Rows, /) -> Rows | None:
@@ -293,6 +324,11 @@ class Strategy(Stateful, Protocol):
 
 class Projection(Stateful, Protocol):
     """What is done to the gradient of the whole loss before the step (GEM, A-GEM). A learner has at most one."""
+
+    @property
+    def memory(self) -> Memory | None:
+        """As `Strategy.memory`."""
+        ...
 
     def project(self, model: Model, gradient: Tensor, /) -> None:
         """Change the gradient (p,) in place."""

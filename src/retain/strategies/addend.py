@@ -1,23 +1,28 @@
-"""What a strategy does where it does not say otherwise: nothing."""
+"""What a strategy does where it does not say otherwise, and how a step's rows are offered to a memory."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from retain.core import Forward, Model, Rows, State
+from retain.core import Forward, Memory, Model, Rows, State
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Addend"]
+__all__ = ["Addend", "offer"]
 
 
 class Addend(ABC):
     """A strategy that overrides only what it needs; see `retain.core.Strategy` for what each method is for."""
 
     name: str
+
+    @property
+    def memory(self) -> Memory | None:
+        return None
 
     def rows(self, new: Rows, /) -> Rows | None:
         return None
@@ -39,3 +44,11 @@ class Addend(ABC):
 
     @abstractmethod
     def load_state_dict(self, state: State, /) -> None: ...
+
+
+def offer(memory: Memory, model: Model, new: Forward, /, *, extra: Mapping[str, Tensor] | None = None) -> None:
+    """Offer the rows of a step to a memory, with extra columns, and with their losses where it chooses by them."""
+    columns = {**new.rows.extra, **(extra or {})}
+    if "loss" in memory.wants:
+        columns["loss"] = model.losses(new)
+    memory.add(replace(new.rows, extra=columns))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, final
 
 from retain.core import Forward, Memory, Model, Rows, State
 from retain.errors import SettingError
-from retain.strategies.addend import Addend
+from retain.strategies.addend import Addend, offer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,8 +40,12 @@ class Replay(Addend):
     def __init__(self, memory: Memory, *, size: int, strength: float = 1.0, name: str = "replay") -> None:
         if size < 1 or not strength > 0:
             raise SettingError(f"Replay got size={size}, strength={strength}; expected size >= 1 and strength > 0")
-        self.memory, self.size, self.name = memory, size, name
+        self._memory, self.size, self.name = memory, size, name
         self._strength = float(strength)
+
+    @property
+    def memory(self) -> Memory:
+        return self._memory
 
     def rows(self, new: Rows, /) -> Rows | None:
         return self.memory.sample(self.size) if len(self.memory) else None
@@ -53,9 +56,7 @@ class Replay(Addend):
         return self._strength * (own.rows.weight * model.losses(own)).mean()
 
     def stepped(self, model: Model, new: Forward, /) -> None:
-        if "loss" in self.memory.wants:
-            new = replace(new, rows=replace(new.rows, extra={**new.rows.extra, "loss": model.losses(new)}))
-        self.memory.add(new.rows)
+        offer(self.memory, model, new)
 
     def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
         self.memory.consolidate(model, experience)

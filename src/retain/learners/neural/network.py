@@ -52,6 +52,10 @@ class Network:
     def weights(self) -> Tensor:
         return self.layout.flat
 
+    @property
+    def head(self) -> nn.Linear | None:
+        return self.layout.head
+
     def losses(self, forward: Forward, /) -> Tensor:
         return self.criterion.losses(self.scores(forward.output, forward.rows.extra.get("task")), forward.rows.y)
 
@@ -70,6 +74,10 @@ class Network:
         gradient = torch.empty_like(self.weights)
         self.through.backward(slope, gradient)
         return gradient
+
+    def magnitudes(self, x: Tensor, slope: Tensor, /, *, power: int) -> Tensor:
+        with self.evaluating():
+            return self.through.magnitudes(x, slope, power=power)
 
     def widen(self, vector: Tensor, /) -> Tensor:
         return self.layout.widen(vector)

@@ -61,7 +61,8 @@ class Neural(LateLearner, Consolidating):
         seed: of what the module itself draws (dropout).
 
     Raises:
-        SettingError: an optimiser built for other parameters, two strategies of one name, a module without parameters.
+        SettingError: an optimiser built for other parameters, two strategies of one name or with one memory, a module
+            without parameters.
 
     >>> import numpy as np, retain as rt
     >>> rng = np.random.default_rng(0)
@@ -93,6 +94,7 @@ class Neural(LateLearner, Consolidating):
         names = [strategy.name for strategy in strategies]
         if len(set(names)) < len(names):
             raise SettingError(f"two strategies are called alike, {sorted(names)}; give one another name=")
+        _unshared([*strategies, *(() if projection is None else (projection,))])
         self._net = Network(module, criterion or CrossEntropy(), compiled=compiled)
         self._optimizer = optimizer or torch.optim.Adam(self._net.layout.parameters, lr=1e-3, fused=True)
         optimiser.check(self._optimizer, self._net.layout.parameters)
@@ -411,6 +413,16 @@ class _Labelled:
             rows = self.learner.labelled(batch)
             if len(rows):
                 yield rows
+
+
+def _unshared(parts: Sequence[Strategy | Projection], /) -> None:
+    """Refuse a memory that two parts would fill. Raises SettingError."""
+    memories = [part.memory for part in parts if part.memory is not None]
+    if len({id(memory) for memory in memories}) < len(memories):
+        raise SettingError(
+            "two strategies, or a strategy and the projection, keep their rows in the same memory, which would be "
+            "offered every row twice; give each a memory of its own"
+        )
 
 
 def _consecutive(rows: Ints) -> bool:

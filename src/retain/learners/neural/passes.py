@@ -8,16 +8,18 @@ half of the time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, vjp, vmap
 
 from retain.learners.neural.weights import Weights
 
 __all__ = ["Autograd", "Layers", "Pass", "passes"]
+
+_MOST_NUMBERS = 1 << 25  # in gradients of single rows that are held at a time
 
 
 class Pass(ABC):
@@ -39,6 +41,10 @@ class Pass(ABC):
     def features(self, x: Tensor, weights: Tensor, /) -> Tensor:
         """What the last linear layer is given, (n, d)."""
 
+    @abstractmethod
+    def magnitudes(self, x: Tensor, slope: Tensor, /, *, power: int) -> Tensor:
+        """The sum over rows of |gradient of the row's outputs times its slope (n, k)|^power, (p,)."""
+
 
 def passes(module: nn.Module, weights: Weights, /, *, compiled: bool) -> Pass:
     """By hand where the module allows it, else by autograd, through `torch.compile` if so wished."""
@@ -55,6 +61,8 @@ class Autograd(Pass):
     def __init__(self, module: nn.Module, weights: Weights, /, *, compiled: bool) -> None:
         self._module, self._weights = module, weights
         self._call = torch.compile(module) if compiled else module
+        # A recurrent layer is one kernel for all rows and steps, into which vmap cannot look.
+        self._opaque = any(isinstance(part, nn.RNNBase) for part in module.modules())
         self._output = torch.empty(0)
 
     def forward(self, x: Tensor, /) -> Tensor:
@@ -87,6 +95,29 @@ class Autograd(Pass):
             handle.remove()
         return seen[-1].flatten(1)
 
+    @torch.no_grad()
+    def magnitudes(self, x: Tensor, slope: Tensor, /, *, power: int) -> Tensor:
+        total = torch.zeros_like(self._weights.flat)
+        most = max(_MOST_NUMBERS // len(total), 1)
+        for some, theirs in zip(x.split(most), slope.to(total.dtype).split(most), strict=True):
+            total += self._gradients(some, theirs).abs_().pow_(power).sum(0)
+        return total
+
+    def _gradients(self, x: Tensor, slope: Tensor) -> Tensor:
+        """The gradient of each row's outputs times its slope, (n, p)."""
+        own = [p.detach() for p in self._weights.parameters]
+
+        def gradient(row: Tensor, times: Tensor) -> Tensor:
+            def output(*parameters: Tensor) -> Tensor:
+                named = dict(zip(self._weights.names, parameters, strict=True))
+                return _rows(functional_call(self._module, named, (row[None],)))[0]
+
+            return torch.cat([piece.reshape(-1) for piece in vjp(output, *own)[1](times)])
+
+        if self._opaque:
+            return torch.stack([gradient(row, times) for row, times in zip(x, slope, strict=True)])
+        return vmap(gradient)(x, slope)
+
 
 @final
 class Layers(Pass):
@@ -109,13 +140,26 @@ class Layers(Pass):
 
     @torch.no_grad()
     def backward(self, slope: Tensor, into: Tensor, /) -> None:
-        own, slopes = self._pieces(self._weights.flat), self._pieces(into)
+        self._back(slope, into, lambda part: part)
+
+    @torch.no_grad()
+    def magnitudes(self, x: Tensor, slope: Tensor, /, *, power: int) -> Tensor:
+        self.forward(x)
+        total = torch.empty_like(self._weights.flat)
+        # A row's gradient by a layer is the outer product of its slope and its input, and so is any power of it.
+        self._back(slope, total, lambda part: part.abs().pow_(power))
+        return total
+
+    def _back(self, slope: Tensor, into: Tensor, each: Callable[[Tensor], Tensor]) -> None:
+        """Sums over rows of the outer products of slopes and inputs, both as `each` makes them, written (p,)."""
+        own, sums = self._pieces(self._weights.flat), self._pieces(into)
         for i in reversed(range(len(own))):
             a = self._inputs[i]
-            (weight, _), (by_weight, by_bias) = own[i], slopes[i]
-            torch.mm(slope.t(), a, out=by_weight)
+            (weight, _), (by_weight, by_bias) = own[i], sums[i]
+            made = each(slope)
+            torch.mm(made.t(), each(a), out=by_weight)
             if by_bias is not None:
-                torch.sum(slope, 0, out=by_bias)
+                torch.sum(made, 0, out=by_bias)
             if i:
                 slope = torch.mm(slope, weight)
                 if self._rules[i - 1] == "relu":

@@ -94,11 +94,13 @@ def test_several_numbers_a_row() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2000, 3)).astype(np.float32)
     y = x @ rng.normal(size=(3, 2))
-    learner = rt.Neural(rt.neural.MLP(3, 2), criterion=rt.neural.Squared(), batch_size=10)
+    module = rt.neural.MLP(3, 2)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    learner = rt.Neural(module, criterion=rt.neural.Squared(), optimizer=optimizer, batch_size=10)
     assert learner.learn(rt.Batch(x, y=y)).shape == (2000, 2)
-    for _ in range(20):
+    for _ in range(4):
         learner.learn(rt.Batch(x, y=y))
-    np.testing.assert_allclose(learner.predict(x), y, atol=1e-2)
+    np.testing.assert_allclose(learner.predict(x), y, atol=1e-3)
 
 
 def test_a_module_in_bfloat16_learns_and_is_saved() -> None:
@@ -119,7 +121,7 @@ def test_a_module_in_bfloat16_learns_and_is_saved() -> None:
         (lambda: rt.neural.ConvNet(1, 2, width=8), (1, 8, 8)),
         (lambda: rt.neural.ResNet18(2, channels=1, width=8), (1, 8, 8)),
         (lambda: rt.neural.GRU(3, 2, hidden=16), (5, 3)),
-        (lambda: nn.Sequential(nn.Embedding(10, 4), nn.Flatten(), nn.Linear(12, 2)), (3,)),
+        (lambda: nn.Sequential(nn.Embedding(10, 32), nn.Flatten(), nn.Linear(96, 2)), (3,)),
     ],
     ids=["images", "residual", "sequences", "tokens"],
 )
@@ -178,7 +180,7 @@ def test_task_masks_let_only_the_classes_of_a_task_compete() -> None:
     batch = rows(400, classes=4)
     task = batch.y // 2
     learner = rt.Neural(rt.neural.MLP(6, 16, 4), batch_size=10, task_masks=True)
-    for _ in range(5):
+    for _ in range(15):
         learner.learn(replace(batch, task=task))
     said = learner.predict(batch.x, task=task)
     np.testing.assert_array_equal(said.argmax(axis=1) // 2, task)

@@ -82,6 +82,20 @@ def test_no_weight_is_so_large_that_a_prediction_passes_the_label(rows):
         assert learner.predict(x[60:61])[0] == pytest.approx(target, rel=1e-6)
 
 
+@pytest.mark.parametrize("loss", [rt.Huber(), rt.Quantile()], ids=name)
+def test_gross_outliers_among_the_targets_make_no_wild_predictions(loss):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5000, 5))
+    truth = x @ rng.normal(size=5) + 5
+    y = truth + 0.5 * rng.normal(size=5000)
+    wrong = rng.random(5000) < 0.05
+    y[wrong] += 1000 * rng.choice([-1, 1], size=wrong.sum())
+    said = rt.Linear(loss=loss).learn(rt.Batch(x, y=y))
+    # In units of the standard deviation, of 220, of which outliers are the most, the rate led to errors of 5 and 500.
+    assert np.abs(said - truth)[500:].mean() < 0.5
+    assert np.abs(said - truth).max() < 40
+
+
 def test_an_outlier_among_the_features_makes_no_wild_prediction(rows):
     x, y = rows
     learner = rt.Linear(loss=rt.Logistic())

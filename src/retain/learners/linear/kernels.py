@@ -14,7 +14,7 @@ Every kernel has the same arguments, and answers each row before it learns from 
     cells    (C, D) or (D, C)      what is remembered of each feature: C numbers ("slots")
     bias     (C,)                  the same for the constant feature 1
     total    (4,)                  running sums over learnt rows, see each kernel
-    span     (R, 5)                per output: lowest, highest, weight, mean and squared deviations of its targets
+    span     (R, 5)                per output: lowest, highest, weight, centre and deviations of its targets
     out      (n, K)                predictions; zero beyond the k columns that are known
     k        int                   number of known columns: classes or outputs
     a        float                 the setting of the loss
@@ -65,8 +65,7 @@ def slope(loss, a, m, y, tail):
     if loss == SQUARED:
         s = m - y
     elif loss == HINGE:
-        sign = 2.0 * y - 1.0
-        s = -sign if sign * m < 1.0 else 0.0
+        s = 1.0 - 2.0 * y if (2.0 * y - 1.0) * m < 1.0 else 0.0
     elif loss == QUANTILE:
         s = 0.0 if y == m else (-a if y > m else 1.0 - a)
     elif loss == HUBER:
@@ -188,10 +187,8 @@ def _answer(loss, k, margin, tail, out, i):
         elif k == 2:
             out[i, 0] = sigmoid(-margin[0], tail[0])
             out[i, 1] = sigmoid(margin[0], tail[0])
-        else:
-            top = margin[0]
-            for r in range(1, k):
-                top = max(top, margin[r])
+        elif k > 2:
+            top = margin[:k].max()
             total = 0.0
             for r in range(k):
                 # Where every class is denied, sigmoids are exponentials: taken from the top they cannot all vanish.
@@ -226,14 +223,19 @@ def _answer(loss, k, margin, tail, out, i):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _see_target(span, r, y, weight):
-    """Take a target into the running range, mean and squared deviations (West 1979) of output r."""
-    span[r, 0] = min(span[r, 0], y)
-    span[r, 1] = max(span[r, 1], y)
+def _see_target(loss, span, r, y, weight):
+    """Take a target into the running range, centre and deviations of output r; see `_pace`."""
+    span[r, 3] = span[r, 3] if span[r, 2] > 0.0 else y
+    span[r, 0], span[r, 1] = min(span[r, 0], y), max(span[r, 1], y)
     span[r, 2] += weight
     step = y - span[r, 3]
-    span[r, 3] += step * (weight / span[r, 2])
-    span[r, 4] += weight * step * (y - span[r, 3])
+    if loss == HUBER or loss == QUANTILE:  # roots, and no far step: outliers that sway no slope sway no rate either
+        span[r, 4] += weight * math.sqrt(abs(step))
+        unit = (span[r, 4] / span[r, 2]) ** 2
+        span[r, 3] += min(max(step, -unit), unit) * (weight / span[r, 2])
+    else:  # mean and squares (West 1979)
+        span[r, 3] += step * (weight / span[r, 2])
+        span[r, 4] += weight * step * (y - span[r, 3])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -250,12 +252,12 @@ def _shrink(w, rate, l1, l2):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _pace(loss, setting, span, r):
-    """The learning rate in units of the target."""
-    if loss == SQUARED or loss == QUANTILE or loss == HUBER:
-        if setting[4] > 0.0:
-            return setting[3] * setting[4]
-        return setting[3] * math.sqrt(span[r, 4] / span[r, 2])
-    return setting[3]
+    """The learning rate in units of the target: the given one, or how far targets lie from their centre."""
+    if loss == LOGISTIC or loss == MULTINOMIAL or loss == HINGE or loss == POISSON:
+        return setting[3]
+    spread = span[r, 4] / span[r, 2]
+    unit = math.sqrt(spread) if loss == SQUARED else spread * spread
+    return setting[3] * (setting[4] if setting[4] > 0.0 else unit)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -264,7 +266,7 @@ def _begins(loss, setting, span, r, bias, target, weight):
     if loss == LOGISTIC or loss == MULTINOMIAL or loss == HINGE:
         return False
     first = span[r, 2] == 0.0 and loss != POISSON and setting[4] == 0.0 and setting[0] > 0.0
-    _see_target(span, r, target, weight)
+    _see_target(loss, span, r, target, weight)
     if first:
         bias[2 + 2 * r] = target
     return first
@@ -560,9 +562,8 @@ def ftrl(loss, single):
                     continue
                 s = 3 * r
                 if constant > 0.0:
-                    bias[s], bias[s + 1], bias[s + 2] = _lead(
-                        bias[s], bias[s + 1], bias[s + 2], g, alpha, beta, 0.0, 0.0
-                    )
+                    c = bias
+                    c[s], c[s + 1], c[s + 2] = _lead(c[s], c[s + 1], c[s + 2], g, alpha, beta, 0.0, 0.0)
                 for e in range(start, stop):
                     x, j = np.float64(values[e]), (np.uint64(e - start) if d >= 0 else np.uint64(indices[e]))
                     if x != 0.0:
@@ -619,13 +620,12 @@ def coin(loss, single):
                 norm += u * u
             mean = (total[1] + norm + 1e-6) / (total[0] + 1.0)
             for r in range(outputs):
-                bias_bet[r] = constant * _bet(bias, 1 + 4 * r, 1.0, wealth)
-                m = 0.0
+                bias_bet[r] = m = constant * _bet(bias, 1 + 4 * r, 1.0, wealth)
                 for e in range(size):
                     c = cells[np.uint64(e) if d >= 0 else np.uint64(at[e])]
                     bet[r, e] = _bet(c, 1 + 4 * r, scale[e], wealth)
                     m += bet[r, e] * x[e]
-                margin[r] = _within(loss, (bias_bet[r] + m) / mean, span[r, 0], span[r, 1])
+                margin[r] = _within(loss, m / mean, span[r, 0], span[r, 1])
             _answer(loss, k, margin, tail, out, i)
             if not _is_labelled(loss, y, weight, i):
                 continue
@@ -637,7 +637,7 @@ def coin(loss, single):
             for r in range(outputs):
                 target = _target(loss, y, i, r, outputs)
                 if loss != LOGISTIC and loss != MULTINOMIAL and loss != HINGE:
-                    _see_target(span, r, target, weight[i])
+                    _see_target(loss, span, r, target, weight[i])
                 g = weight[i] * slope(loss, a, margin[r], target, tail[r])
                 if g == 0.0:
                     continue

@@ -49,8 +49,10 @@ class Adaptive:
         learning_rate: the time of the flow. VW's default is .5. Ours, 3, has the smallest mean regret over the nine
             streams of `benchmarks/bench_learning_rate.py`; smaller is better where thousands of weak features drown in
             noise, larger where labels come in runs.
-        target_scale: the unit of steps for Squared, Huber and Quantile. None: the running standard deviation of the
-            targets, and the bias starts at the first of them. 1 is what VW does.
+        target_scale: the unit of steps for Squared, Huber and Quantile. None: how far targets lie from their centre,
+            and the bias starts at the first of them. For Squared that is their running standard deviation; for Huber
+            and Quantile the square of the mean root deviation from a centre that no target pulls further than that,
+            so that gross outliers, which hardly sway a slope, do not sway the rate either. 1 is what VW does.
 
     Raises:
         SettingError: a setting that is not positive.

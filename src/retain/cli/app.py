@@ -129,6 +129,70 @@ def run(
 
 
 @app.command()
+def continual(
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            help="digits, mnist:DIR, cifar10:DIR, npz:FILE, csv:FILE, ...; --list names them all.", show_default=False
+        ),
+    ] = None,
+    *,
+    scenario: Annotated[str, typer.Option(help="What changes between experiences.", metavar="NAME")] = "class",
+    experiences: Annotated[
+        int | None, typer.Option(help="How many; by default 5 (10 permuted, 20 rotated).", metavar="N")
+    ] = None,
+    strategy: Annotated[str, typer.Option(help="What keeps old knowledge.", metavar="NAME")] = "replay",
+    memory: Annotated[int, typer.Option(help="Rows that a strategy may keep.", metavar="N")] = 1000,
+    epochs: Annotated[int, typer.Option(help="How often the rows of an experience are gone through.")] = 1,
+    seeds: Annotated[int, typer.Option(help="How many runs: mean and standard error are over these.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes among which the seeds are shared out.")] = 1,
+    threads: Annotated[int, typer.Option(help="Threads of torch in each; one is fastest for small nets.")] = 1,
+    bounds: Annotated[
+        bool, typer.Option("--bounds", help="Run the lower and the upper bound too: naive and joint training.")
+    ] = False,
+    model: Annotated[str, typer.Option(help="mlp, conv or resnet18.", metavar="NAME")] = "mlp",
+    hidden: Annotated[str, typer.Option(help="Units of the layers of an mlp.", metavar="N,N,...")] = "400,400",
+    batch_size: Annotated[int, typer.Option(help="Rows of a mini-batch.", metavar="N")] = 32,
+    rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
+    target: Annotated[str | None, typer.Option(help="The column of a CSV file to predict.", metavar="COL")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.", metavar="FILE.html")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object, last on standard output.")
+    ] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="List data sets, scenarios, strategies and models, and do nothing else.")
+    ] = False,
+) -> None:
+    """Learn experiences one after the other, and measure what is retained."""
+    from retain.cli.continual import Asked, list_names, run_continual, widths
+    from retain.errors import SettingError
+
+    if list_:
+        list_names()
+        return
+    if dataset is None:
+        raise SettingError("which data? name a set such as digits, mnist:DIR or csv:FILE; --list names them all")
+    asked = Asked(
+        dataset,
+        target=target,
+        scenario=scenario,
+        experiences=experiences,
+        strategy=strategy,
+        model=model,
+        hidden=widths(hidden),
+        memory=memory,
+        epochs=epochs,
+        batch_size=batch_size,
+        rate=rate,
+        seeds=seeds,
+        workers=workers,
+        threads=threads,
+        bounds=bounds,
+    )
+    raise typer.Exit(run_continual(asked, report=report, as_json=json))
+
+
+@app.command()
 def datasets() -> None:
     """List the streams that come with the package."""
     from retain.cli.catalogue import DATASETS, show

@@ -41,11 +41,12 @@ def svhn(folder: Folder = None, /, *, mirror: str | None = None) -> TrainTest:
 def _mat(path: Path) -> tuple[Array, Array]:
     try:
         from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
     except ImportError as error:
         raise MissingExtraError("SVHN comes as MATLAB files, which SciPy reads; pip install scipy") from error
     try:
         file: Any = loadmat(str(path))
         x, y = np.asarray(file["X"]), np.asarray(file["y"]).ravel()
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+    except (OSError, ValueError, KeyError, NotImplementedError, MatReadError) as error:
         raise SourceError(f"cannot read {path}: {error}; expected X and y as published: copy it again") from error
     return np.ascontiguousarray(np.moveaxis(x, 3, 0).transpose(0, 3, 1, 2)), y % 10  # a 0 is written as 10

@@ -1,0 +1,181 @@
+"""`retain continual`: experiences one after the other, a strategy against forgetting, the measures of the field."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from retain.cli.catalogue import find, show
+from retain.cli.recipes import DATA, MODELS, RECIPES, SCENARIOS, Settings, build, load, recipe
+from retain.core import Report
+from retain.errors import SettingError
+from retain.report import Continual, Progress, write_continual
+from retain.run import continual, scenarios
+from retain.run.experiences import Experiences, Step
+from retain.run.scenarios import Scenario
+
+__all__ = ["Asked", "list_names", "run_continual", "widths"]
+
+_INTERRUPTED = 130
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be learnt and how, as typed on the command line."""
+
+    dataset: str
+    target: str | None
+    scenario: str
+    experiences: int | None
+    strategy: str
+    model: str
+    hidden: tuple[int, ...]
+    memory: int
+    epochs: int
+    batch_size: int
+    rate: float
+    seeds: int
+    workers: int
+    threads: int
+    bounds: bool
+
+
+def run_continual(asked: Asked, /, *, report: Path | None, as_json: bool) -> int:
+    """Learn the experiences once for each seed and show what came of it; return the exit code."""
+    _check(asked)
+    find(MODELS, asked.model, "model")
+    recipe(asked.strategy)
+    made = find(SCENARIOS, asked.scenario, "scenario")(load(asked.dataset, asked.target), asked.experiences)
+    try:
+        result = _all(asked, made)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; nothing is kept of seeds that were not finished\n")
+        return _INTERRUPTED
+    if report is not None:
+        write_continual(result, report, title=f"retain continual {asked.dataset}")
+    _tell(result, asked, as_json=as_json)
+    if report is not None:
+        (sys.stderr if as_json else sys.stdout).write(f"report: {report}\n")
+    return 0
+
+
+def list_names() -> None:
+    """Print every name that the command knows."""
+    show("Data sets", {name: entry.about for name, entry in DATA.items()})
+    show("Scenarios (--scenario)", {name: entry.about for name, entry in SCENARIOS.items()})
+    show("Strategies (--strategy)", {name: entry.about for name, entry in RECIPES.items()})
+    show("Models (--model)", {name: entry.about for name, entry in MODELS.items()})
+
+
+def widths(text: str, /) -> tuple[int, ...]:
+    """`400,400` as numbers."""
+    parts = text.split(",")
+    if not all(part.strip().isdigit() for part in parts):
+        raise SettingError(f"--hidden {text} makes no sense; expected units of each layer, e.g. 400,400")
+    return tuple(int(part) for part in parts)
+
+
+def _check(asked: Asked) -> None:
+    counts = {"memory": asked.memory, "epochs": asked.epochs, "batch-size": asked.batch_size}
+    counts |= {"seeds": asked.seeds, "workers": asked.workers, "threads": asked.threads, "hidden": min(asked.hidden)}
+    wrong = [f"--{name} {value}" for name, value in counts.items() if value < 1]
+    if wrong or not 0 < asked.rate < float("inf"):
+        raise SettingError(f"{wrong[0] if wrong else f'--rate {asked.rate}'} makes no sense; expected a number above 0")
+
+
+def _all(asked: Asked, made: Scenario) -> Continual:
+    """The strategy and, where they are wanted, the bounds of the same model."""
+    names = [asked.strategy]
+    if asked.bounds:
+        lower = ["naive"] if RECIPES[asked.strategy].neural else []
+        names += [name for name in (*lower, "joint") if name != asked.strategy]
+    plans = {name: _plan(name, asked, made) for name in names}
+    total = sum(asked.seeds * Experiences(plan[0], plan[1], epochs=asked.epochs).total for plan in plans.values())
+    found: dict[str, Continual] = {}
+    with Progress(total_rows=total) as progress:
+        before = 0
+        for name, (scenario, make) in plans.items():
+            found[name] = continual(
+                scenario,
+                make,
+                epochs=asked.epochs,
+                seeds=asked.seeds,
+                workers=asked.workers,
+                settings=_settings(asked, name),
+                watch=_watch(progress, before),
+            )
+            before += sum(run.samples for run in found[name].runs)
+    bounds = {name: found[name] for name in names[1:]}
+    return replace(found[asked.strategy], bounds=bounds)
+
+
+def _plan(name: str, asked: Asked, made: Scenario) -> tuple[Scenario, Callable[[int], Any]]:
+    """What a strategy sees of the scenario, and its recipe. A bound of a learner that is not neural is its own."""
+    own = RECIPES[asked.strategy]
+    maker = name if own.neural else asked.strategy
+    scenario = RECIPES[name].arrange(made)
+    if not own.neural or asked.model == "mlp":
+        scenario = scenarios.flat(scenario)
+    settings = Settings(
+        shape=_shape(scenario),
+        classes=scenario.classes,
+        experiences=len(scenario.experiences),
+        tasks=scenario.tasks,
+        model=asked.model,
+        hidden=asked.hidden,
+        memory=asked.memory,
+        batch_size=asked.batch_size,
+        rate=asked.rate,
+        threads=asked.threads,
+    )
+    return scenario, partial(build, maker, settings)
+
+
+def _shape(scenario: Scenario) -> tuple[int, ...]:
+    """Of a row as the learner is given it."""
+    x = scenario.stage(0).block(np.arange(1)).x
+    if not isinstance(x, np.ndarray):
+        raise SettingError(f"rows are a {type(x).__name__}; expected an array of numbers")
+    return x.shape[1:]
+
+
+def _settings(asked: Asked, strategy: str) -> dict[str, Any]:
+    """What is told of a run beside its measures."""
+    told: dict[str, Any] = {"dataset": asked.dataset, "strategy": strategy, "epochs": asked.epochs}
+    if RECIPES[asked.strategy].neural:
+        told |= {"model": asked.model, "hidden": list(asked.hidden), "batch_size": asked.batch_size}
+        told |= {"rate": asked.rate, "memory": asked.memory}
+    return told | {"workers": asked.workers}
+
+
+def _watch(progress: Progress, before: int) -> Callable[[int, Step], None]:
+    """Shows rows learnt by all seeds together, and the mean accuracy at the last test."""
+    samples: dict[int, int] = {}
+    last = [float("nan")]
+
+    def watch(seed: int, step: Step) -> None:
+        samples[seed] = step.samples
+        if step.accuracy is not None:
+            last[0] = float(step.accuracy.mean())
+        rows = before + sum(samples.values())
+        progress.update(Report(rows, rows, 0, 0, 0, 0.0, 0.0, metrics={"mean_accuracy": last[0]}))
+
+    return watch
+
+
+def _tell(result: Continual, asked: Asked, *, as_json: bool) -> None:
+    if as_json:
+        told = {"dataset": asked.dataset, "strategy": asked.strategy, **result.to_json()}
+        sys.stdout.write(json.dumps(told, allow_nan=False) + "\n")
+        return
+    from rich.console import Console
+
+    Console().print(result.table())

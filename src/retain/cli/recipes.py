@@ -1,0 +1,249 @@
+"""What `retain continual` knows by name: data sets, scenarios, strategies, models. Adding one is one row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+
+import retain as rt
+from retain.blocks import dense, matrix
+from retain.cli.catalogue import Entry, find
+from retain.core import CSR, Learner, Schema
+from retain.errors import SettingError
+from retain.learners.auto import encoder
+from retain.run import scenarios
+from retain.run.scenarios import Scenario
+from retain.streams import TrainTest
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from retain.core import Strategy
+    from retain.learners.neural import Criterion
+
+__all__ = ["DATA", "MODELS", "RECIPES", "SCENARIOS", "Recipe", "Settings", "build", "load", "recipe"]
+
+_WIDEST = 20_000  # columns of an encoded file: more do not fit into memory as dense rows
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What recipes are made with."""
+
+    shape: tuple[int, ...]  # of a row as the scenario shows it
+    classes: int
+    experiences: int
+    tasks: bool
+    model: str
+    hidden: tuple[int, ...]
+    memory: int
+    batch_size: int
+    rate: float
+    threads: int
+
+
+# --- learners ---------------------------------------------------------------------------------------------------------
+
+
+def _mlp(settings: Settings, seed: int) -> Module:
+    inputs = int(np.prod(settings.shape))
+    return rt.neural.MLP(inputs, *settings.hidden, settings.classes, seed=seed)
+
+
+def _channels(settings: Settings) -> int:
+    if len(settings.shape) != 3:
+        raise SettingError(
+            f"--model {settings.model} needs images; rows have the shape {settings.shape}: say --model mlp"
+        )
+    return settings.shape[0]
+
+
+MODELS: Mapping[str, Entry[Callable[[Settings, int], Module]]] = {
+    "mlp": Entry("layers of --hidden units with ReLU between them", _mlp),
+    "conv": Entry(
+        "three blocks of convolution, for images", lambda s, seed: rt.neural.ConvNet(_channels(s), s.classes, seed=seed)
+    ),
+    "resnet18": Entry(
+        "a residual net of 18 layers, for images of 32 x 32",
+        lambda s, seed: rt.neural.ResNet18(s.classes, channels=_channels(s), seed=seed),
+    ),
+}
+
+
+def _neural(
+    settings: Settings, seed: int, strategies: Sequence[Strategy] = (), *, criterion: Criterion | None = None
+) -> Learner:
+    import torch
+
+    torch.set_num_threads(settings.threads)
+    module = find(MODELS, settings.model, "model")(settings, seed)
+    return rt.Neural(
+        module,
+        criterion=criterion,
+        optimizer=torch.optim.Adam(module.parameters(), lr=settings.rate),
+        strategies=strategies,
+        batch_size=settings.batch_size,
+        task_masks=settings.tasks,
+        seed=seed,
+    )
+
+
+def _memory(settings: Settings, seed: int) -> rt.memory.Reservoir:
+    return rt.memory.Reservoir(settings.memory, seed=seed)
+
+
+def _replay(settings: Settings, seed: int) -> Strategy:
+    return rt.strategies.Replay(_memory(settings, seed), size=settings.batch_size)
+
+
+def _as_it_is(scenario: Scenario) -> Scenario:
+    return scenario
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A strategy by name: what it is, what learns, and what it sees of a scenario."""
+
+    about: str
+    make: Callable[[Settings, int], Learner]
+    arrange: Callable[[Scenario], Scenario] = _as_it_is
+    neural: bool = True
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "naive": Recipe("goes on training and does nothing else: the lower bound", _neural),
+    "joint": Recipe("all experiences at once: the upper bound", _neural, scenarios.joint),
+    "cumulative": Recipe("in every stage all rows so far, from scratch", _neural, scenarios.cumulative),
+    "replay": Recipe(
+        "old rows from a reservoir of --memory rows beside the new ones",
+        lambda settings, seed: _neural(settings, seed, [_replay(settings, seed)]),
+    ),
+    "er-ace": Recipe(
+        "replay; new rows compete with the classes of their own mini-batch only",
+        lambda settings, seed: _neural(settings, seed, [_replay(settings, seed)], criterion=rt.neural.ACE()),
+    ),
+    "linear": Recipe(
+        "a linear model that goes on learning; needs no torch",
+        lambda _settings, _seed: rt.Linear(loss=rt.Multinomial()),
+        neural=False,
+    ),
+    "rls": Recipe(
+        "recursive least squares: forgets nothing, by construction; needs no torch",
+        lambda _settings, _seed: rt.RLS(),
+        neural=False,
+    ),
+}
+
+
+def recipe(name: str, /) -> Recipe:
+    """The strategy of that name. Raises SettingError with the nearest names."""
+    find({key: Entry(entry.about, entry) for key, entry in RECIPES.items()}, name, "strategy")
+    return RECIPES[name]
+
+
+def build(name: str, settings: Settings, seed: int, /) -> Learner:
+    """The learner of a strategy: a function of a module, so that other processes find it."""
+    return RECIPES[name].make(settings, seed)
+
+
+# --- scenarios --------------------------------------------------------------------------------------------------------
+
+
+def _classes(data: TrainTest, experiences: int | None) -> Scenario:
+    return scenarios.class_incremental(data, experiences=_count(data, experiences))
+
+
+def _count(data: TrainTest, experiences: int | None) -> int:
+    return min(5, len(data.classes)) if experiences is None else experiences
+
+
+SCENARIOS: Mapping[str, Entry[Callable[[TrainTest, int | None], Scenario]]] = {
+    "class": Entry("new classes in every experience; the test asks among all", _classes),
+    "task": Entry(
+        "new classes in every experience; training and test are told which it is",
+        lambda data, n: scenarios.task_incremental(data, experiences=_count(data, n)),
+    ),
+    "domain": Entry(
+        "new inputs for the same labels: the first, second, ... class of each experience",
+        lambda data, n: scenarios.domain_incremental(data, experiences=_count(data, n)),
+    ),
+    "online": Entry("as class, with every row seen once", lambda data, n: scenarios.online(_classes(data, n))),
+    "blurry": Entry(
+        "as class, with a tenth of the rows of every class in other experiences",
+        lambda data, n: scenarios.blurry(data, experiences=_count(data, n)),
+    ),
+    "task-free": Entry(
+        "as class, with nothing told of where experiences end", lambda data, n: scenarios.task_free(_classes(data, n))
+    ),
+    "permuted": Entry(
+        "all rows, their inputs in another order each time",
+        lambda data, n: scenarios.permuted(data, experiences=n or 10),
+    ),
+    "rotated": Entry(
+        "all images, turned further each time, by 180 degrees in all",
+        lambda data, n: scenarios.rotated(data, experiences=n or 20),
+    ),
+    "split": Entry(
+        "rows dealt at random: nothing changes, and nothing should be lost",
+        lambda data, n: scenarios.split(data, experiences=n or 5),
+    ),
+}
+
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+
+def _place(name: str, place: str | None) -> str:
+    if place is None:
+        raise SettingError(f"{name} needs a file; say {name}:FILE")
+    return place
+
+
+def _digits(place: str | None, _: str | None) -> TrainTest:
+    if place is not None:
+        raise SettingError(f"the digits come with scikit-learn, not from {place}; say digits")
+    return rt.streams.digits()
+
+
+def _csv(place: str | None, target: str | None) -> TrainTest:
+    """The rows of a file as numbers of one size; what is needed for that is learnt from the rows to learn."""
+    if target is None:
+        raise SettingError(f"which column of {place} is to be predicted? name it with --target COL")
+    data = rt.streams.collect(rt.streams.csv(_place("csv", place), target=target, task="classification"))
+    encode = encoder(data.train.schema or Schema(), scaled=True)
+    encode.learn(data.train)
+    found = [matrix(encode.apply(batch.x), reader="retain continual") for batch in (data.train, data.test)]
+    columns = max(x.width if isinstance(x, CSR) else x.shape[1] for x in found)
+    if columns > _WIDEST:
+        raise SettingError(f"{place} makes {columns:,} columns; expected at most {_WIDEST:,}: leave out text columns")
+    train, test = (replace(batch, x=dense(x, columns)) for batch, x in zip((data.train, data.test), found, strict=True))
+    return TrainTest(train, test)
+
+
+DATA: Mapping[str, Entry[Callable[[str | None, str | None], TrainTest]]] = {
+    "digits": Entry("1,797 digits of 8 x 8 pixels, from scikit-learn", _digits),
+    "mnist": Entry("mnist:DIR, or mnist to download: 70,000 digits", lambda at, _: rt.streams.images.mnist(at)),
+    "fashion-mnist": Entry("as mnist: clothes", lambda at, _: rt.streams.images.fashion_mnist(at)),
+    "kmnist": Entry("as mnist: cursive Japanese", lambda at, _: rt.streams.images.kmnist(at)),
+    "cifar10": Entry("60,000 colour images in 10 classes", lambda at, _: rt.streams.images.cifar10(at)),
+    "cifar100": Entry("60,000 colour images in 100 classes", lambda at, _: rt.streams.images.cifar100(at)),
+    "svhn": Entry("99,289 house numbers; needs SciPy", lambda at, _: rt.streams.images.svhn(at)),
+    "omniglot": Entry("32,460 drawings of 1,623 characters", lambda at, _: rt.streams.images.omniglot(at)),
+    "pictures": Entry(
+        "pictures:PATH: a folder, zip or tar with train/CLASS/NAME.png",
+        lambda at, _: rt.streams.images.pictures(_place("pictures", at)),
+    ),
+    "npz": Entry("npz:FILE with x, y, or x_train, ...", lambda at, _: rt.streams.npz(_place("npz", at))),
+    "csv": Entry("csv:FILE, with --target COL", _csv),
+}
+
+
+def load(name: str, target: str | None, /) -> TrainTest:
+    """A data set as typed: NAME, or NAME:PLACE. Raises SettingError for a name that is not known."""
+    kind, _, place = name.partition(":")
+    return find(DATA, kind, "data set")(place or None, target)

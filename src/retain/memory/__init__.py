@@ -8,19 +8,27 @@ from __future__ import annotations
 
 from retain.memory.balanced import ClassBalanced, ExperienceBalanced
 from retain.memory.buffer import Buffer
+from retain.memory.herding import Herding
+from retain.memory.loss_aware import LossAware
+from retain.memory.product import ProductQuantised
 from retain.memory.reservoir import Reservoir
 from retain.memory.ring import Ring
 from retain.memory.slots import Bytes, Slots
-from retain.memory.stores import Plain, Store
+from retain.memory.stores import Half, Plain, Store, UInt8
 
 __all__ = [
     "Buffer",
     "Bytes",
     "ClassBalanced",
     "ExperienceBalanced",
+    "Half",
+    "Herding",
+    "LossAware",
     "Plain",
+    "ProductQuantised",
     "Reservoir",
     "Ring",
     "Slots",
     "Store",
+    "UInt8",
 ]

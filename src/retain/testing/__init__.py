@@ -1,0 +1,76 @@
+"""The laws that every part must pass; public, so that users can test their own parts.
+
+    import retain as rt
+    rt.testing.check_learner(lambda: MyLearner(), rt.testing.examples("classification"))
+
+Each law is a plain function that raises `AssertionError` with what differed; `check_learner`, `check_transform`,
+`check_metric`, `check_stream` and `check_memory` run all laws of their kind with Hypothesis choosing splits and save
+points (`pip install hypothesis`). Parts are given as `make`, a function that returns a new one, always built the same
+way.
+
+A tolerance of 0 asks for equality bit for bit, which is the law at granularity 1. A larger one is relative and
+absolute, and belongs beside its reason.
+"""
+
+from __future__ import annotations
+
+from retain.testing.data import example_rows, examples
+from retain.testing.learners import (
+    check_learner,
+    learner_before,
+    learner_blocks,
+    learner_bounded,
+    learner_newcomers,
+    learner_poison,
+    learner_purity,
+    learner_resume,
+)
+from retain.testing.memories import (
+    check_memory,
+    memory_blocks,
+    memory_bounded,
+    memory_draws,
+    memory_poison,
+    memory_resume,
+    memory_truth,
+)
+from retain.testing.metrics import check_metric
+from retain.testing.process import resume_in_new_process
+from retain.testing.streams import check_stream
+from retain.testing.transforms import (
+    check_transform,
+    transform_before,
+    transform_blocks,
+    transform_poison,
+    transform_purity,
+    transform_resume,
+)
+
+__all__ = [
+    "check_learner",
+    "check_memory",
+    "check_metric",
+    "check_stream",
+    "check_transform",
+    "example_rows",
+    "examples",
+    "learner_before",
+    "learner_blocks",
+    "learner_bounded",
+    "learner_newcomers",
+    "learner_poison",
+    "learner_purity",
+    "learner_resume",
+    "memory_blocks",
+    "memory_bounded",
+    "memory_draws",
+    "memory_poison",
+    "memory_resume",
+    "memory_truth",
+    "resume_in_new_process",
+    "transform_before",
+    "transform_blocks",
+    "transform_poison",
+    "transform_purity",
+    "transform_resume",
+]

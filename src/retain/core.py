@@ -362,6 +362,11 @@ class Averaging(Stateful, Protocol):
 class Head(Stateful, Protocol):
     """How what the module says becomes an answer (nearest mean, bias correction). A learner has at most one."""
 
+    @property
+    def memory(self) -> Memory | None:
+        """As `Strategy.memory`; None where it only reads that of a strategy."""
+        ...
+
     def answer(self, model: Model, x: Tensor, /) -> Tensor:
         """Scores (n, k) of the classes it knows: the larger the likelier; a softmax turns them into probabilities."""
         ...

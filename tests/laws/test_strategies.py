@@ -11,11 +11,26 @@ import torch
 
 import retain as rt
 from retain import blocks, state, testing
-from retain.memory import Reservoir
-from retain.strategies import Replay
+from retain.memory import ClassBalanced, ExperienceBalanced, Reservoir
+from retain.strategies import AGEM, DER, GEM, WA, BiC, DERpp, LwF, NearestMean, Replay
+
+
+def nearest_mean():
+    replay = Replay(ClassBalanced(12), size=5)
+    return {"strategies": [replay], "head": NearestMean(replay.memory)}
+
 
 METHODS = {
     "replay": lambda: {"strategies": [Replay(Reservoir(12), size=5)]},
+    "er-ace": lambda: {"strategies": [Replay(Reservoir(12), size=5)], "criterion": rt.neural.ACE()},
+    "der": lambda: {"strategies": [DER(Reservoir(12), size=5)]},
+    "der++": lambda: {"strategies": [DERpp(Reservoir(12), size=5)]},
+    "lwf": lambda: {"strategies": [LwF()]},
+    "a-gem": lambda: {"projection": AGEM(Reservoir(12), size=5)},
+    "gem": lambda: {"projection": GEM(ExperienceBalanced(12))},
+    "icarl's nearest mean": nearest_mean,
+    "wa": lambda: {"strategies": [WA(), LwF()]},
+    "bic": lambda: {"strategies": [Replay(Reservoir(12), size=5)], "head": BiC(ClassBalanced(12))},
 }
 
 BATCH = testing.examples("classification")

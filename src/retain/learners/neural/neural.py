@@ -94,7 +94,7 @@ class Neural(LateLearner, Consolidating):
         names = [strategy.name for strategy in strategies]
         if len(set(names)) < len(names):
             raise SettingError(f"two strategies are called alike, {sorted(names)}; give one another name=")
-        _unshared([*strategies, *(() if projection is None else (projection,))])
+        _unshared([*strategies, *(part for part in (projection, head) if part is not None)])
         self._net = Network(module, criterion or CrossEntropy(), compiled=compiled)
         self._optimizer = optimizer or torch.optim.Adam(self._net.layout.parameters, lr=1e-3, fused=True)
         optimiser.check(self._optimizer, self._net.layout.parameters)
@@ -415,12 +415,12 @@ class _Labelled:
                 yield rows
 
 
-def _unshared(parts: Sequence[Strategy | Projection], /) -> None:
+def _unshared(parts: Sequence[Strategy | Projection | Head], /) -> None:
     """Refuse a memory that two parts would fill. Raises SettingError."""
     memories = [part.memory for part in parts if part.memory is not None]
     if len({id(memory) for memory in memories}) < len(memories):
         raise SettingError(
-            "two strategies, or a strategy and the projection, keep their rows in the same memory, which would be "
+            "two of the strategies, the projection and the head keep their rows in the same memory, which would be "
             "offered every row twice; give each a memory of its own"
         )
 

@@ -1,0 +1,89 @@
+"""Dark experience replay: old rows beside the new ones, held to what the module once said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, final
+
+from retain.core import Forward, Memory, Model, Rows, State
+from retain.errors import SettingError
+from retain.strategies.addend import Addend, offer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["DER", "LOGITS", "drift"]
+
+LOGITS = "logits"  # the column in memory that holds what the module said of a row when it was new
+
+
+def drift(forward: Forward, /) -> Tensor:
+    """How far outputs have moved from those kept beside the rows: the mean of squares, one for each row (n,).
+
+    An output that did not exist when a row was kept begins at zero, as it does in a module whose head grows.
+    """
+    kept, said = forward.rows.extra[LOGITS], forward.output
+    known = kept.shape[1]
+    moved = (said[:, :known] - kept).square().sum(1)
+    if known < said.shape[1]:
+        moved = moved + said[:, known:].square().sum(1)
+    return moved / said.shape[1]
+
+
+@final
+class DER(Addend):
+    """Adds `strength` times the mean over rows from a memory, and over outputs, of (output now - output then)^2.
+
+    It needs no labels of old rows and no ends of experiences: outputs are kept as rows go by, and so tell of the whole
+    path that the module took.
+
+    Args:
+        memory: what is remembered, with a column "logits" of k numbers; it belongs to this strategy alone.
+        size: rows drawn for every step; all there are while there are fewer.
+        strength: alpha of the paper.
+        name: unique among the strategies of a learner.
+
+    >>> import numpy as np, retain as rt
+    >>> from retain.memory import Reservoir
+    >>> der = DER(Reservoir(50), size=10)
+    >>> learner = rt.Neural(rt.neural.MLP(2, 8, 2), strategies=[der], batch_size=10)
+    >>> said = learner.learn(rt.Batch(np.ones((200, 2), dtype=np.float32), y=np.ones(200, dtype=int)))
+    >>> der.memory.rows().extra["logits"].shape
+    torch.Size([50, 2])
+
+    Raises:
+        SettingError: a size below 1, or a strength that is not above 0.
+
+    References:
+        Buzzega et al. 2020, Dark experience for general continual learning: a strong, simple baseline.
+    """
+
+    def __init__(self, memory: Memory, *, size: int, strength: float = 1.0, name: str = "der") -> None:
+        if size < 1 or not strength > 0:
+            raise SettingError(f"DER got size={size}, strength={strength}; expected size >= 1 and strength > 0")
+        self._memory, self.size, self.name = memory, size, name
+        self._strength = float(strength)
+
+    @property
+    def memory(self) -> Memory:
+        return self._memory
+
+    def rows(self, new: Rows, /) -> Rows | None:
+        return self._memory.sample(self.size) if len(self._memory) else None
+
+    def loss(self, model: Model, new: Forward, /, *, own: Forward | None) -> Tensor | None:
+        if own is None:
+            return None
+        return self._strength * (own.rows.weight * drift(own)).mean()
+
+    def stepped(self, model: Model, new: Forward, /) -> None:
+        offer(self._memory, model, new, extra={LOGITS: new.output})
+
+    def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
+        self._memory.consolidate(model, experience)
+
+    def state_dict(self) -> State:
+        return {"memory": self._memory.state_dict()}
+
+    def load_state_dict(self, state: State, /) -> None:
+        self._memory.load_state_dict(state["memory"])

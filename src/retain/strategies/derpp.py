@@ -1,0 +1,96 @@
+"""Dark experience replay with labels: old rows held to what the module said of them, and others to their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, final
+
+from retain.core import Forward, Memory, Model, Rows, State
+from retain.errors import SettingError
+from retain.rows import join, take
+from retain.strategies.addend import Addend, offer
+from retain.strategies.der import LOGITS, drift
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["DERpp"]
+
+
+def halves(forward: Forward, /) -> tuple[Forward, Forward]:
+    """The first and the second half of rows."""
+    half = len(forward.rows) // 2
+    first, second = slice(None, half), slice(half, None)
+    return (
+        Forward(take(forward.rows, first), forward.output[first]),
+        Forward(take(forward.rows, second), forward.output[second]),
+    )
+
+
+@final
+class DERpp(Addend):
+    """As `DER`, plus `labels` times the mean loss of as many rows again, drawn on their own.
+
+    The labels put right what the module once said wrongly; the outputs tell more of a row than its label does.
+
+    Args:
+        memory: what is remembered, with a column "logits" of k numbers; it belongs to this strategy alone.
+        size: rows drawn for every step for either addend; all there are while there are fewer.
+        strength: alpha of the paper, of the outputs.
+        labels: beta of the paper, of the loss.
+        name: unique among the strategies of a learner.
+
+    >>> import numpy as np, retain as rt
+    >>> from retain.memory import Reservoir
+    >>> learner = rt.Neural(rt.neural.MLP(1, 16, 2), strategies=[DERpp(Reservoir(50), size=10)], batch_size=5)
+    >>> x = np.linspace(-1, 1, 2000, dtype=np.float32)[:, None]  # first all of one class, then all of the other
+    >>> said = learner.learn(rt.Batch(x, y=(x[:, 0] > 0).astype(int)))
+    >>> learner.predict(np.float32([[-0.8], [0.8]])).argmax(1)
+    array([0, 1])
+
+    Raises:
+        SettingError: a size below 1, or a strength that is not above 0.
+
+    References:
+        Buzzega et al. 2020, Dark experience for general continual learning: a strong, simple baseline.
+    """
+
+    def __init__(
+        self, memory: Memory, *, size: int, strength: float = 1.0, labels: float = 1.0, name: str = "derpp"
+    ) -> None:
+        if size < 1 or not (strength > 0 and labels > 0):
+            raise SettingError(
+                f"DERpp got size={size}, strength={strength}, labels={labels}; expected size >= 1 and both strengths > "
+                "0: without labels it is DER, without outputs Replay"
+            )
+        self._memory, self.size, self.name = memory, size, name
+        self._strength, self._labels = float(strength), float(labels)
+
+    @property
+    def memory(self) -> Memory:
+        return self._memory
+
+    def rows(self, new: Rows, /) -> Rows | None:
+        if not len(self._memory):
+            return None
+        return join([self._memory.sample(self.size), self._memory.sample(self.size)])
+
+    def loss(self, model: Model, new: Forward, /, *, own: Forward | None) -> Tensor | None:
+        if own is None:
+            return None
+        dark, plain = halves(own)
+        outputs = (dark.rows.weight * drift(dark)).mean()
+        labels = (plain.rows.weight * model.losses(plain)).mean()
+        return self._strength * outputs + self._labels * labels
+
+    def stepped(self, model: Model, new: Forward, /) -> None:
+        offer(self._memory, model, new, extra={LOGITS: new.output})
+
+    def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
+        self._memory.consolidate(model, experience)
+
+    def state_dict(self) -> State:
+        return {"memory": self._memory.state_dict()}
+
+    def load_state_dict(self, state: State, /) -> None:
+        self._memory.load_state_dict(state["memory"])

@@ -20,6 +20,16 @@ __all__ = ["Mean", "NoChange", "Prior"]
 
 
 @njit(cache=True, nogil=True)
+def _range(code_N: Ints, weight_N: Floats) -> tuple[int, int]:
+    """The lowest code, and the highest of those that are learnt; 0 and -1 where there are none."""
+    least, most = 0, -1
+    for i in range(len(code_N)):
+        least = min(least, code_N[i])
+        most = max(most, code_N[i] if weight_N[i] > 0.0 else -1)
+    return least, most
+
+
+@njit(cache=True, nogil=True)
 def _last_class(code_N: Ints, weight_N: Floats, last_1: Ints, out_NK: Floats) -> None:
     """Put a 1 at the last class learnt, row by row; -1 stands for none."""
     for i in range(len(code_N)):
@@ -38,7 +48,7 @@ def _last_number(y_NQ: Floats, weight_N: Floats, last_Q: Floats, out_NQ: Floats)
             last_Q[:] = y_NQ[i]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _frequency(code_N: Ints, weight_N: Floats, count_K: Floats, out_NK: Floats) -> None:
     """Say the share of each class in the weight learnt, row by row."""
     for i in range(len(code_N)):
@@ -83,7 +93,7 @@ class NoChange:
         """Learn the rows in order; see `retain.core.Learner`."""
         codes, numbers, weight = _labels(batch, "NoChange", self._classes, self._last)
         if codes is not None:
-            self._classes = _known(self._classes, codes, weight)
+            self._classes = max(self._classes or 0, _range(codes, weight)[1] + 1)
             last = np.full(1, -1) if self._last is None else self._last.reshape(1).copy()
             out = np.zeros((len(codes), self._classes))
             _last_class(codes, weight, last, out)
@@ -136,7 +146,7 @@ class Prior:
         codes, numbers, weight = _labels(batch, "Prior", self._classes, self._sums)
         if codes is not None:
             before = self._classes or 0
-            self._classes = _known(self._classes, codes, weight)
+            self._classes = max(before, _range(codes, weight)[1] + 1)
             counts = np.zeros(self._classes)
             counts[:before] = 0.0 if self._sums is None else self._sums
             out = np.zeros((len(codes), self._classes))
@@ -214,7 +224,7 @@ def _labels(
 ) -> tuple[Ints | None, Floats | None, Floats]:
     """Labels as codes, or as numbers, or neither where nothing shows which; and the weights."""
     n, y = len(batch), batch.y
-    weight = np.require(blocks.weights(batch.weight, n, reader=reader), requirements=["C", "W"])
+    weight = np.ones(n) if batch.weight is None else _plain(blocks.weights(batch.weight, n, reader=reader))
     if y is None:
         return None, None, weight
     is_codes = y.dtype.kind in "iub"
@@ -224,13 +234,22 @@ def _labels(
             "the same kind for the whole stream: start a new learner"
         )
     if is_codes:
-        return np.require(blocks.codes(y, n, reader=reader), requirements=["C", "W"]), None, weight
+        # Codes of the usual form are looked at by a compiled loop, at a tenth of the cost.
+        if y.dtype == np.int64 and y.shape == (n,) and _range(codes := _plain(y), weight)[0] >= -1:
+            return codes, None, weight
+        return _plain(blocks.codes(y, n, reader=reader)), None, weight
     return None, blocks.numbers(y, n, reader=reader), weight
 
 
 def _columns(y: Floats) -> Floats:
     """Numbers (n,) or (n, outputs) as the compiled loops take them: (n, outputs), contiguous and writeable."""
-    return np.require(y if y.ndim == 2 else y[:, None], requirements=["C", "W"])
+    return _plain(y if y.ndim == 2 else y[:, None])
+
+
+def _plain(values: Array) -> Array:
+    """Contiguous and writeable: to compiled loops anything else is another type, compiled once more."""
+    flags = values.flags
+    return values if flags.c_contiguous and flags.writeable else np.require(values, requirements=["C", "W"])
 
 
 def _check_shape(y: Array, known: Array | None, reader: str) -> None:
@@ -238,13 +257,6 @@ def _check_shape(y: Array, known: Array | None, reader: str) -> None:
         raise PoisonError(
             f"{reader} got targets of shape {y.shape}; expected {(len(y), *known.shape)}: keep the number of outputs"
         )
-
-
-def _known(classes: int | None, codes: Ints, weight: Floats) -> int:
-    known = classes or 0
-    if codes.max(initial=-1) < known:
-        return known
-    return max(known, int(np.where(weight > 0, codes, -1).max()) + 1)
 
 
 def _means(sums: Floats | None, y: Floats, weight: Floats) -> tuple[Floats, Floats]:

@@ -104,12 +104,11 @@ def _count_scores(sums: Array, total: Array, y: Array, said: Array, weight: Arra
         for c in range(len(sums)):
             p = said[i, c] if c < k else 0.0
             q = min(p, 1.0 - p)
-            if q >= _MIDDLE:
-                step = _TAIL + min(int((q - _MIDDLE) * 2048.0), 959)
-            else:
-                near[0] = q
-                step = max((bits[0] >> _SHIFT) - _LOWEST, 0)  # negative numbers too are below the lowest
-            # Sums instead of branches: on which side a score lies is what no processor can guess.
+            near[0] = q
+            tail = max((bits[0] >> _SHIFT) - _LOWEST, 0)  # negative numbers too are below the lowest
+            middle = _TAIL + min(int((q - _MIDDLE) * 2048.0), 959)
+            # Choices and sums instead of branches: where a score lies is what no processor can guess.
+            step = middle if q >= _MIDDLE else tail
             b = step + (p >= 0.5) * (_BINS - 1 - 2 * step)
             mine = y[i] == c
             flat[np.uint64((2 * c + mine) * _BINS + b)] += weight[i]  # unsigned: no look whether it counts from the end

@@ -61,7 +61,7 @@ def take(x: Features, rows: slice | Ints, /) -> Features:
         if step == 1:
             return x.slice(start, max(stop - start, 0))
         rows = np.arange(start, stop, step)
-    return x.take(_arrow().array(rows))
+    return x.take(_buffers().column(rows))
 
 
 def concat(parts: Sequence[Features], /) -> Features:
@@ -339,7 +339,7 @@ def _table_matrix(x: pa.RecordBatch, reader: str) -> Floats:
             )
         plain = column.cast(pa.uint8()) if pa.types.is_boolean(kind) else column
         with np.errstate(over="ignore"):
-            rows[:, j] = plain.to_numpy(zero_copy_only=False)  # nulls become NaN
+            rows[:, j] = _buffers().values(plain)  # nulls become NaN
     return rows
 
 
@@ -378,3 +378,9 @@ def _arrow() -> Any:
     import pyarrow as pa
 
     return pa
+
+
+def _buffers() -> Any:
+    from retain import buffers
+
+    return buffers

@@ -12,7 +12,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import csv as arrow_csv
+from pyarrow import parquet
 
 from retain.cli import main
 
@@ -105,6 +108,29 @@ def test_json_is_one_object_last_on_standard_output(tmp_path: Path, capfd: pytes
     assert result["metrics"]["accuracy"] > 0.85 > result["baselines"]["prior"]["accuracy"]
     assert len((tmp_path / "bad.jsonl").read_text().splitlines()) == 3
     assert "<html" in (tmp_path / "r.html").read_text()
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_run_starts_without_what_it_does_not_need(kind: str, tmp_path: Path) -> None:
+    # pandas and rich would cost half as much as all the rest of the start; pyarrow imports pandas unless kept from it
+    pytest.importorskip("pandas")
+    when = pa.array(np.arange(3000) * 10**9, pa.timestamp("us"))
+    rows = pa.table({"x": RNG.normal(size=3000), "c": list("ab?") * 1000, "at": when, "y": [0, 1, 1] * 1000})
+    rows = rows.append_column("holed", pa.array([None, 0.5, 1.5] * 1000))
+    path = tmp_path / f"rows.{kind}"
+    if kind == "csv":
+        arrow_csv.write_csv(rows, path)
+        path.write_text(path.read_text() + "1,2\n")
+    else:
+        parquet.write_table(rows.append_column("far", pa.array([0.0] * 2999 + [np.inf])), path)
+    code = (
+        "import sys; from retain.cli import main\n"
+        f"assert not main(['run', {str(path)!r}, '--target', 'y', '--time', 'at', '--on-bad-rows', 'skip', '--json'])\n"
+        "print({name.partition('.')[0] for name in sys.modules} & {'pandas', 'rich', 'matplotlib'})"
+    )
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.splitlines()
+    assert json.loads(said[0])["quarantined"] == 1
+    assert said[1] == "set()"
 
 
 def test_standard_input_metrics_and_a_limit(tmp_path: Path) -> None:

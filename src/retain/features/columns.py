@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
 
+from retain import buffers
 from retain.core import CSR, Array, Features, Floats
 from retain.errors import PoisonError, SchemaError
 
@@ -38,7 +39,6 @@ __all__ = [
     "places",
     "strings",
     "unfit",
-    "valid",
 ]
 
 NUMBER, TEXT, TIME, NULL, OTHER = range(5)
@@ -163,7 +163,7 @@ def as_numbers(column: pa.Array, /) -> Array:
         column = column.cast(pa.int8())
     elif pa.types.is_decimal(type_):
         column = column.cast(pa.float64())
-    return column.to_numpy(zero_copy_only=False)
+    return buffers.values(column)
 
 
 @njit(cache=True, nogil=True)
@@ -180,7 +180,7 @@ def check(out: Array, absent: int, x: pa.RecordBatch, /, *, reader: str) -> None
     if unfit(_frozen(out.reshape(-1))) == absent:
         return
     for j, name in enumerate(x.schema.names):
-        present = valid(x.column(j))
+        present = buffers.valid(x.column(j))
         with np.errstate(invalid="ignore"):
             bad = ~(np.abs(out[:, j]) <= _LARGEST) & present
         if bad.any():
@@ -244,13 +244,6 @@ def refuse_kind(x: pa.RecordBatch, where: int, /, *, reader: str, expected: str)
     raise PoisonError(f"{reader} got the column {name!r} of type {column.type}{example}; expected {expected}: {cure}")
 
 
-def valid(column: pa.Array, /) -> npt.NDArray[np.bool_]:
-    """Which rows of a column are not missing: (n,) booleans."""
-    if column.null_count == 0:
-        return np.ones(len(column), dtype=bool)
-    return column.is_valid().to_numpy(zero_copy_only=False)
-
-
 def as_text(column: pa.Array, /) -> pa.Array:
     """A column of any plain type as text, so that 7 and "7" are the same category."""
     if kind_of(column.type) == TEXT:
@@ -269,12 +262,10 @@ def strings(column: pa.Array, /) -> Strings:
             return strings(column.dictionary_decode())
         codes = column.indices
         first = codes.offset
-        buffers = codes.buffers()
         if n:
-            values = np.frombuffer(buffers[1], dtype=codes.type.to_pandas_dtype())[first : first + n]
-            index = _frozen(values.astype(np.int32, copy=False))
+            index = _frozen(buffers.stored(codes).astype(np.int32, copy=False))
         if codes.null_count:
-            bits = np.frombuffer(buffers[0], dtype=np.uint8)
+            bits = np.frombuffer(codes.buffers()[0], dtype=np.uint8)
     elif type_.id not in _OFFSETS:
         return strings(column.cast(pa.string()))
     else:
@@ -293,14 +284,9 @@ def strings(column: pa.Array, /) -> Strings:
 def number_arrays(out: Floats, /) -> list[pa.Array]:
     """Each column of out (n, c) as an Arrow column; NaN becomes a null."""
     columns = np.ascontiguousarray(out.T)
-    type_ = pa.float32() if columns.dtype == np.float32 else pa.float64()
-    buffer = pa.py_buffer(columns)
-    n = len(out)
-    holed = np.atleast_1d(np.isnan(columns).any(axis=1))
-    return [
-        pa.array(columns[j], from_pandas=True) if holes else pa.Array.from_buffers(type_, n, [None, buffer], 0, j * n)
-        for j, holes in enumerate(holed)
-    ]
+    missing = np.isnan(columns)
+    holed = np.atleast_1d(missing.any(axis=1))
+    return [buffers.column(columns[j], missing[j] if holes else None) for j, holes in enumerate(holed)]
 
 
 def append(x: pa.RecordBatch, names: Sequence[str], columns: Sequence[pa.Array], /, *, reader: str) -> pa.RecordBatch:

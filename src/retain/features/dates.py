@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
+from retain import buffers
 from retain.compose import Composable
 from retain.core import CSR, Array, Batch, Features, State
 from retain.errors import SchemaError, SettingError
@@ -104,7 +105,7 @@ class DateParts(Composable):
         self.categories = tuple(categories)
         self.waves = tuple(waves)
         self.elapsed = elapsed
-        self._words = {name: pa.array(_WORDS[name]) for name in self.categories}
+        self._words = {name: buffers.text(_WORDS[name]) for name in self.categories}
 
     def learn(self, batch: Batch, /) -> Batch:
         return replace(batch, x=self.apply(batch.x))
@@ -148,17 +149,17 @@ class DateParts(Composable):
         order = tuple(_WORDS)
         names = [f"{name}_{part}" for part in self.categories]
         columns: list[Any] = [
-            pa.DictionaryArray.from_arrays(pa.array(codes[order.index(part)], mask=absent), self._words[part])
+            pa.DictionaryArray.from_arrays(buffers.column(codes[order.index(part)], absent), self._words[part])
             for part in self.categories
         ]
         for wave in self.waves:
             angle = 2 * np.pi * phase[_WAVES.index(wave)]
             for suffix, values in (("sin", np.sin(angle)), ("cos", np.cos(angle))):
                 names.append(f"{name}_{wave}_{suffix}")
-                columns.append(pa.array(values.astype(np.float32), mask=absent))
+                columns.append(buffers.column(values.astype(np.float32), absent))
         if self.elapsed:
             names.append(f"{name}_elapsed")
-            columns.append(pa.array(((us / _DAY - _ELAPSED) / 365.25).astype(np.float32), mask=absent))
+            columns.append(buffers.column(((us / _DAY - _ELAPSED) / 365.25).astype(np.float32), absent))
         return names, columns
 
 
@@ -169,9 +170,10 @@ def _microseconds(column: pa.Array) -> tuple[Array, Array | None]:
         column = pc.call_function("local_timestamp", [column])
     if column.type != pa.timestamp("us"):
         column = column.cast(pa.timestamp("us"), safe=False)
-    absent = column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
-    if absent is not None:
-        column = column.fill_null(0)
-    us = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    us = buffers.stored(column.cast(pa.int64()))
+    if not column.null_count:
+        return us, None
+    absent = ~buffers.valid(column)
+    us = np.where(absent, 0, us)
     us.flags.writeable = False
     return us, absent

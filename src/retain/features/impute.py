@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
 
+from retain import buffers
 from retain.compose import Composable
 from retain.core import CSR, Array, Batch, Features, State
 from retain.errors import PoisonError, SchemaError, SettingError
@@ -157,7 +158,7 @@ class Impute(Composable):
         rows, _ = numbers(x, where, reader=_READER)
         rows.flags.writeable = False
         added = [f"{x.schema.names[i]}_missing" for i in where] if self.indicator else []
-        flags = [pa.array(np.isnan(rows[:, j]).astype(np.float32)) for j in range(len(added))]
+        flags = [buffers.column(np.isnan(rows[:, j]).astype(np.float32)) for j in range(len(added))]
         wide = append(x, added, flags, reader=_READER)
         grown = len(names) - len(self._known)
         count = np.concatenate([np.zeros(0) if self._count is None else self._count, np.zeros(grown)])

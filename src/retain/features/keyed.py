@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
 
+from retain import buffers
 from retain.core import CSR, Array, Features
 from retain.errors import PoisonError, SchemaError, SettingError
 from retain.features.columns import (
@@ -27,7 +28,6 @@ from retain.features.columns import (
     place,
     refuse_kind,
     strings,
-    valid,
 )
 from retain.features.murmur import hash_numbers, hash_strings
 
@@ -198,10 +198,10 @@ def keys_of(x: Features, by: Sequence[str | int], /, *, reader: str, seed: int =
         elif kind == NULL:
             hash_numbers(np.zeros(n), np.zeros(n, dtype=bool), out)
         elif kind == NUMBER:
-            hash_numbers(np.asarray(as_numbers(values)), valid(values), out)
+            hash_numbers(np.asarray(as_numbers(values)), buffers.valid(values), out)
         elif kind == TIME:
-            whole = values.cast(pa.timestamp("us"), safe=False).cast(pa.int64()).fill_null(0)
-            hash_numbers(whole.to_numpy(zero_copy_only=False), valid(values), out)
+            whole = values.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
+            hash_numbers(buffers.stored(whole), buffers.valid(values), out)
         else:
             refuse_kind(table, i, reader=reader, expected="text, numbers or times to tell the keys apart")
     return out

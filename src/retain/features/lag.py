@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
 
+from retain import buffers
 from retain.compose import LabelTransform
 from retain.core import Array, Batch, Features, Ints, State
 from retain.errors import SettingError
@@ -201,7 +202,7 @@ class Lag(LabelTransform):
             if self._labels == UNTOLD:
                 columns.append(pa.nulls(len(out)))
                 continue
-            codes = pa.array(np.where(absent, 0, out[:, s]).astype(np.int32), mask=absent)
-            words = pa.array([str(c) for c in range(max(self._words, 1))])
+            codes = buffers.column(np.where(absent, 0, out[:, s]).astype(np.int32), absent)
+            words = buffers.text([str(c) for c in range(max(self._words, 1))])
             columns.append(pa.DictionaryArray.from_arrays(codes, words))
         return append(x, self._added, columns, reader=_READER)

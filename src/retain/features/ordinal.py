@@ -8,6 +8,7 @@ from typing import Any, final
 import numpy as np
 import pyarrow as pa
 
+from retain import buffers
 from retain.compose import Composable
 from retain.core import Batch, Features, State
 from retain.errors import SettingError
@@ -88,7 +89,7 @@ class Ordinal(Composable):
                 self._known[name] = interner
             else:
                 interner.find(word, codes)
-            columns[i] = pa.array(np.maximum(codes, 0), mask=codes < 0)
+            columns[i] = buffers.column(np.maximum(codes, 0), codes < 0)
             fields[i] = pa.field(name, pa.int32())
         return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 

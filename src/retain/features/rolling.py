@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
 
+from retain import buffers
 from retain.compose import LabelTransform
 from retain.core import CSR, Array, Batch, Features, Ints, State
 from retain.errors import SettingError
-from retain.features.columns import TIME, kind_of, place, refuse_kind, valid
+from retain.features.columns import TIME, kind_of, place, refuse_kind
 from retain.features.keyed import Keyed, find, keys_of, rows_of, touch
 from retain.features.lookback import UNTOLD, check_room, landed_labels, names_of, values_of, widen
 
@@ -252,5 +253,5 @@ class Rolling(LabelTransform):
             if not pa.types.is_floating(column.type) and not pa.types.is_integer(column.type):
                 refuse_kind(x, i, reader=_READER, expected="times, or seconds")
             return values_of(x, self.time, reader=_READER)
-        us = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
-        return np.where(valid(column), us / 1e6, np.nan)
+        us = buffers.stored(column.cast(pa.timestamp("us"), safe=False).cast(pa.int64()))
+        return np.where(buffers.valid(column), us / 1e6, np.nan)

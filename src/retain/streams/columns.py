@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retain import buffers
 from retain.core import Array, Batch, Floats, Kind, Schema
 from retain.streams.infer import ARROW, MISSING, NO_LABEL, Layout
 
@@ -96,8 +97,8 @@ def _cast(column: pa.Array, storage: str, missing: Sequence[str]) -> pa.Array:
     strings = is_.is_string(kind) or is_.is_large_string(kind) or is_.is_string_view(kind)
     if strings and storage not in ("string", "dictionary"):
         column = pc.utf8_trim_whitespace(column.cast(pa.string()))
-        absent = pc.is_in(column, value_set=pa.array([*MISSING, *missing]))
-        return pc.if_else(absent, None, column).cast(to)
+        absent = pc.is_in(column, value_set=buffers.text([*MISSING, *missing]))
+        return pc.if_else(absent, buffers.null(column.type), column).cast(to)
     if storage == "dictionary":
         return column.cast(pa.string()).dictionary_encode()
     if storage in ("timestamp", "zoned"):
@@ -146,7 +147,7 @@ def screen(batch: pa.RecordBatch, layout: Layout, /) -> list[Fault]:
         column = batch.column(name)
         needed = name in (schema.time, schema.weight) or (storage == "int64" and name in (schema.key, schema.id))
         if needed and column.null_count:
-            for row in np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False)).tolist():
+            for row in np.flatnonzero(~buffers.valid(column)).tolist():
                 faults.setdefault(row, Fault(row, name, None, "a value in every row"))
         if pa.types.is_floating(column.type):
             limit = (
@@ -172,11 +173,10 @@ def _screen_range(
     if storage != "whole" and len(column):
         # The common case in two passes, thirty times as fast as Arrow's min_max. What is missing may hide anything:
         # where that, or NaN, is in the way, all values are looked at below.
-        raw = np.frombuffer(column.buffers()[1], dtype=column.type.to_pandas_dtype())
-        raw = raw[column.offset : column.offset + len(column)]
+        raw = buffers.stored(column)
         if floor <= raw.min() and raw.max() <= limit:
             return
-    values = column.to_numpy(zero_copy_only=False)
+    values = buffers.values(column)
     with np.errstate(invalid="ignore"):
         bad = (values < floor) | (values > limit)
         if needed:
@@ -241,7 +241,7 @@ class Coder:
         if storage == "zoned":
             return column.cast(ARROW["timestamp"])
         if storage == "seconds":
-            micro = pc.round(pc.multiply(column, 1e6))
+            micro = pc.round(pc.multiply(column, buffers.scalar(1e6)))
             return micro.cast(pa.int64(), safe=False).cast(ARROW["timestamp"])
         return column
 
@@ -250,31 +250,27 @@ class Coder:
             return _numbers(column)
         storage = self.layout.types[self.layout.schema.target or ""]
         if storage == "whole":
-            column = pc.if_else(pc.is_nan(column), None, column).cast(pa.int64())
+            column = pc.if_else(pc.is_nan(column), buffers.null(column.type), column).cast(pa.int64())
         elif self.layout.text:
             column = pc.utf8_trim_whitespace(column)
-            absent = pc.is_in(column, value_set=pa.array([*NO_LABEL, *self.layout.missing]))
-            column = pc.if_else(absent, None, column)
+            absent = pc.is_in(column, value_set=buffers.text([*NO_LABEL, *self.layout.missing]))
+            column = pc.if_else(absent, buffers.null(column.type), column)
         encoded = column.dictionary_encode()
         labels = [str(label) for label in encoded.dictionary.to_pylist()]
         code = np.array([self._codes.setdefault(label, len(self._codes)) for label in labels] + [-1], dtype=np.int64)
-        where = encoded.indices.fill_null(len(labels)).to_numpy(zero_copy_only=False)
-        return code[where]
+        return code[np.where(buffers.valid(encoded.indices), buffers.stored(encoded.indices), len(labels))]
 
 
 def _numbers(column: pa.Array) -> Floats:
     """(n,) float64, NaN where missing; a copy: read-only arrays would cost compiled kernels another compilation."""
-    return np.array(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+    return np.array(buffers.values(column), dtype=np.float64)
 
 
 def _seconds(column: pa.Array) -> Floats:
     """(n,) float64 seconds since the epoch, NaN where missing."""
     if not pa.types.is_timestamp(column.type):
         return _numbers(column)
-    micro = column.cast(pa.int64())
-    if column.null_count:
-        return pc.divide(micro.cast(pa.float64(), safe=False), 1e6).to_numpy(zero_copy_only=False)
-    return micro.to_numpy() / 1e6
+    return buffers.values(column.cast(pa.int64())) / 1e6
 
 
 def _names(column: pa.Array) -> npt.NDArray[Any]:
@@ -282,5 +278,5 @@ def _names(column: pa.Array) -> npt.NDArray[Any]:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if not pa.types.is_string(column.type):
-        return np.array(column.to_numpy(zero_copy_only=False))
-    return np.array(column.fill_null("").to_pylist(), dtype=np.str_)
+        return np.array(buffers.stored(column))
+    return np.array([name or "" for name in column.to_pylist()], dtype=np.str_)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from retain import buffers
 from retain.blocks import concat_batches, schema_to_state, take_batch
 from retain.core import Batch, Column, Kind, Schema, State
 from retain.errors import SettingError, SourceError, StateError
@@ -148,9 +149,9 @@ def _batch(rows: pa.RecordBatch, first: int) -> Batch:
 
 
 def _codes(late: pa.Array) -> npt.NDArray[np.int64]:
-    return late.cast(pa.int64()).fill_null(-1).to_numpy()
+    return np.where(buffers.valid(late), buffers.stored(late.cast(pa.int64())), -1)
 
 
 def _seconds(instants: pa.Array) -> npt.NDArray[np.float64]:
-    values = instants.to_numpy(zero_copy_only=False).astype("datetime64[s]")
-    return np.where(np.isnat(values), np.nan, values.astype(np.float64))
+    seconds = instants.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
+    return buffers.values(seconds).astype(np.float64)

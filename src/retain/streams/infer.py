@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retain import buffers
 from retain.blocks import schema_from_state, schema_to_state
 from retain.core import Column, Kind, Schema, State
 from retain.errors import SchemaError, SettingError
@@ -310,8 +311,8 @@ def _text_kind(values: pa.Array, roles: Roles, *, text: bool) -> tuple[Kind | No
 
 def _all_numbers(values: pa.Array, missing: Sequence[str]) -> bool:
     """The common case, in a hundredth of the time that counting values takes."""
-    values = pc.utf8_trim_whitespace(values)
-    there = values.filter(pc.invert(pc.is_in(values, value_set=pa.array([*MISSING, *missing, None], pa.string()))))
+    values = pc.utf8_trim_whitespace(values.drop_null())
+    there = values.filter(pc.invert(pc.is_in(values, value_set=buffers.text([*MISSING, *missing]))))
     try:
         return len(there.cast(pa.float64())) > 0
     except pa.ArrowInvalid:

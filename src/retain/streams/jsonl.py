@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import json as arrow_json
 
+from retain import buffers
 from retain.core import Kind, State
 from retain.errors import SourceError
 from retain.streams import files
@@ -248,7 +249,7 @@ class _Chunk:
             refused += [refuse(int(kept[f.row]), f, self.origin) for f in faults]
             keep = np.ones(len(kept), dtype=bool)
             keep[[f.row for f in faults]] = False
-            rows, kept = rows.filter(pa.array(keep)), kept[keep]
+            rows, kept = rows.filter(buffers.column(keep)), kept[keep]
         return rows, kept, sorted(refused, key=lambda row: row.number)
 
 

@@ -9,18 +9,21 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from retain import buffers
 from retain.blocks import concat_batches, take_batch
 from retain.core import Batch, Kind, Schema, State
 from retain.errors import DataError, SchemaError, SettingError, SourceError
 from retain.streams.bad_rows import BadRows, Ledger, Refused, Stop, open_ledger
 from retain.streams.columns import Coder, Fault, screen
 from retain.streams.infer import Head, Layout, Roles, infer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["BLOCK", "Origin", "Piece", "Reader", "Tabular"]
 
@@ -248,7 +251,7 @@ def _screened(piece: Piece, layout: Layout) -> tuple[pa.RecordBatch, npt.NDArray
     refused = [*piece.refused, *(refuse(int(piece.numbers[f.row]), f, piece.origin) for f in faults)]
     keep = np.ones(len(piece.numbers), dtype=bool)
     keep[[f.row for f in faults]] = False
-    return piece.rows.filter(pa.array(keep)), piece.numbers[keep], sorted(refused, key=lambda row: row.number)
+    return piece.rows.filter(buffers.column(keep)), piece.numbers[keep], sorted(refused, key=lambda row: row.number)
 
 
 def refuse(number: int, fault: Fault, origin: Callable[[int], Origin], /) -> Refused:

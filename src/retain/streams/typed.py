@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
+from retain import buffers
 from retain.core import State
 from retain.errors import SchemaError
 from retain.streams.bad_rows import Refused
 from retain.streams.columns import conform
 from retain.streams.infer import Layout
 from retain.streams.tabular import Origin, Piece, refuse
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["PIECE", "check_names", "typed_piece"]
 
@@ -36,7 +40,7 @@ def typed_piece(
         refused = [refuse(f.row, f, origin) for f in faults]
         keep = np.ones(len(numbers), dtype=bool)
         keep[[f.row for f in faults]] = False
-        rows, numbers = rows.filter(pa.array(keep)), numbers[keep]
+        rows, numbers = rows.filter(buffers.column(keep)), numbers[keep]
     return Piece(rows, numbers, refused, raw.num_rows, place, origin, start=start)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from retain.blocks import concat_batches, labelled, take_batch
+from retain.blocks import concat_batches, labelled
 from retain.compose import Consolidating, Kept, LateLearner
 from retain.core import Array, Averaging, Batch, Features, Forward, Head, Ints, Projection, Rows, State, Strategy
 from retain.errors import SettingError
@@ -352,9 +352,10 @@ class Neural(LateLearner, Consolidating):
                     part.consolidate(self._net, _Labelled(experience, self))
 
     def labelled(self, batch: Batch, /) -> Rows:
-        """The rows of a block that have labels, on the module's device."""
+        """The rows of a block that have labels, on the module's device; every row of the block is checked."""
         rows = np.flatnonzero(labelled(batch.y, len(batch)))
-        return self._taken(take_batch(batch, rows), None if batch.y is None else batch.y[rows])
+        pool = self._taken(batch, batch.y)
+        return take(pool, _index(rows, pool.y.device)) if len(rows) else take(pool, slice(0, 0))
 
     # ---------------------------------------------------------------------------------------------------------- state
 

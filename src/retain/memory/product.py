@@ -14,39 +14,42 @@ from retain.memory.stores import Book, Store, numbers
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ProductQuantised", "codebooks", "nearest"]
+__all__ = ["ProductQuantised", "codebooks", "kmeans", "nearest"]
 
-_AT_ONCE = 64  # rows whose distances to all codewords are held at once
+_AT_ONCE = 256  # rows whose distances to all codewords are held at once
+
+
+def kmeans(x_Ns: Tensor, c_Ks: Tensor, /, *, rounds: int) -> Tensor:
+    """Means (K, s) of rows (N, s), from those given (K, s); one that loses all its rows stays where it is."""
+    import torch
+
+    for _ in range(rounds):
+        of_N = torch.addmm(c_Ks.square().sum(1), x_Ns, c_Ks.T, alpha=-2).argmin(1)
+        total_Ks = torch.zeros_like(c_Ks).index_add_(0, of_N, x_Ns)
+        count_K1 = of_N.bincount(minlength=len(c_Ks))[:, None]
+        c_Ks = torch.where(count_K1 > 0, total_Ks / count_K1, c_Ks)
+    return c_Ks
 
 
 def codebooks(x_NMs: Tensor, k: int, /, *, rounds: int, seed: int) -> Tensor:
-    """Codewords (M, K, s) by k-means in each part, from K different rows; one that loses all rows stays where it is."""
+    """Codewords (M, K, s): k-means in each part, from the same K rows."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    x_MNs = x_NMs.double().transpose(0, 1).contiguous()
-    first = torch.randperm(x_NMs.shape[0], generator=generator)[:k].to(x_NMs.device)
-    c_MKs = x_MNs[:, first].clone()
-    for _ in range(rounds):
-        distance_MNK = c_MKs.square().sum(2)[:, None] - 2 * x_MNs @ c_MKs.transpose(1, 2)
-        of_MN = distance_MNK.argmin(2)
-        for words_Ks, part_Ns, of_N in zip(c_MKs, x_MNs, of_MN, strict=True):
-            total_Ks = torch.zeros_like(words_Ks).index_add_(0, of_N, part_Ns)
-            count_K = of_N.bincount(minlength=k)
-            words_Ks[count_K > 0] = (total_Ks / count_K[:, None])[count_K > 0]
-    return c_MKs
+    first = torch.randperm(len(x_NMs), generator=generator)[:k].to(x_NMs.device)
+    # One part after the other: the distances of all at once do not fit into a cache, which takes five times as long.
+    parts = [x_NMs[:, part].contiguous() for part in range(x_NMs.shape[1])]
+    return torch.stack([kmeans(x_Ns, x_Ns[first], rounds=rounds) for x_Ns in parts])
 
 
 def nearest(x_NMs: Tensor, c_MKs: Tensor, /) -> Tensor:
     """Numbers (n, M) of the nearest codewords."""
     import torch
 
-    # One coordinate after the other and no matrix product, whose rounding depends on how many rows there are: a row
-    # must get the same code however rows are split into blocks.
-    distance_NMK = torch.zeros((*x_NMs.shape[:2], c_MKs.shape[1]), dtype=c_MKs.dtype, device=c_MKs.device)
-    for j in range(c_MKs.shape[2]):
-        distance_NMK += (x_NMs[:, :, j, None] - c_MKs[:, :, j]).square_()
-    return distance_NMK.argmin(2)
+    # Not by a matrix product, whose rounding depends on how many rows it has: a row must get the same code however rows
+    # are split into blocks.
+    exact = "donot_use_mm_for_euclid_dist"
+    return torch.cdist(x_NMs.transpose(0, 1), c_MKs, compute_mode=exact).argmin(2).T
 
 
 @final
@@ -102,7 +105,7 @@ class ProductQuantised(Store):
         return like.new_empty((0, self._parts), dtype=torch.uint8)
 
     def book(self, x: Tensor, /) -> Book:
-        return {"words": codebooks(self._cut(x), self._codewords, rounds=self._rounds, seed=self._seed).float()}
+        return {"words": codebooks(self._cut(x.float()), self._codewords, rounds=self._rounds, seed=self._seed)}
 
     def book_bytes(self, like: Tensor, /) -> int:
         return 4 * self._codewords * math.prod(like.shape[1:])
@@ -110,9 +113,8 @@ class ProductQuantised(Store):
     def encode(self, x: Tensor, book: Book, /) -> Tensor:
         import torch
 
-        return torch.cat([nearest(part, book["words"]) for part in self._cut(x.float()).split(_AT_ONCE)]).to(
-            torch.uint8
-        )
+        parts = self._cut(x.float()).split(_AT_ONCE)
+        return torch.cat([nearest(part, book["words"]) for part in parts]).to(torch.uint8)
 
     def decode(self, code: Tensor, book: Book, /, *, like: Tensor) -> Tensor:
         import torch

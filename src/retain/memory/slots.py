@@ -66,8 +66,8 @@ def _bytes(like: Tensor) -> int:
 
 def _check_values(name: str, column: Tensor, n: int) -> None:
     """A column has a finite value for every row, and codes of classes are not negative."""
-    if len(column) != n:
-        raise PoisonError(f"{name} has {len(column)} rows beside {n} labels; give every column the same rows")
+    if column.shape[0] != n:
+        raise PoisonError(f"{name} has {column.shape[0]} rows beside {n} labels; give every column the same rows")
     if column.is_floating_point():
         # A sum is a quarter of the work of looking at every entry, and only finite numbers have a finite one.
         if not math.isfinite(column.sum().item()):
@@ -185,8 +185,9 @@ class Slots:
             raise PoisonError(
                 f"rows have the extra columns {sorted(rows.extra)}; expected {absent} too: this memory chooses by them"
             )
+        n = len(rows)
         for name, column in given.items():
-            _check_values(name, column, len(rows))
+            _check_values(name, column, n)
         if not self._like:
             return self._fitting(_like(given))
         wider = _wider(self._like, given)

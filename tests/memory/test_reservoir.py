@@ -26,7 +26,7 @@ def test_every_row_is_as_likely_as_another():
         count[memory.rows().x[:, 0].int().numpy()] += 1
     assert count.sum() == seeds * m
     # Draws without replacement vary less than a multinomial: by the factor 1 - m / t. The seeds are fixed, so that
-    # this either holds or not; a wrong rule (t for t + 1, say) gives p below 1e-6.
+    # this either holds or not; a wrong rule (t for t + 1, say) gives p below 1e-5.
     statistic = ((count - seeds * m / t) ** 2 / (seeds * m / t)).sum() / (1 - m / t)
     assert stats.chi2.sf(statistic, t - 1) > 0.01
 

@@ -49,7 +49,9 @@ _HOME = {
     "NoChange": "learners.baselines",
     "Prior": "learners.baselines",
     "Delay": "run",
+    "Experiences": "run",
     "Prequential": "run",
+    "continual": "run",
     "durable": "run",
 }
 _ROOMS = {
@@ -57,6 +59,7 @@ _ROOMS = {
     "memory": "memory",
     "metrics": "metrics",
     "neural": "learners.neural",
+    "scenarios": "run.scenarios",
     "strategies": "strategies",
     "streams": "streams",
     "testing": "testing",
@@ -126,5 +129,8 @@ if TYPE_CHECKING:
     from retain.learners.linear import Squared as Squared
     from retain.learners.neural import Neural as Neural
     from retain.run import Delay as Delay
+    from retain.run import Experiences as Experiences
     from retain.run import Prequential as Prequential
+    from retain.run import continual as continual
     from retain.run import durable as durable
+    from retain.run import scenarios as scenarios

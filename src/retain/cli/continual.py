@@ -129,6 +129,7 @@ def _plan(name: str, asked: Asked, made: Scenario) -> tuple[Scenario, Callable[[
         classes=scenario.classes,
         experiences=len(scenario.experiences),
         tasks=scenario.tasks,
+        boundaries=scenario.boundaries,
         model=asked.model,
         hidden=asked.hidden,
         memory=asked.memory,

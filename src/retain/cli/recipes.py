@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -21,8 +22,8 @@ from retain.streams import TrainTest
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from retain.core import Strategy
-    from retain.learners.neural import Criterion
+    from retain.core import Head, Memory, Projection, Strategy
+    from retain.learners.neural import Criterion, Neural
 
 __all__ = ["DATA", "MODELS", "RECIPES", "SCENARIOS", "Recipe", "Settings", "build", "load", "recipe"]
 
@@ -38,6 +39,7 @@ class Settings:
     classes: int
     experiences: int
     tasks: bool
+    boundaries: bool
     model: str
     hidden: tuple[int, ...]
     memory: int
@@ -75,8 +77,14 @@ MODELS: Mapping[str, Entry[Callable[[Settings, int], Module]]] = {
 
 
 def _neural(
-    settings: Settings, seed: int, strategies: Sequence[Strategy] = (), *, criterion: Criterion | None = None
-) -> Learner:
+    settings: Settings,
+    seed: int,
+    strategies: Sequence[Strategy] = (),
+    *,
+    criterion: Criterion | None = None,
+    projection: Projection | None = None,
+    head: Head | None = None,
+) -> Neural:
     import torch
 
     torch.set_num_threads(settings.threads)
@@ -86,18 +94,71 @@ def _neural(
         criterion=criterion,
         optimizer=torch.optim.Adam(module.parameters(), lr=settings.rate),
         strategies=strategies,
+        projection=projection,
+        head=head,
         batch_size=settings.batch_size,
         task_masks=settings.tasks,
         seed=seed,
     )
 
 
-def _memory(settings: Settings, seed: int) -> rt.memory.Reservoir:
+def _reservoir(settings: Settings, seed: int) -> Memory:
     return rt.memory.Reservoir(settings.memory, seed=seed)
 
 
-def _replay(settings: Settings, seed: int) -> Strategy:
-    return rt.strategies.Replay(_memory(settings, seed), size=settings.batch_size)
+def _replay(settings: Settings, memory: Memory) -> Strategy:
+    return rt.strategies.Replay(memory, size=settings.batch_size)
+
+
+def _er_ace(settings: Settings, seed: int) -> Learner:
+    old = _replay(settings, _reservoir(settings, seed))
+    return _neural(settings, seed, [old], criterion=rt.neural.ACE())
+
+
+def _der(settings: Settings, seed: int) -> Learner:
+    part = rt.strategies.DER(_reservoir(settings, seed), size=settings.batch_size)
+    return _neural(settings, seed, [part])
+
+
+def _derpp(settings: Settings, seed: int) -> Learner:
+    part = rt.strategies.DERpp(_reservoir(settings, seed), size=settings.batch_size)
+    return _neural(settings, seed, [part])
+
+
+def _agem(settings: Settings, seed: int) -> Learner:
+    return _neural(
+        settings, seed, projection=rt.strategies.AGEM(_reservoir(settings, seed), size=8 * settings.batch_size)
+    )
+
+
+def _gem(settings: Settings, seed: int) -> Learner:
+    return _neural(
+        settings, seed, projection=rt.strategies.GEM(rt.memory.ExperienceBalanced(settings.memory, seed=seed))
+    )
+
+
+def _icarl(settings: Settings, seed: int) -> Learner:
+    exemplars = rt.memory.Herding(settings.memory, seed=seed)
+    parts = [_replay(settings, exemplars), rt.strategies.LwF()]
+    return _neural(settings, seed, parts, head=rt.strategies.NearestMean(exemplars))
+
+
+def _wa(settings: Settings, seed: int) -> Learner:
+    parts = [_replay(settings, _reservoir(settings, seed)), rt.strategies.LwF(), rt.strategies.WA()]
+    return _neural(settings, seed, parts)
+
+
+def _bic(settings: Settings, seed: int) -> Learner:
+    aside = max(settings.memory // 10, settings.classes)  # the paper's share
+    memory = rt.memory.Reservoir(max(settings.memory - aside, 1), seed=seed)
+    head = rt.strategies.BiC(rt.memory.ClassBalanced(aside, seed=seed + 1))
+    return _neural(settings, seed, [_replay(settings, memory), rt.strategies.LwF()], head=head)
+
+
+def _gdumb(settings: Settings, seed: int) -> Learner:
+    memory = rt.memory.ClassBalanced(settings.memory, seed=seed)
+    every = 10**9 if settings.boundaries else 1000  # trained where an experience ends, if that is told: it takes long
+    return rt.neural.GDumb(partial(_neural, settings, seed), memory, every=every, seed=seed)
 
 
 def _as_it_is(scenario: Scenario) -> Scenario:
@@ -121,11 +182,20 @@ RECIPES: Mapping[str, Recipe] = {
     "cumulative": Recipe("in every stage all rows so far, from scratch", _neural, scenarios.cumulative),
     "replay": Recipe(
         "old rows from a reservoir of --memory rows beside the new ones",
-        lambda settings, seed: _neural(settings, seed, [_replay(settings, seed)]),
+        lambda settings, seed: _neural(settings, seed, [_replay(settings, _reservoir(settings, seed))]),
     ),
-    "er-ace": Recipe(
-        "replay; new rows compete with the classes of their own mini-batch only",
-        lambda settings, seed: _neural(settings, seed, [_replay(settings, seed)], criterion=rt.neural.ACE()),
+    "er-ace": Recipe("replay; new rows compete with the classes of their own mini-batch only", _er_ace),
+    "der": Recipe("replay of what the net said of old rows when they were new", _der),
+    "der++": Recipe("der, and the labels of old rows too", _derpp),
+    "gdumb": Recipe("a new net is trained on a balanced memory and nothing else", _gdumb),
+    "icarl": Recipe("replay of exemplars chosen by herding, a teacher, the nearest mean decides", _icarl),
+    "wa": Recipe("replay, a teacher, and new classes' weights made as long as old ones'", _wa),
+    "bic": Recipe("replay, a teacher, and new classes' scores corrected on rows set aside", _bic),
+    "a-gem": Recipe("steps that would harm rows drawn from memory are turned", _agem),
+    "gem": Recipe("steps that would harm the rows of any past experience are turned", _gem),
+    "lwf": Recipe(
+        "the net of the last experience teaches the new one; keeps no rows",
+        lambda settings, seed: _neural(settings, seed, [rt.strategies.LwF()]),
     ),
     "linear": Recipe(
         "a linear model that goes on learning; needs no torch",

@@ -22,7 +22,8 @@ class Replay(Addend):
     Args:
         memory: what is remembered; it belongs to this strategy alone.
         size: rows drawn for every step; all there are while there are fewer.
-        strength: what the mean loss of the old rows is multiplied by; that of the new ones counts 1.
+        strength: what the mean loss of the old rows is multiplied by; that of the new ones counts 1. If None, the
+            number of experiences that have ended (1 while none has): all of them then count alike, however many.
         name: unique among the strategies of a learner.
 
     >>> import numpy as np, retain as rt
@@ -37,11 +38,12 @@ class Replay(Addend):
         Chaudhry et al. 2019, On tiny episodic memories in continual learning.
     """
 
-    def __init__(self, memory: Memory, *, size: int, strength: float = 1.0, name: str = "replay") -> None:
-        if size < 1 or not strength > 0:
+    def __init__(self, memory: Memory, *, size: int, strength: float | None = None, name: str = "replay") -> None:
+        if size < 1 or not (strength is None or strength > 0):
             raise SettingError(f"Replay got size={size}, strength={strength}; expected size >= 1 and strength > 0")
         self._memory, self.size, self.name = memory, size, name
-        self._strength = float(strength)
+        self._strength = None if strength is None else float(strength)
+        self._ended = 0  # experiences
 
     @property
     def memory(self) -> Memory:
@@ -53,16 +55,19 @@ class Replay(Addend):
     def loss(self, model: Model, new: Forward, /, *, own: Forward | None) -> Tensor | None:
         if own is None:
             return None
-        return self._strength * (own.rows.weight * model.losses(own)).mean()
+        strength = max(self._ended, 1) if self._strength is None else self._strength
+        return strength * (own.rows.weight * model.losses(own)).mean()
 
     def stepped(self, model: Model, new: Forward, /) -> None:
         offer(self.memory, model, new)
 
     def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
+        self._ended += 1
         self.memory.consolidate(model, experience)
 
     def state_dict(self) -> State:
-        return {"memory": self.memory.state_dict()}
+        return {"memory": self.memory.state_dict(), "ended": self._ended}
 
     def load_state_dict(self, state: State, /) -> None:
         self.memory.load_state_dict(state["memory"])
+        self._ended = state["ended"]

@@ -12,12 +12,43 @@ import torch
 import retain as rt
 from retain import blocks, state, testing
 from retain.memory import ClassBalanced, ExperienceBalanced, Reservoir
-from retain.strategies import AGEM, DER, GEM, WA, BiC, DERpp, LwF, NearestMean, Replay
+from retain.strategies import (
+    AGEM,
+    CLSER,
+    DER,
+    EMA,
+    EWC,
+    GEM,
+    L2SP,
+    MAS,
+    SI,
+    WA,
+    BiC,
+    ContinualBackprop,
+    DERpp,
+    L2Init,
+    LwF,
+    NearestMean,
+    OnlineEWC,
+    Replay,
+    ShrinkPerturb,
+    WiSE,
+)
 
 
 def nearest_mean():
     replay = Replay(ClassBalanced(12), size=5)
     return {"strategies": [replay], "head": NearestMean(replay.memory)}
+
+
+def wise():
+    replay = Replay(Reservoir(12), size=5)
+    return {"strategies": [replay], "averaging": WiSE(memory=replay.memory)}
+
+
+def cls_er():
+    stable = EMA(0.9)
+    return {"strategies": [CLSER(Reservoir(12), size=5, stable=stable, plastic=0.5)], "averaging": stable}
 
 
 METHODS = {
@@ -26,10 +57,23 @@ METHODS = {
     "der": lambda: {"strategies": [DER(Reservoir(12), size=5)]},
     "der++": lambda: {"strategies": [DERpp(Reservoir(12), size=5)]},
     "lwf": lambda: {"strategies": [LwF()]},
+    "lwf, ace": lambda: {"strategies": [LwF()], "criterion": rt.neural.ACE()},
     "a-gem": lambda: {"projection": AGEM(Reservoir(12), size=5)},
     "gem": lambda: {"projection": GEM(ExperienceBalanced(12))},
     "icarl's nearest mean": nearest_mean,
     "wa": lambda: {"strategies": [WA(), LwF()]},
+    "ewc": lambda: {"strategies": [EWC()]},
+    "online ewc": lambda: {"strategies": [OnlineEWC()]},
+    "si": lambda: {"strategies": [SI()]},
+    "mas": lambda: {"strategies": [MAS()]},
+    "l2-sp": lambda: {"strategies": [L2SP()]},
+    "l2-init": lambda: {"strategies": [L2Init()]},
+    "ema": lambda: {"averaging": EMA(0.9)},
+    "wise": wise,
+    "cls-er": cls_er,
+    "shrink and perturb": lambda: {"strategies": [ShrinkPerturb()]},
+    "shrink and perturb, every 3": lambda: {"strategies": [ShrinkPerturb(every=3)]},
+    "continual backprop": lambda: {"strategies": [ContinualBackprop(0.1, maturity=2)]},
     "bic": lambda: {"strategies": [Replay(Reservoir(12), size=5)], "head": BiC(ClassBalanced(12))},
 }
 

@@ -1,0 +1,109 @@
+"""Replay with two averages of the weights as teachers: one that follows fast, one that follows slowly.
+
+Shapes: n rows, k outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, final
+
+from retain.core import Forward, Memory, Model, Rows, State
+from retain.errors import SettingError
+from retain.strategies.addend import Addend, offer
+from retain.strategies.ema import EMA
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["CLSER", "surer"]
+
+
+def surer(first: Tensor, second: Tensor, losses: tuple[Tensor, Tensor], /) -> Tensor:
+    """(n, k) for each row the outputs of the teacher whose loss (n,) is smaller, the first where they are alike."""
+    import torch
+
+    return torch.where((losses[0] <= losses[1])[:, None], first, second)
+
+
+@final
+class CLSER(Addend):
+    """Adds mean loss + strength * mean |output - teacher|^2 of rows drawn from a memory of all that went by.
+
+    The teachers are two averages of the weights, a plastic one that follows in some hundred steps and a stable one that
+    follows in some thousand; each row is taught by the one whose loss on it is smaller. The stable one is the learner's
+    averaging, and answers: `rt.Neural(..., strategies=[CLSER(memory, size=32, stable=stable)], averaging=stable)`.
+
+    Args:
+        memory: what is remembered; it belongs to this strategy alone.
+        size: rows drawn for every step.
+        stable: the learner's averaging, which the learner itself keeps up.
+        plastic: the decay of the other average, smaller than that of the stable one.
+        strength: what the mean squared distance from the teacher's outputs is multiplied by.
+        name: unique among the strategies of a learner.
+
+    >>> import numpy as np, retain as rt
+    >>> from retain.memory import Reservoir
+    >>> stable = EMA(0.99)
+    >>> parts = {"strategies": [CLSER(Reservoir(50), size=10, stable=stable, plastic=0.9)], "averaging": stable}
+    >>> learner = rt.Neural(rt.neural.MLP(2, 16, 2), batch_size=10, **parts)
+    >>> x = np.random.default_rng(0).normal(size=(2000, 2)).astype(np.float32)
+    >>> said = learner.learn(rt.Batch(x, y=(x[:, 0] > 0).astype(int)))
+    >>> learner.predict(np.float32([[1, 0], [-1, 0]])).argmax(1)
+    array([1, 0])
+
+    Raises:
+        SettingError: numbers out of range; at the second step, a stable average that is not the learner's averaging.
+
+    References:
+        Arani, Sarfraz and Zonooz 2022, Learning fast, learning slow. There the averages take a step with a certain
+        probability; here they take every step, shorter by as much. The distance counts the outputs of all classes.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        *,
+        size: int,
+        stable: EMA,
+        plastic: float = 0.99,
+        strength: float = 0.15,
+        name: str = "cls-er",
+    ) -> None:
+        if size < 1 or not strength > 0:
+            raise SettingError(f"CLSER got size={size}, strength={strength}; expected size >= 1 and strength > 0")
+        self.name = name
+        self._memory, self._size, self._strength = memory, size, float(strength)
+        self._stable, self._plastic = stable, EMA(plastic)
+
+    @property
+    def memory(self) -> Memory:
+        """What is remembered."""
+        return self._memory
+
+    def rows(self, new: Rows, /) -> Rows | None:
+        return self._memory.sample(self._size) if len(self._memory) else None
+
+    def loss(self, model: Model, new: Forward, /, *, own: Forward | None) -> Tensor | None:
+        if own is None:
+            return None
+        if not self._stable.steps:
+            raise SettingError("CLSER's stable average takes no steps; give it to the learner, averaging=stable")
+        teachers = [model.outputs(own.rows.x, weights=ema.weights(model)) for ema in (self._stable, self._plastic)]
+        slow, fast = (model.losses(Forward(own.rows, output)) for output in teachers)
+        distance = (own.output - surer(teachers[0], teachers[1], (slow, fast))).square().mean(1)
+        return (own.rows.weight * (model.losses(own) + self._strength * distance)).mean()
+
+    def stepped(self, model: Model, new: Forward, /) -> None:
+        self._plastic.stepped(model, new)
+        offer(self._memory, model, new)
+
+    def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
+        self._memory.consolidate(model, experience)
+
+    def state_dict(self) -> State:
+        return {"memory": self._memory.state_dict(), "plastic": self._plastic.state_dict()}
+
+    def load_state_dict(self, state: State, /) -> None:
+        self._memory.load_state_dict(state["memory"])
+        self._plastic.load_state_dict(state["plastic"])

@@ -1,0 +1,106 @@
+"""Synaptic intelligence: weights are held by how much of the loss's fall is owed to each of them.
+
+Shapes: p weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, final
+
+from retain.core import Forward, Model, Rows, State
+from retain.errors import SettingError
+from retain.rows import from_array, to_array
+from retain.strategies.addend import Addend
+from retain.strategies.quadratic import Quadratic, fitted
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["SI", "importance"]
+
+
+def importance(credit: Tensor, moved: Tensor, /, *, damping: float) -> Tensor:
+    """(p,) 2 max(credit, 0) / (moved^2 + damping * mean(moved^2)): the curvature that explains the credit.
+
+    A parabola that falls by `credit` from where a weight was to its lowest point, `moved` away, has that curvature.
+    Damping keeps it finite for weights that came back to where they were; relative to how far weights move on average
+    it means the same for every module and rate.
+    """
+    square = moved.square()
+    return credit.clamp(min=0).mul_(2).div_(square.add_(damping * square.mean()).clamp_(min=1e-30))
+
+
+@final
+class SI(Addend):
+    """Adds strength * 1/2 sum_j O_j (w_j - w*_j)^2, w* the weights when the last experience ended.
+
+    While an experience is learnt every weight is credited with -g_j * (its step), g the gradient of the loss, which
+    adds up to how far the loss fell; O is the sum over experiences of what `importance` above makes of it. Nothing is
+    computed at the end of an experience, and no row is gone through again. The pull is never longer than the gradient
+    that it is added to.
+
+    Args:
+        strength: 1 is the penalty that stands for the losses of old experiences as they were learnt.
+        damping: see `importance`.
+        name: unique among the strategies of a learner. g holds what strategies whose names come before this one add to
+            the gradient, and no pull of its own: beside other penalties on weights let it be the first.
+
+    >>> import numpy as np, retain as rt
+    >>> si = SI()
+    >>> learner = rt.Neural(rt.neural.MLP(2, 16, 2), strategies=[si], batch_size=10)
+    >>> x = np.random.default_rng(0).normal(size=(600, 2)).astype(np.float32) * np.float32([1, 0])
+    >>> said = learner.learn(rt.Batch(x, y=(x[:, 0] > 0).astype(int)))
+    >>> credit = si.state_dict()["credit"][:32].reshape(16, 2).sum(0)  # of the first layer's weights, by input
+    >>> bool(credit[0] > 0), bool(credit[1] == 0)
+    (True, True)
+
+    Raises:
+        SettingError: a strength or a damping that is not above 0.
+
+    References:
+        Zenke, Poole and Ganguli 2017, Continual learning through synaptic intelligence. The bound on the pull and that
+        damping is relative are ours; gradients are those of mini-batches, which overstates the credit, as in the paper.
+    """
+
+    def __init__(self, strength: float = 1.0, *, damping: float = 1.0, name: str = "si") -> None:
+        if not (strength > 0 and damping > 0):
+            raise SettingError(f"SI got strength={strength}, damping={damping}; expected both > 0")
+        self.name = name
+        self._strength, self._damping = float(strength), float(damping)
+        self._quadratic = Quadratic()
+        self._credit: Tensor | None = None  # (p,) since the experience began
+        self._start: Tensor | None = None  # (p,) the weights when it began
+        self._step: tuple[Tensor, Tensor] | None = None  # gradient and weights before the step that is under way
+
+    def pull(self, model: Model, gradient: Tensor, /) -> None:
+        if self._start is None:
+            self._start = model.weights.clone()
+        self._step = gradient.clone(), model.weights.clone()
+        self._quadratic.pull(model, gradient, strength=self._strength)
+
+    def stepped(self, model: Model, new: Forward, /) -> None:
+        if self._step is None:
+            return
+        gradient, before = self._step
+        fall = before.sub_(model.weights).mul_(gradient)
+        self._credit = fall if self._credit is None else fitted(self._credit, model).add_(fall)
+        self._step = None
+
+    def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
+        if self._credit is not None and self._start is not None:
+            moved = model.weights - fitted(self._start, model)
+            credit = fitted(self._credit, model)
+            self._quadratic.move(model, importance(credit, moved, damping=self._damping))
+        self._credit, self._start = None, model.weights.clone()
+
+    def state_dict(self) -> State:
+        vectors = {"credit": self._credit, "start": self._start}
+        kept = {name: None if vector is None else to_array(vector) for name, vector in vectors.items()}
+        return {"quadratic": self._quadratic.state_dict(), **kept}
+
+    def load_state_dict(self, state: State, /) -> None:
+        self._quadratic.load_state_dict(state["quadratic"])
+        entries = (state["credit"], state["start"])
+        self._credit, self._start = (None if entry is None else from_array(entry) for entry in entries)
+        self._step = None

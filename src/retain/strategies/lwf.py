@@ -48,6 +48,10 @@ class LwF(Addend):
     the softmax is taken for each task alone, and the mean over tasks. It keeps no rows; before the first
     `consolidate`, which makes the teacher, it adds nothing.
 
+    Where classes arrive in turn and nobody tells tasks, use it beside `rt.neural.ACE()`: with the plain cross-entropy
+    every new row says that it is of no old class, which the teacher, asked which of them, does not contradict.
+    Split-MNIST in this scenario: 65 % so, 20 % without.
+
     Args:
         strength: multiplies the addend.
         temperature: T, above 1 to look at how wrong answers compare too.

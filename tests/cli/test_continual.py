@@ -67,7 +67,7 @@ def test_every_strategy_runs_by_name(strategy: str, tmp_path: Path, capfd: pytes
     args = ["--strategy", strategy, "--experiences", "2", "--hidden", "16", "--memory", "40", "--epochs", "10"]
     for scenario in ("class", "task"):
         result = said(capfd, f"npz:{tmp_path / 'rows.npz'}", *args, "--scenario", scenario, "--rate", "0.01")
-        assert result["acc"]["mean"] > 0.4, scenario
+        assert result["acc"]["mean"] > (0.6 if scenario == "task" else 0.2), scenario
 
 
 @pytest.mark.parametrize("model", ["conv"])

@@ -22,7 +22,7 @@ from retain.streams import TrainTest
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from retain.core import Head, Memory, Projection, Strategy
+    from retain.core import Averaging, Head, Memory, Projection, Strategy
     from retain.learners.neural import Criterion, Neural
 
 __all__ = ["DATA", "MODELS", "RECIPES", "SCENARIOS", "Recipe", "Settings", "build", "load", "recipe"]
@@ -83,6 +83,7 @@ def _neural(
     *,
     criterion: Criterion | None = None,
     projection: Projection | None = None,
+    averaging: Averaging | None = None,
     head: Head | None = None,
 ) -> Neural:
     import torch
@@ -95,6 +96,7 @@ def _neural(
         optimizer=torch.optim.Adam(module.parameters(), lr=settings.rate),
         strategies=strategies,
         projection=projection,
+        averaging=averaging,
         head=head,
         batch_size=settings.batch_size,
         task_masks=settings.tasks,
@@ -155,6 +157,17 @@ def _bic(settings: Settings, seed: int) -> Learner:
     return _neural(settings, seed, [_replay(settings, memory), rt.strategies.LwF()], head=head)
 
 
+def _ema(settings: Settings, seed: int) -> Learner:
+    old = _replay(settings, _reservoir(settings, seed))
+    return _neural(settings, seed, [old], averaging=rt.strategies.EMA())
+
+
+def _cls_er(settings: Settings, seed: int) -> Learner:
+    stable = rt.strategies.EMA()
+    part = rt.strategies.CLSER(_reservoir(settings, seed), size=settings.batch_size, stable=stable)
+    return _neural(settings, seed, [part], averaging=stable)
+
+
 def _gdumb(settings: Settings, seed: int) -> Learner:
     memory = rt.memory.ClassBalanced(settings.memory, seed=seed)
     every = 10**9 if settings.boundaries else 1000  # trained where an experience ends, if that is told: it takes long
@@ -187,6 +200,8 @@ RECIPES: Mapping[str, Recipe] = {
     "er-ace": Recipe("replay; new rows compete with the classes of their own mini-batch only", _er_ace),
     "der": Recipe("replay of what the net said of old rows when they were new", _der),
     "der++": Recipe("der, and the labels of old rows too", _derpp),
+    "ema": Recipe("replay; answers with the moving average of the weights", _ema),
+    "cls-er": Recipe("replay beside a quick and a slow average of the weights, which teach", _cls_er),
     "gdumb": Recipe("a new net is trained on a balanced memory and nothing else", _gdumb),
     "icarl": Recipe("replay of exemplars chosen by herding, a teacher, the nearest mean decides", _icarl),
     "wa": Recipe("replay, a teacher, and new classes' weights made as long as old ones'", _wa),
@@ -196,6 +211,22 @@ RECIPES: Mapping[str, Recipe] = {
     "lwf": Recipe(
         "the net of the last experience teaches the new one; keeps no rows",
         lambda settings, seed: _neural(settings, seed, [rt.strategies.LwF()]),
+    ),
+    "ewc": Recipe(
+        "weights are held where they matter, by Fisher information; keeps no rows",
+        lambda settings, seed: _neural(settings, seed, [rt.strategies.EWC()]),
+    ),
+    "online-ewc": Recipe(
+        "ewc that fades with every experience",
+        lambda settings, seed: _neural(settings, seed, [rt.strategies.OnlineEWC()]),
+    ),
+    "si": Recipe(
+        "weights are held by what their steps did for the loss; keeps no rows",
+        lambda settings, seed: _neural(settings, seed, [rt.strategies.SI()]),
+    ),
+    "mas": Recipe(
+        "weights are held by how far they move the outputs; keeps no rows",
+        lambda settings, seed: _neural(settings, seed, [rt.strategies.MAS()]),
     ),
     "linear": Recipe(
         "a linear model that goes on learning; needs no torch",

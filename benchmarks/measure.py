@@ -31,7 +31,7 @@ class Cost:
 def run(command: Sequence[str], *, threads: int = 1) -> Cost:
     """Run a command to its end in a process of its own and measure it."""
     env = {**os.environ, "OMP_NUM_THREADS": str(threads), "NUMBA_NUM_THREADS": str(threads)}
-    env.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode; compiling ours took 0.2 s each time
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode: compiling is no part of a run
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as error:
         process = subprocess.Popen(command, stdout=output, stderr=error, env=env)
         _, status, usage = os.wait4(process.pid, 0)

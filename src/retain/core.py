@@ -44,6 +44,7 @@ __all__ = [
     "Report",
     "Rows",
     "Schema",
+    "Slope",
     "State",
     "Stateful",
     "Strategy",
@@ -206,7 +207,7 @@ class Rows:
     extra: Mapping[str, Tensor] = field(default_factory=dict[str, "Tensor"])  # (n, ...) logits, features, ...
 
     def __len__(self) -> int:
-        return len(self.y)
+        return self.y.shape[0]  # len(tensor) takes a microsecond, and steps ask often
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +215,16 @@ class Forward:
     """Rows and what the module said of them in the one forward pass of a step."""
 
     rows: Rows
-    output: Tensor  # (n, k), k the width of the module's output; in `Strategy.loss` part of a graph
+    output: Tensor  # (n, k), k the width of the module's output; part of a graph only in `Addend.loss`
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """A loss, and its gradient by the outputs that it depends on."""
+
+    loss: Tensor  # ()
+    new: Tensor | None = None  # (n, k) by those of the new rows; None where it does not depend on them
+    own: Tensor | None = None  # (m, k) by those of the strategy's own
 
 
 class Model(Protocol):
@@ -251,6 +261,10 @@ class Model(Protocol):
         """The criterion, one loss for each row (n,), weights of rows not applied."""
         ...
 
+    def slope(self, forward: Forward, /) -> tuple[Tensor, Tensor]:
+        """The mean over rows of weight times the criterion, (), and its gradient by the outputs (n, k)."""
+        ...
+
     def outputs(self, x: Tensor, /, *, weights: Tensor | None = None) -> Tensor:
         """What the module says of rows (n, k), in evaluation mode and without a graph; with other weights if given."""
         ...
@@ -281,7 +295,7 @@ class Model(Protocol):
 class Strategy(Stateful, Protocol):
     """One addend of the training loss of a neural learner.
 
-    A step calls `rows`, makes one forward pass over the new rows and those of every strategy, adds up `loss`, goes
+    A step calls `rows`, makes one forward pass over the new rows and those of every strategy, adds up `slope`, goes
     back through the module once, calls `pull`, steps the optimiser and calls `stepped`, each in the order of the names,
     so that the order of listing cannot matter. A strategy that draws at random has a generator of its own. Those that
     need only a part of this descend from `retain.strategies.Addend`.
@@ -301,8 +315,8 @@ class Strategy(Stateful, Protocol):
         """The rows it wants in the forward pass beside the new ones (replay)."""
         ...
 
-    def loss(self, model: Model, new: Forward, /, *, own: Forward | None) -> Tensor | None:
-        """The addend as a function of the outputs: a scalar, or None for nothing. Changes nothing."""
+    def slope(self, model: Model, new: Forward, /, *, own: Forward | None) -> Slope | None:
+        """The addend as a function of the outputs, and its gradient by them; None for nothing. Changes nothing."""
         ...
 
     def pull(self, model: Model, gradient: Tensor, /) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from retain.core import Forward, Memory, Model, Rows, State
+from retain.core import Forward, Memory, Model, Rows, Slope, State
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,21 @@ class Addend(ABC):
         return None
 
     def loss(self, model: Model, new: Forward, /, *, own: Forward | None) -> Tensor | None:
+        """The addend as a function of the outputs: a scalar, or None for nothing. Changes nothing."""
         return None
+
+    def slope(self, model: Model, new: Forward, /, *, own: Forward | None) -> Slope | None:
+        """As `loss` says, by autograd; by hand where the gradient is at hand too."""
+        import torch
+
+        seen = _leaf(new)
+        theirs = None if own is None else _leaf(own)
+        with torch.enable_grad():
+            loss = self.loss(model, seen, own=theirs)
+        if loss is None:
+            return None
+        leaves = [seen.output] if theirs is None else [seen.output, theirs.output]
+        return Slope(loss.detach(), *torch.autograd.grad(loss, leaves, allow_unused=True))
 
     def pull(self, model: Model, gradient: Tensor, /) -> None:  # noqa: B027 - nothing is a good default
         pass
@@ -44,6 +58,10 @@ class Addend(ABC):
 
     @abstractmethod
     def load_state_dict(self, state: State, /) -> None: ...
+
+
+def _leaf(forward: Forward) -> Forward:
+    return Forward(forward.rows, forward.output.detach().requires_grad_())
 
 
 def offer(memory: Memory, model: Model, new: Forward, /, *, extra: Mapping[str, Tensor] | None = None) -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, final
+from typing import final
 
-from retain.core import Forward, Memory, Model, Rows, State
+from retain.core import Forward, Memory, Model, Rows, Slope, State
 from retain.errors import SettingError
 from retain.strategies.addend import Addend, offer
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = ["Replay"]
 
@@ -52,11 +49,12 @@ class Replay(Addend):
     def rows(self, new: Rows, /) -> Rows | None:
         return self.memory.sample(self.size) if len(self.memory) else None
 
-    def loss(self, model: Model, new: Forward, /, *, own: Forward | None) -> Tensor | None:
+    def slope(self, model: Model, new: Forward, /, *, own: Forward | None) -> Slope | None:
         if own is None:
             return None
         strength = max(self._ended, 1) if self._strength is None else self._strength
-        return strength * (own.rows.weight * model.losses(own)).mean()
+        loss, slope = model.slope(own)
+        return Slope(strength * loss, own=strength * slope)
 
     def stepped(self, model: Model, new: Forward, /) -> None:
         offer(self.memory, model, new)

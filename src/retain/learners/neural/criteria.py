@@ -30,11 +30,11 @@ class Criterion(ABC):
         """The loss of rows that are new, where it differs from that of rows replayed."""
         return self.losses(output, y)
 
-    def slope(self, output: Tensor, y: Tensor, weight: Tensor, /) -> tuple[Tensor, Tensor]:
-        """The mean over new rows of weight times loss, and its gradient by the outputs (n, k)."""
+    def slope(self, output: Tensor, y: Tensor, weight: Tensor, /, *, incoming: bool) -> tuple[Tensor, Tensor]:
+        """The mean over rows, new ones if `incoming`, of weight times loss, and its gradient by the outputs (n, k)."""
         leaf = output.detach().requires_grad_()
         with torch.enable_grad():
-            loss = (weight * self.incoming(leaf, y)).mean()
+            loss = (weight * (self.incoming if incoming else self.losses)(leaf, y)).mean()
             (slope,) = torch.autograd.grad(loss, leaf)
         return loss.detach(), slope
 
@@ -58,7 +58,7 @@ class CrossEntropy(Criterion):
     def losses(self, output: Tensor, y: Tensor, /) -> Tensor:
         return functional.cross_entropy(output, y, reduction="none", label_smoothing=self._smoothing)
 
-    def slope(self, output: Tensor, y: Tensor, weight: Tensor, /) -> tuple[Tensor, Tensor]:
+    def slope(self, output: Tensor, y: Tensor, weight: Tensor, /, *, incoming: bool) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - the same for all
         # By hand: at ten rows a step, a graph of five nodes takes longer than the sums that it stands for.
         n, k = output.shape
         log = torch.log_softmax(output, 1)

@@ -46,7 +46,7 @@ class Network:
         self.classes = 0
         self.seen = torch.zeros((0, 0), dtype=torch.bool)  # (tasks, classes): which classes occurred in which task
         self.through = passes(module, self.layout, compiled=compiled)
-        self._scratch = torch.empty(0)
+        self.buffers = tuple(module.buffers())
 
     @property
     def weights(self) -> Tensor:
@@ -59,6 +59,14 @@ class Network:
     def losses(self, forward: Forward, /) -> Tensor:
         return self.criterion.losses(self.scores(forward.output, forward.rows.extra.get("task")), forward.rows.y)
 
+    def slope(self, forward: Forward, /, *, incoming: bool = False) -> tuple[Tensor, Tensor]:
+        rows = forward.rows
+        scores = self.scores(forward.output, rows.extra.get("task"))
+        loss, slope = self.criterion.slope(scores, rows.y, rows.weight, incoming=incoming)
+        # Outputs that stand for no class yet are left alone.
+        missing = forward.output.shape[1] - slope.shape[1]
+        return loss, nn.functional.pad(slope, (0, missing)) if missing else slope
+
     def outputs(self, x: Tensor, /, *, weights: Tensor | None = None) -> Tensor:
         with self.evaluating():
             return self.through.outputs(x, self.weights if weights is None else weights)
@@ -68,9 +76,7 @@ class Network:
             return self.through.features(x, self.weights)
 
     def gradient(self, rows: Rows, /) -> Tensor:
-        leaf = self.through.forward(rows.x).requires_grad_()
-        with torch.enable_grad():
-            (slope,) = torch.autograd.grad((rows.weight * self.losses(Forward(rows, leaf))).mean(), leaf)
+        _, slope = self.slope(Forward(rows, self.through.forward(rows.x)))
         gradient = torch.empty_like(self.weights)
         self.through.backward(slope, gradient)
         return gradient
@@ -94,13 +100,11 @@ class Network:
         allowed = self.seen[task.clamp(0, len(self.seen) - 1), : self.classes] | ~told[:, None]
         return output.masked_fill(~allowed, -torch.inf)
 
-    def meet(self, rows: Rows, /) -> None:
-        """Take note of the classes (and of which task they are) that are about to be learnt."""
-        if not self.criterion.classes:
-            return
-        self.classes = max(self.classes, int(rows.y.max()) + 1)
+    def meet(self, rows: Rows, classes: int, /) -> None:
+        """Take note of the classes, all below `classes`, and of which task they are, that are about to be learnt."""
+        self.classes = max(self.classes, classes)
         task = rows.extra.get("task")
-        if task is None:
+        if task is None or not classes:
             return
         tasks = max(len(self.seen), int(task.max()) + 1)
         if self.seen.shape != (tasks, self.classes):

@@ -173,6 +173,7 @@ class Neural(LateLearner, Consolidating):
         Returns scores (arrivals, k) with minus infinity for a class that was not yet known.
         """
         n, first = arrivals.stop - arrivals.start, arrivals.start
+        breaks = _breaks(landing)
         said: list[Tensor] = []
         done = start = 0
         with self._lent():
@@ -181,13 +182,14 @@ class Neural(LateLearner, Consolidating):
                 stop = start + self.batch_size - waiting
                 if stop > len(landing):
                     break
-                new = take(pool, _index(landing[start:stop], pool.y.device))
+                run = breaks[stop - 1] == breaks[start]
+                new = take(pool, _index(landing[start:stop], pool.y.device, run=run))
                 reach = int(arrived[stop - 1])
                 own = not waiting and reach - done == len(new) and landing[start] == first + done
                 if self._waiting is not None:
                     new, self._waiting = join([self._waiting, new]), None
                 # Rows that arrive and land together and alone are predicted by the pass that learns them.
-                if own and _consecutive(landing[start:stop]) and self._plain():
+                if own and run and self._plain():
                     said.append(self._step(new, tell=True))
                 else:
                     if reach > done:
@@ -197,7 +199,7 @@ class Neural(LateLearner, Consolidating):
             if n > done:
                 said.append(self._said_of(pool, first + done, first + n))
             if start < len(landing):
-                rest = take(pool, _index(landing[start:], pool.y.device))
+                rest = take(pool, _index(landing[start:], pool.y.device, run=breaks[-1] == breaks[start]))
                 rest = _owned(rest)
                 self._waiting = rest if self._waiting is None else join([self._waiting, rest])
         if self._net.criterion.classes and len(landing):
@@ -238,16 +240,16 @@ class Neural(LateLearner, Consolidating):
     def _step(self, new: Rows, *, tell: bool) -> Tensor:
         """One step; returns the scores that the new rows had before it, if they are to be told."""
         net = self._net
-        if net.criterion.classes:
-            self._grow(int(new.y.max()) + 1)
-        buffers = [buffer.clone() for buffer in net.module.buffers()]
+        classes = int(new.y.max()) + 1 if net.criterion.classes else 0
+        self._grow(classes)
+        buffers = [buffer.clone() for buffer in net.buffers]
         asked = [strategy.rows(new) for strategy in self.strategies]
         parts = [new, *(rows for rows in asked if rows is not None)]
         x = torch.cat([part.x for part in parts]) if len(parts) > 1 else new.x
         output = net.through.forward(x)
         first = Forward(new, output[: len(new)])
         told = net.scores(first.output, new.extra.get("task")) if tell else first.output
-        net.meet(new)  # what was told of the rows knows nothing of their labels
+        net.meet(new, classes)  # what was told of the rows knows nothing of their labels
         loss, slope = self._slopes(output, first, asked)
         net.through.backward(slope, net.layout.gradient)
         gradient = net.layout.gradient
@@ -270,31 +272,24 @@ class Neural(LateLearner, Consolidating):
 
     def _slopes(self, output: Tensor, first: Forward, asked: Sequence[Rows | None]) -> tuple[Tensor, Tensor]:
         """The loss, and its gradient by all outputs of the step's forward pass."""
-        net, new = self._net, first.rows
-        scores = net.scores(first.output, new.extra.get("task"))
-        loss, own = net.criterion.slope(scores, new.y, new.weight)
-        if own.shape[1] < output.shape[1]:  # outputs that stand for no class yet are left alone
-            own = nn.functional.pad(own, (0, output.shape[1] - own.shape[1]))
+        net, n = self._net, len(first.rows)
+        loss, by_new = net.slope(first, incoming=True)
         if not self.strategies:
-            return loss, own
-        leaf = output.detach().requires_grad_()
-        with torch.enable_grad():
-            seen = Forward(new, leaf[: len(new)])
-            start = len(new)
-            addends: list[Tensor] = []
-            for strategy, rows in zip(self.strategies, asked, strict=True):
-                stop = start + (0 if rows is None else len(rows))
-                theirs = None if rows is None else Forward(rows, leaf[start:stop])
-                addend = strategy.loss(net, seen, own=theirs)
-                if addend is not None:
-                    addends.append(addend)
-                start = stop
-            if not addends:
-                return loss, nn.functional.pad(own, (0, 0, 0, len(output) - len(own)))
-            total = torch.stack(addends).sum() if len(addends) > 1 else addends[0]
-            (slope,) = torch.autograd.grad(total, leaf)
-        slope[: len(new)] += own
-        return loss + total.detach(), slope
+            return loss, by_new
+        slope = torch.zeros_like(output)
+        slope[:n] = by_new
+        start = n
+        for strategy, rows in zip(self.strategies, asked, strict=True):
+            stop = start + (0 if rows is None else len(rows))
+            addend = strategy.slope(net, first, own=None if rows is None else Forward(rows, output[start:stop]))
+            if addend is not None:
+                loss = loss + addend.loss
+                if addend.new is not None:
+                    slope[:n] += addend.new
+                if addend.own is not None:
+                    slope[start:stop] = addend.own
+            start = stop
+        return loss, slope
 
     def _parts(self) -> list[Strategy | Projection | Averaging | Head]:
         """All that wants to know of steps and of the ends of experiences, in the order in which they are told."""
@@ -312,7 +307,7 @@ class Neural(LateLearner, Consolidating):
 
     def _skip(self, new: Rows, buffers: Sequence[Tensor]) -> None:
         """Nothing was learnt of these rows: keep them to be looked at; after too many, the last good weights return."""
-        for buffer, value in zip(self._net.module.buffers(), buffers, strict=True):
+        for buffer, value in zip(self._net.buffers, buffers, strict=True):
             buffer.copy_(value)
         self.skipped += 1
         self._bad += 1
@@ -355,7 +350,8 @@ class Neural(LateLearner, Consolidating):
         """The rows of a block that have labels, on the module's device; every row of the block is checked."""
         rows = np.flatnonzero(labelled(batch.y, len(batch)))
         pool = self._taken(batch, batch.y)
-        return take(pool, _index(rows, pool.y.device)) if len(rows) else take(pool, slice(0, 0))
+        breaks = _breaks(rows)
+        return take(pool, _index(rows, pool.y.device, run=bool((breaks == breaks[:1]).all())))
 
     # ---------------------------------------------------------------------------------------------------------- state
 
@@ -426,14 +422,15 @@ def _unshared(parts: Sequence[Strategy | Projection | Head], /) -> None:
         )
 
 
-def _consecutive(rows: Ints) -> bool:
-    return len(rows) == int(rows[-1]) - int(rows[0]) + 1 and bool((np.diff(rows) == 1).all())
+def _breaks(rows: Ints) -> Ints:
+    """How often row numbers up to each (n,) did not go on by one: between two equal counts they are consecutive."""
+    return np.cumsum(np.diff(rows, prepend=rows[:1]) != 1)
 
 
-def _index(rows: Ints, device: torch.device) -> Tensor | slice:
-    """Row numbers to take by: a slice, which copies nothing, where they are consecutive."""
-    if _consecutive(rows):
-        return slice(int(rows[0]), int(rows[-1]) + 1)
+def _index(rows: Ints, device: torch.device, *, run: bool) -> Tensor | slice:
+    """Row numbers to take by: a slice, which copies nothing, where they are a run of consecutive ones."""
+    if run:
+        return slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0)
     return torch.from_numpy(np.ascontiguousarray(rows)).to(device)
 
 

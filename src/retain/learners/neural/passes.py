@@ -121,7 +121,7 @@ class Autograd(Pass):
 
 @final
 class Layers(Pass):
-    """Linear layers with ReLU or tanh between them."""
+    """Linear layers with ReLU or tanh between them; pieces of the flat vector ask for no graph, unlike parameters."""
 
     def __init__(self, layers: Sequence[tuple[nn.Linear, str]], weights: Weights, /) -> None:
         self._weights = weights
@@ -133,16 +133,13 @@ class Layers(Pass):
         views = iter(self._weights.views(vector))
         return [(next(views), next(views) if biased else None) for biased in self._biased]
 
-    @torch.no_grad()
     def forward(self, x: Tensor, /) -> Tensor:
         self._inputs = []
         return self._through(x, self._weights.flat, keep=True)
 
-    @torch.no_grad()
     def backward(self, slope: Tensor, into: Tensor, /) -> None:
         self._back(slope, into, lambda part: part)
 
-    @torch.no_grad()
     def magnitudes(self, x: Tensor, slope: Tensor, /, *, power: int) -> Tensor:
         self.forward(x)
         total = torch.empty_like(self._weights.flat)
@@ -163,16 +160,14 @@ class Layers(Pass):
             if i:
                 slope = torch.mm(slope, weight)
                 if self._rules[i - 1] == "relu":
-                    slope = torch.ops.aten.threshold_backward(slope, a, 0)
+                    torch.ops.aten.threshold_backward.grad_input(slope, a, 0, grad_input=slope)
                 elif self._rules[i - 1] == "tanh":
-                    slope = torch.ops.aten.tanh_backward(slope, a)
+                    torch.ops.aten.tanh_backward.grad_input(slope, a, grad_input=slope)
         self._inputs = []
 
-    @torch.no_grad()
     def outputs(self, x: Tensor, weights: Tensor, /) -> Tensor:
         return self._through(x, weights, keep=False)
 
-    @torch.no_grad()
     def features(self, x: Tensor, weights: Tensor, /) -> Tensor:
         return self._through(x, weights, keep=False, last=False)
 
@@ -182,7 +177,7 @@ class Layers(Pass):
         for (weight, bias), rule in zip(pieces if last else pieces[:-1], self._rules, strict=False):
             if keep:
                 self._inputs.append(a)
-            a = torch.mm(a, weight.t()) if bias is None else torch.addmm(bias, a, weight.t())
+            a = nn.functional.linear(a, weight, bias)
             if rule == "relu":
                 a = a.relu_()
             elif rule == "tanh":

@@ -5,7 +5,6 @@ Shapes: p parameters, k outputs of the last linear layer, d inputs of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import final
 
 import torch
@@ -48,13 +47,19 @@ class Weights:
         """Make parameters and their gradients views of the two vectors."""
         self.gradient = torch.zeros_like(self.flat)
         shapes = [p.shape for p in self.parameters]
-        for p, value, slope in zip(self.parameters, _cut(self.flat, shapes), _cut(self.gradient, shapes), strict=True):
+        self._values, self._slopes = _cut(self.flat, shapes), _cut(self.gradient, shapes)
+        for p, value, slope in zip(self.parameters, self._values, self._slopes, strict=True):
             p.data = value
             p.grad = slope
 
-    def views(self, vector: Tensor, /) -> list[Tensor]:
+    def views(self, vector: Tensor, /) -> tuple[Tensor, ...]:
         """A vector (p,) cut into pieces of the shapes of the parameters."""
-        return list(_cut(vector, [p.shape for p in self.parameters]))
+        # Every step asks for these two; to cut them anew takes as long as a product of ten rows.
+        if vector is self.flat:
+            return self._values
+        if vector is self.gradient:
+            return self._slopes
+        return _cut(vector, [p.shape for p in self.parameters])
 
     def named(self, vector: Tensor, /) -> dict[str, Tensor]:
         """As `views`, by the names of the parameters."""
@@ -94,9 +99,9 @@ class Weights:
         return torch.cat([(padded(v, len(p)) if id(p) in own else v).reshape(-1) for p, v in pieces])
 
 
-def _cut(vector: Tensor, shapes: list[torch.Size]) -> Iterator[Tensor]:
+def _cut(vector: Tensor, shapes: list[torch.Size]) -> tuple[Tensor, ...]:
     pieces = torch.split(vector, [shape.numel() for shape in shapes])
-    return (piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True))
+    return tuple(piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True))
 
 
 def padded(tensor: Tensor, rows: int, /) -> Tensor:

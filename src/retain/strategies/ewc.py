@@ -66,7 +66,7 @@ class EWC(Addend):
         empirical one, of the labels that came; its scale and the bound on the pull are ours.
     """
 
-    def __init__(self, strength: float = 30.0, *, name: str = "ewc") -> None:
+    def __init__(self, strength: float = 10.0, *, name: str = "ewc") -> None:
         if not strength > 0:
             raise SettingError(f"EWC got strength={strength}; expected a number > 0")
         self.name = name
@@ -114,7 +114,7 @@ class OnlineEWC(Addend):
         Schwarz et al. 2018, Progress and compress. Their Fisher information is scaled per experience as well.
     """
 
-    def __init__(self, strength: float = 30.0, *, decay: float = 0.95, name: str = "ewc") -> None:
+    def __init__(self, strength: float = 10.0, *, decay: float = 0.95, name: str = "ewc") -> None:
         if not (strength > 0 and 0 < decay <= 1):
             raise SettingError(f"OnlineEWC got strength={strength}, decay={decay}; expected > 0, and in (0, 1]")
         self.name = name

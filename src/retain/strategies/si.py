@@ -41,7 +41,8 @@ class SI(Addend):
     that it is added to.
 
     Args:
-        strength: 1 is the penalty that stands for the losses of old experiences as they were learnt.
+        strength: 1 would stand for the losses of old experiences as they were learnt, if gradients were exact; those of
+            mini-batches overstate the credit, about five times as measured on digits.
         damping: see `importance`.
         name: unique among the strategies of a learner. g holds what strategies whose names come before this one add to
             the gradient, and no pull of its own: beside other penalties on weights let it be the first.
@@ -60,10 +61,10 @@ class SI(Addend):
 
     References:
         Zenke, Poole and Ganguli 2017, Continual learning through synaptic intelligence. The bound on the pull and that
-        damping is relative are ours; gradients are those of mini-batches, which overstates the credit, as in the paper.
+        damping is relative are ours.
     """
 
-    def __init__(self, strength: float = 1.0, *, damping: float = 1.0, name: str = "si") -> None:
+    def __init__(self, strength: float = 0.2, *, damping: float = 1.0, name: str = "si") -> None:
         if not (strength > 0 and damping > 0):
             raise SettingError(f"SI got strength={strength}, damping={damping}; expected both > 0")
         self.name = name

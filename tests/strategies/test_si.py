@@ -1,0 +1,49 @@
+"""SI against the paper written out: the path integral step by step, the penalty by autograd."""
+
+import pytest
+import torch
+from tests.strategies import naive
+from tests.strategies.test_ewc import flat, penalised
+
+import retain as rt
+from retain.strategies import SI
+
+
+@pytest.mark.parametrize("strength", [0.5, 100.0])
+def test_three_experiences(strength):
+    damping = 0.7
+    ours, net = naive.learner(strategies=[SI(strength, damping=damping)]), naive.module()
+    p = len(flat(net))
+    total, anchor = torch.zeros(p), flat(net).detach().clone()
+    path = [torch.zeros(p)]
+
+    def penalty():
+        return ((flat(net) - anchor).square() * total).sum() / 2
+
+    pulled = penalised(net, penalty, strength=strength)
+    before = []
+
+    def project(g):
+        before[:] = [g.clone(), flat(net).detach().clone()]  # of the loss alone
+        return pulled(g)
+
+    def stepped(_rows):
+        g, w = before
+        path[0] = path[0] - g * (flat(net).detach() - w)
+
+    for seed in (0, 1, 2):
+        batch = naive.batch(seed=seed)
+        ours.learn(batch)
+        ours.consolidate([batch])
+        naive.train(net, batch, project=project, stepped=stepped)
+        moved = (flat(net).detach() - anchor).square()
+        total = total + 2 * path[0].clamp(min=0) / (moved + damping * moved.mean())
+        anchor, path[0] = flat(net).detach().clone(), torch.zeros(p)
+    for mine, theirs in zip(ours.module.parameters(), net.parameters(), strict=True):
+        # weights that hardly moved divide rounding errors by little, and the strength multiplies them
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-4)
+
+
+def test_numbers_out_of_range():
+    with pytest.raises(rt.errors.SettingError, match="expected both > 0"):
+        SI(damping=0)

@@ -1,10 +1,10 @@
 """Continual learning of MNIST: what each strategy keeps, beside the figures that were published.
 
-Settings of Hsu et al. 2018 for the split scenarios: 5 tasks of 2 digits, 784-400-400-10, Adam 1e-3, 4 epochs, batches
-of 128 (with replay 64 new and 64 old rows, as theirs are on average), pixels standardised with fixed numbers. Of Buzzega
-et al. 2020 for Rotated-MNIST: 20 tasks, 784-100-100-10, SGD .2, batch 128, one epoch. Needs a folder with the four MNIST
-files: `python bench_continual.py FOLDER [--only WORD] [--seeds N] [--workers N]`. A row stays in RESULTS.md until it is
-measured anew.
+Settings of Hsu et al. 2018 for the split scenarios: 5 tasks of 2 digits, 784-400-400-10, Adam 1e-3, 4 epochs,
+batches of 128 (with replay 64 new and 64 old rows, as theirs are on average), pixels standardised with fixed numbers.
+Of Buzzega et al. 2020 for Rotated-MNIST: 20 tasks, 784-100-100-10, SGD .2, batch 128, one epoch. Needs a folder with the
+four MNIST files: `python bench_continual.py FOLDER [--only WORD] [--seeds N] [--workers N]`. A row stays in RESULTS.md
+until it is measured anew.
 """
 
 from __future__ import annotations

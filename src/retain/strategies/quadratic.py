@@ -14,7 +14,7 @@ from retain.rows import from_array, take, to_array
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Quadratic", "add_bounded", "fitted", "sensitivity"]
+__all__ = ["Quadratic", "add_bounded", "fitted", "scratch", "sensitivity"]
 
 _CHUNK = 512  # rows gone through at a time, so that memory does not grow with the blocks of an experience
 
@@ -77,6 +77,13 @@ def fitted(vector: Tensor, model: Model, /) -> Tensor:
     return model.widen(vector.to(model.weights.device))
 
 
+def scratch(vector: Tensor | None, like: Tensor, /) -> Tensor:
+    """A vector to write into: the one there is, or a new one where its size does not fit."""
+    import torch
+
+    return vector if vector is not None and vector.shape == like.shape else torch.empty_like(like)
+
+
 @final
 class Quadratic:
     """1/2 sum_j a_j w_j^2 - b_j w_j: any sum of 1/2 sum_j F_j (w_j - w*_j)^2, but for a constant, in two vectors."""
@@ -84,6 +91,7 @@ class Quadratic:
     def __init__(self) -> None:
         self._bend: Tensor | None = None  # (p,) a, the curvature; None before the first experience
         self._lift: Tensor | None = None  # (p,) -b, so that the gradient is one fused product and sum
+        self._scratch: Tensor | None = None  # (p,) a fresh vector in every step would cost more than the sums
 
     def add(self, model: Model, importance: Tensor, /) -> None:
         """An experience more, held where the weights are now; the others stay: a += F, b += F w."""
@@ -104,7 +112,9 @@ class Quadratic:
 
         self._bend, self._lift = self._fitted(model)
         if self._bend is not None and self._lift is not None:
-            add_bounded(gradient, torch.addcmul(self._lift, self._bend, model.weights), strength=strength)
+            self._scratch = scratch(self._scratch, gradient)
+            torch.addcmul(self._lift, self._bend, model.weights, out=self._scratch)
+            add_bounded(gradient, self._scratch, strength=strength)
 
     def state_dict(self) -> State:
         vectors = {"bend": self._bend, "lift": self._lift}

@@ -12,7 +12,7 @@ from retain.core import Forward, Model, Rows, State
 from retain.errors import SettingError
 from retain.rows import from_array, to_array
 from retain.strategies.addend import Addend
-from retain.strategies.quadratic import Quadratic, fitted
+from retain.strategies.quadratic import Quadratic, fitted, scratch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,21 +72,22 @@ class SI(Addend):
         self._quadratic = Quadratic()
         self._credit: Tensor | None = None  # (p,) since the experience began
         self._start: Tensor | None = None  # (p,) the weights when it began
-        self._step: tuple[Tensor, Tensor] | None = None  # gradient and weights before the step that is under way
+        self._gradient: Tensor | None = None  # (p,) of the step that is under way
+        self._before: Tensor | None = None  # (p,) the weights before it
 
     def pull(self, model: Model, gradient: Tensor, /) -> None:
         if self._start is None:
             self._start = model.weights.clone()
-        self._step = gradient.clone(), model.weights.clone()
+        self._gradient = scratch(self._gradient, gradient).copy_(gradient)
+        self._before = scratch(self._before, gradient).copy_(model.weights)
         self._quadratic.pull(model, gradient, strength=self._strength)
 
     def stepped(self, model: Model, new: Forward, /) -> None:
-        if self._step is None:
+        if self._gradient is None or self._before is None:
             return
-        gradient, before = self._step
-        fall = before.sub_(model.weights).mul_(gradient)
-        self._credit = fall if self._credit is None else fitted(self._credit, model).add_(fall)
-        self._step = None
+        if self._credit is None:
+            self._credit = model.weights.new_zeros(len(model.weights))
+        self._credit = fitted(self._credit, model).addcmul_(self._before.sub_(model.weights), self._gradient)
 
     def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
         if self._credit is not None and self._start is not None:
@@ -104,4 +105,3 @@ class SI(Addend):
         self._quadratic.load_state_dict(state["quadratic"])
         entries = (state["credit"], state["start"])
         self._credit, self._start = (None if entry is None else from_array(entry) for entry in entries)
-        self._step = None

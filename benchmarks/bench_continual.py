@@ -2,7 +2,7 @@
 
 Settings of Hsu et al. 2018 for the split scenarios: 5 tasks of 2 digits, 784-400-400-10, Adam 1e-3, 4 epochs,
 batches of 128 (with replay 64 new and 64 old rows, as theirs are on average), pixels standardised with fixed numbers.
-Of Buzzega et al. 2020 for Rotated-MNIST: 20 tasks, 784-100-100-10, SGD .2, batch 128, one epoch. Needs a folder with the
+Of Buzzega et al. 2020 for Rotated-MNIST: 20 tasks, 784-100-100-10, SGD .2, batch 128, one epoch. Needs a folder of the
 four MNIST files: `python bench_continual.py FOLDER [--only WORD] [--seeds N] [--workers N]`. A row stays in RESULTS.md
 until it is measured anew.
 """

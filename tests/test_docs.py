@@ -40,7 +40,7 @@ def name(page: Path) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in which a reader of the documentation might be: with payments, a twentieth of them fraud."""
+    """A folder in which a reader of the documentation might be: payments, a twentieth of them fraud; faults in turn."""
     rng = np.random.default_rng(0)
     lines = ["at,amount,country,channel,fraud"]
     for hour in range(2_000):
@@ -55,6 +55,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             f"{'yes' if fraud else 'no'}"
         )
     (tmp_path / "payments.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    faults = ["none", "bearing", "belt", "leak", "motor", "valve"]
+    centres = rng.normal(0, 2, (len(faults), 4))
+    lines = ["heat,current,pressure,vibration,fault"]
+    for fault, centre in zip(faults, centres, strict=True):
+        lines += [",".join(f"{value:.3f}" for value in row) + f",{fault}" for row in rng.normal(centre, 1, (300, 4))]
+    (tmp_path / "sensors.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

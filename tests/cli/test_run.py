@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from retain.cli import main
+from retain.cli.run import interruptible
 
 RNG = np.random.default_rng(0)
 ROWS = [
@@ -189,6 +192,17 @@ def test_interrupted_it_reports_and_leaves_a_state_to_resume_from(how: signal.Si
     assert "--resume" in err
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.splitlines()[-1])["rows"] == 1_000_000
+
+
+def test_a_signal_while_a_file_is_parsed_stops_between_blocks() -> None:
+    """Arrow would raise an error of its own in the middle of a block; the timer fires while it parses."""
+    data = io.BytesIO(b"a,b,c\n" + b"1.5,2.5,xyz\n" * 2_000_000)
+    with interruptible() as stopped:
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        while not stopped:
+            data.seek(0)
+            arrow_csv.read_csv(data)
+    assert stopped == [signal.SIGTERM]
 
 
 def test_state_is_not_overwritten_and_other_settings_are_refused(

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pyarrow as pa
+
 import retain as rt
 from retain.cli.catalogue import BLOCK, DATASETS, LEARNERS, METRICS, find
 from retain.core import Kind, Report, Schema
@@ -21,7 +23,7 @@ from retain.errors import SchemaError, SettingError
 from retain.report import Log, Progress, table, write_html
 from retain.run import Delay, Prequential, durable
 
-__all__ = ["Source", "run_source"]
+__all__ = ["Source", "interruptible", "run_source"]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SUFFIXES = {
@@ -98,7 +100,7 @@ def run_source(
 def _follow(steps: Iterator[Report], log: Log, *, rows: int | None) -> tuple[Report | None, bool]:
     """Fold the reports into the log until the end or Ctrl-C; return the last report and whether it was Ctrl-C."""
     last: Report | None = None
-    with _interruptible() as stopped, Progress(total_rows=rows) as progress:
+    with interruptible() as stopped, Progress(total_rows=rows) as progress:
         for last in steps:
             log.add(last)
             progress.update(last)
@@ -109,8 +111,10 @@ def _follow(steps: Iterator[Report], log: Log, *, rows: int | None) -> tuple[Rep
 
 
 @contextmanager
-def _interruptible() -> Generator[list[int]]:
+def interruptible() -> Generator[list[int]]:
     """Turn Ctrl-C and a polite kill into an entry of a list, read between two blocks: no block is left half done."""
+    # While it reads a file Arrow would answer signals itself, by an error.
+    pa.enable_signal_handlers(enable=False)
     stopped: list[int] = []
 
     def stop(number: int, _: FrameType | None) -> None:
@@ -124,6 +128,7 @@ def _interruptible() -> Generator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        pa.enable_signal_handlers(enable=True)
 
 
 def _open(source: Source) -> Any:

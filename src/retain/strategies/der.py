@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, final
 
-from retain.core import Forward, Memory, Model, Rows, State
+from retain.core import Forward, Memory, Model, Rows, Slope, State
 from retain.errors import SettingError
 from retain.strategies.addend import Addend, offer
 
@@ -17,17 +17,18 @@ __all__ = ["DER", "LOGITS", "drift"]
 LOGITS = "logits"  # the column in memory that holds what the module said of a row when it was new
 
 
-def drift(forward: Forward, /) -> Tensor:
-    """How far outputs have moved from those kept beside the rows: the mean of squares, one for each row (n,).
+def drift(forward: Forward, /) -> tuple[Tensor, Tensor]:
+    """How far outputs have moved from those kept beside the rows: the mean of squares (), and its gradient (n, k).
 
-    An output that did not exist when a row was kept begins at zero, as it does in a module whose head grows.
+    The mean is over outputs, and over rows by weight. An output that did not exist when a row was kept begins at zero,
+    as it does in a module whose head grows.
     """
-    kept, said = forward.rows.extra[LOGITS], forward.output
-    known = kept.shape[1]
-    moved = (said[:, :known] - kept).square().sum(1)
-    if known < said.shape[1]:
-        moved = moved + said[:, known:].square().sum(1)
-    return moved / said.shape[1]
+    kept = forward.rows.extra[LOGITS]
+    n, k = forward.output.shape
+    moved = forward.output.clone()
+    moved[:, : kept.shape[1]] -= kept
+    slope = moved * (forward.rows.weight * (2 / (n * k)))[:, None]
+    return slope.flatten().dot(moved.flatten()) / 2, slope
 
 
 @final
@@ -71,10 +72,11 @@ class DER(Addend):
     def rows(self, new: Rows, /) -> Rows | None:
         return self._memory.sample(self.size) if len(self._memory) else None
 
-    def loss(self, model: Model, new: Forward, /, *, own: Forward | None) -> Tensor | None:
+    def slope(self, model: Model, new: Forward, /, *, own: Forward | None) -> Slope | None:
         if own is None:
             return None
-        return self._strength * (own.rows.weight * drift(own)).mean()
+        moved, slope = drift(own)
+        return Slope(self._strength * moved, own=slope.mul_(self._strength))
 
     def stepped(self, model: Model, new: Forward, /) -> None:
         offer(self._memory, model, new, extra={LOGITS: new.output})

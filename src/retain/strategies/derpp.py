@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, final
+from typing import final
 
-from retain.core import Forward, Memory, Model, Rows, State
+from retain.core import Forward, Memory, Model, Rows, Slope, State
 from retain.errors import SettingError
 from retain.rows import join, take
 from retain.strategies.addend import Addend, offer
 from retain.strategies.der import LOGITS, drift
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = ["DERpp"]
 
@@ -75,13 +72,17 @@ class DERpp(Addend):
             return None
         return join([self._memory.sample(self.size), self._memory.sample(self.size)])
 
-    def loss(self, model: Model, new: Forward, /, *, own: Forward | None) -> Tensor | None:
+    def slope(self, model: Model, new: Forward, /, *, own: Forward | None) -> Slope | None:
         if own is None:
             return None
+        import torch
+
         dark, plain = halves(own)
-        outputs = (dark.rows.weight * drift(dark)).mean()
-        labels = (plain.rows.weight * model.losses(plain)).mean()
-        return self._strength * outputs + self._labels * labels
+        moved, by_dark = drift(dark)
+        loss, by_plain = model.slope(plain)
+        addend = self._strength * moved + self._labels * loss
+        slope = torch.cat([self._strength * by_dark, self._labels * by_plain])
+        return Slope(addend, own=slope)
 
     def stepped(self, model: Model, new: Forward, /) -> None:
         offer(self._memory, model, new, extra={LOGITS: new.output})

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, final
 
-from retain.core import Forward, Model, Rows, State
+from retain.core import Forward, Model, Rows, Slope, State
 from retain.errors import SettingError
 from retain.rows import from_array, to_array
 from retain.strategies.addend import Addend
@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 __all__ = ["LwF", "distilled"]
 
 
-def distilled(output: Tensor, teacher: Tensor, /, *, temperature: float) -> Tensor:
-    """T^2 KL(softmax(teacher / T) || softmax(output / T)), one for each row (n,), from two times (n, c) outputs.
+def distilled(output: Tensor, teacher: Tensor, /, *, temperature: float) -> tuple[Tensor, Tensor]:
+    """T^2 KL(softmax(teacher / T) || softmax(output / T)), one for each row (n,), and its gradient by `output` (n, c).
 
-    T^2 makes its gradient as long as that of the loss of labels, whatever the temperature (Hinton et al. 2015).
+    T^2 makes the gradient as long as that of the loss of labels, whatever the temperature (Hinton et al. 2015).
     """
     import torch
 
     target = torch.log_softmax(teacher / temperature, 1)
     said = torch.log_softmax(output / temperature, 1)
-    return temperature**2 * (target.exp() * (target - said)).sum(1)
+    share = target.exp()
+    apart = (share * (target - said)).sum(1)
+    return temperature**2 * apart, said.exp_().sub_(share).mul_(temperature)
 
 
 def groups(seen: Tensor, classes: int, /) -> Tensor:
@@ -86,19 +88,21 @@ class LwF(Addend):
         self._strength, self._temperature = float(strength), float(temperature)
         self._teacher: Tensor | None = None  # (p,) as wide as they were
         self._groups: Tensor | None = None  # (groups, classes) that compete in the teacher
+        self._competing: list[slice | list[int]] = []  # the same as what to take outputs by
         self._experiences = 0
 
-    def loss(self, model: Model, new: Forward, /, *, own: Forward | None) -> Tensor | None:
+    def slope(self, model: Model, new: Forward, /, *, own: Forward | None) -> Slope | None:
         if self._teacher is None or self._groups is None:
             return None
         device = new.output.device  # a state that was loaded lies on the CPU
         teacher = model.outputs(new.rows.x, weights=model.widen(self._teacher.to(device)))
-        classes = self._groups.shape[1]
-        addend = new.output.new_zeros(len(new.rows))
-        for group in self._groups.to(device):
-            said, taught = new.output[:, :classes][:, group], teacher[:, :classes][:, group]
-            addend = addend + distilled(said, taught, temperature=self._temperature)
-        return self._strength * self._experiences / len(self._groups) * (new.rows.weight * addend).mean()
+        share = new.rows.weight * (self._strength * self._experiences / (len(self._groups) * len(new.rows)))
+        loss, slope = new.output.new_zeros(()), new.output.new_zeros(new.output.shape)
+        for classes in self._competing:
+            apart, by = distilled(new.output[:, classes], teacher[:, classes], temperature=self._temperature)
+            loss = loss + share.dot(apart)
+            slope[:, classes] += by.mul_(share[:, None])
+        return Slope(loss, new=slope)
 
     def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
         if not model.classes:
@@ -107,7 +111,7 @@ class LwF(Addend):
                 "or a penalty on the weights"
             )
         self._teacher = model.weights.clone()
-        self._groups = groups(model.seen, model.classes)
+        self._compete(groups(model.seen, model.classes))
         self._experiences += 1
 
     def state_dict(self) -> State:
@@ -119,5 +123,13 @@ class LwF(Addend):
 
     def load_state_dict(self, state: State, /) -> None:
         self._teacher = None if state["teacher"] is None else from_array(state["teacher"])
-        self._groups = None if state["groups"] is None else from_array(state["groups"])
+        self._compete(None if state["groups"] is None else from_array(state["groups"]))
         self._experiences = int(state["experiences"])
+
+    def _compete(self, groups: Tensor | None) -> None:
+        """Classes that follow one another are a slice, which copies nothing."""
+        self._groups, self._competing = groups, []
+        for group in () if groups is None else groups.cpu():
+            classes: list[int] = group.nonzero()[:, 0].tolist()
+            first, last = classes[0], classes[-1]
+            self._competing.append(slice(first, last + 1) if last - first < len(classes) else classes)

@@ -26,7 +26,8 @@ class WA(Addend):
     """Weight aligning: when an experience ends, the weights of its new classes in the last layer are made shorter.
 
     Rows w of the last linear layer that stand for new classes are multiplied by gamma = mean |w_old| / mean |w_new|, so
-    that no class is preferred for the length of its weights. It adds nothing to the loss.
+    that no class is preferred for the length of its weights. It adds nothing to the loss. Where gamma is above 1 there
+    is no bias to take away, and nothing is done: replay that counts all experiences alike leaves new rows the shorter.
 
     Args:
         name: the default comes before those of the strategies that remember weights when an experience ends, so that
@@ -36,7 +37,8 @@ class WA(Addend):
     >>> learner = rt.Neural(rt.neural.MLP(2, 16, 2), strategies=[WA()], batch_size=10)
     >>> x = np.random.default_rng(0).normal(size=(400, 2)).astype(np.float32)
     >>> for batch in (rt.Batch(x, y=(x[:, 0] > 0).astype(int)), rt.Batch(x, y=2 + (x[:, 0] > 0).astype(int))):
-    ...     said = learner.learn(batch)
+    ...     for _ in range(20):
+    ...         said = learner.learn(batch)
     ...     learner.consolidate([batch])
     >>> lengths = learner.module[-1].weight.norm(dim=1)
     >>> bool(abs(lengths[2:].mean() - lengths[:2].mean()) < 1e-6)
@@ -47,7 +49,8 @@ class WA(Addend):
 
     References:
         Zhao et al. 2020, Maintaining discrimination and fairness in class incremental learning. There weights are kept
-        positive by clipping and the layer has no bias; neither is asked for here. Beside it belong `Replay` and `LwF`.
+        positive by clipping and the layer has no bias; neither is asked for here, nor is gamma bounded. Beside it belong
+        `Replay` and `LwF`.
     """
 
     def __init__(self, *, name: str = "align") -> None:
@@ -62,7 +65,8 @@ class WA(Addend):
         weight = model.head.weight.data[: model.classes]
         if 0 < self._old < len(weight):
             old, new = weight[: self._old], weight[self._old :]
-            new.mul_(torch.linalg.vector_norm(old, dim=1).mean() / torch.linalg.vector_norm(new, dim=1).mean())
+            gamma = torch.linalg.vector_norm(old, dim=1).mean() / torch.linalg.vector_norm(new, dim=1).mean()
+            new.mul_(gamma.clamp_(max=1.0))
         self._old = len(weight)
 
     def state_dict(self) -> State:

@@ -145,8 +145,10 @@ def row(name: str, setting: Setting, data: TrainTest, seeds: int, workers: int) 
     cells = [
         *bars,
         f"{acc:.2f} ± {100 * result.acc.error:.2f}",
-        f"{100 * result.learning_accuracy.mean:.2f}",
-        f"{100 * result.forgetting.mean:.2f}",
+        *(
+            "" if np.isnan(one.mean) else f"{100 * one.mean:.2f}"
+            for one in (result.learning_accuracy, result.forgetting)
+        ),
         str(seeds),
         f"{samples / cpu:,.0f}",
         f"{acc / cpu:.2f}",

@@ -46,12 +46,13 @@ def neural(seed: int, *, widths: tuple[int, ...] = WIDTHS, rate: float = 0.0, ba
 
 
 def replay(
-    seed: int, *, memory: int, size: int = 64, batch: int = 64, masks: bool = False, ace: bool = False
+    seed: int, *, memory: int, size: int = 64, batch: int = 64, ace: bool = False, averaged: bool = False
 ) -> Learner:
     kept = rt.memory.ClassBalanced(memory, seed=seed)
     strategies = [rt.strategies.Replay(kept, size=size)]
     criterion = rt.neural.ACE() if ace else None
-    return neural(seed, batch=batch, strategies=strategies, task_masks=masks, criterion=criterion)
+    averaging = rt.strategies.EMA() if averaged else None
+    return neural(seed, batch=batch, strategies=strategies, criterion=criterion, averaging=averaging)
 
 
 def derpp(seed: int, *, memory: int, size: int = 128) -> Learner:
@@ -89,10 +90,24 @@ SETTINGS: Mapping[str, Setting] = {
     "class, naive": Setting(SPLIT, neural, source=f"{HSU}: 19.7"),
     "class, joint": Setting(lambda d: scenarios.joint(SPLIT(d)), neural, source=f"{HSU}: 97.5"),
     "class, replay 1100": Setting(SPLIT, partial(replay, memory=1100), 90.8, 93, source=f"{HSU}: 90.8"),
+    "class, er-ace 1100, averaged weights": Setting(
+        SPLIT, partial(replay, memory=1100, ace=True, averaged=True), 90.8, 93, source=f"{HSU}: 90.8"
+    ),
     "class, er-ace 2000": Setting(
         SPLIT, partial(replay, memory=2000, ace=True), 94.6, 95.5, epochs=10, source="iCaRL, van de Ven 2019: 94.6"
     ),
+    "class, er-ace 2000, averaged weights": Setting(
+        SPLIT,
+        partial(replay, memory=2000, ace=True, averaged=True),
+        94.6,
+        95.5,
+        epochs=10,
+        source="iCaRL, van de Ven 2019: 94.6",
+    ),
     "class, replay 4400": Setting(SPLIT, partial(replay, memory=4400), 95.6, 96.8, source=f"{HSU}: 95.6"),
+    "class, er-ace 4400, averaged weights": Setting(
+        SPLIT, partial(replay, memory=4400, ace=True, averaged=True), 95.6, 96.8, source=f"{HSU}: 95.6"
+    ),
     "class, one pass, batch 10, er-ace 1000": Setting(
         lambda d: scenarios.online(SPLIT(d)),
         partial(replay, memory=1000, size=50, batch=10, ace=True),

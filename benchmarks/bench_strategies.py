@@ -25,7 +25,7 @@ SCENARIOS = {  # what each is called in the picture, and its options
     "domain": ("new inputs", ("--epochs", "10")),
     "permuted": ("permuted inputs", ("--epochs", "2", "--experiences", "5")),
 }
-SEEDS = 5
+SEEDS = 3
 PICTURE = Path(__file__).parents[1] / "docs" / "strategies.svg"
 NO_ROWS = {"naive", "lwf", "ewc", "online-ewc", "si", "mas", "linear", "rls"}
 

@@ -49,8 +49,8 @@ class WA(Addend):
 
     References:
         Zhao et al. 2020, Maintaining discrimination and fairness in class incremental learning. There weights are kept
-        positive by clipping, the layer has no bias and gamma no bound; none of this is so here. Beside it belong `Replay`
-        and `LwF`.
+        positive by clipping, the layer has no bias and gamma no bound; none of this is so here. Beside it belong
+        `Replay` and `LwF`.
     """
 
     def __init__(self, *, name: str = "align") -> None:

@@ -3,8 +3,8 @@
 Settings of Hsu et al. 2018 for the split scenarios: 5 tasks of 2 digits, 784-400-400-10, Adam 1e-3, 4 epochs,
 batches of 128 (with replay 64 new and 64 old rows, as theirs are on average), pixels standardised with fixed numbers.
 Of Buzzega et al. 2020 for Rotated-MNIST: 20 tasks, 784-100-100-10, SGD .2, batch 128, one epoch. Needs a folder of the
-four MNIST files: `python bench_continual.py FOLDER [--only WORD] [--seeds N] [--workers N]`. A row stays in RESULTS.md
-until it is measured anew.
+four MNIST files, the one beside the repository if none is named: `python bench_continual.py [FOLDER] [--only WORD]
+[--seeds N] [--workers N]`. A row stays in RESULTS.md until it is measured anew.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measure import RESULTS, record
+from measure import MNIST, RESULTS, record
 from rich.progress import track
 
 import retain as rt
@@ -181,11 +181,14 @@ def before() -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", default=MNIST)
     parser.add_argument("--only", default="")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
+    if not given.folder.is_dir():
+        print(f"no MNIST in {given.folder}: not measured")
+        return
     data = rt.streams.images.mnist(given.folder)
     lines = before()
     wanted = [name for name in SETTINGS if given.only in name]

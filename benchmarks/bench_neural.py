@@ -24,7 +24,7 @@ from statistics import median
 import lean
 import numpy as np
 import torch
-from measure import record
+from measure import MNIST, record
 
 import retain as rt
 from retain.core import Strategy
@@ -32,7 +32,6 @@ from retain.memory import Reservoir
 from retain.state import write_snapshot
 from retain.strategies import AGEM, EWC, SI, DERpp, LwF, Replay
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
 ROUNDS = 40
 STEPS = {64: 20, 10: 60}  # of a turn: a quarter of a second and less
 FIRST = 1_920  # rows of the first experience that are learnt: whole steps of either size
@@ -43,7 +42,7 @@ Learn = Callable[[np.ndarray, np.ndarray], object]
 @functools.cache
 def split() -> list[tuple[np.ndarray, np.ndarray]]:
     """The rows of digits 0 and 1, then of 2 and 3."""
-    train = rt.streams.images.mnist(DATA).train
+    train = rt.streams.images.mnist(MNIST).train
     x = train.x.reshape(len(train), -1).astype(np.float32) / 255
     return [(x[train.y // 2 == e], train.y[train.y // 2 == e]) for e in (0, 1)]
 
@@ -170,6 +169,9 @@ def saving() -> list[str]:
 
 
 def main(names: Sequence[str]) -> None:
+    if not MNIST.is_dir():
+        print(f"no MNIST in {MNIST}: not measured")
+        return
     torch.set_num_threads(1)
     load = os.getloadavg()[0]
     how = f"Rows per CPU-second, one thread, in turns of {STEPS[64]} and {STEPS[10]} steps; ratio to the lean loop."

@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
+MNIST = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"  # beside the repository, where there is one
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, final
 
-from retain.core import Model, Rows, State
+from retain.core import Model, Rows
 from retain.errors import SettingError
-from retain.strategies.addend import Addend
-from retain.strategies.quadratic import Quadratic, sensitivity
+from retain.strategies.quadratic import Penalty, sensitivity
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +31,7 @@ def importance(model: Model, experience: Iterable[Rows], /) -> Tensor:
 
 
 @final
-class EWC(Addend):
+class EWC(Penalty):
     """Adds strength * sum over old experiences e of 1/2 sum_j F_ej (w_j - w_ej)^2: what mattered to them stays.
 
     F_e is the Fisher information of experience e, as `importance` above scales it, and w_e the weights at its end. All
@@ -67,27 +66,14 @@ class EWC(Addend):
     """
 
     def __init__(self, strength: float = 10.0, *, name: str = "ewc") -> None:
-        if not strength > 0:
-            raise SettingError(f"EWC got strength={strength}; expected a number > 0")
-        self.name = name
-        self._strength = float(strength)
-        self._quadratic = Quadratic()
-
-    def pull(self, model: Model, gradient: Tensor, /) -> None:
-        self._quadratic.pull(model, gradient, strength=self._strength)
+        super().__init__(strength, name=name)
 
     def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
         self._quadratic.add(model, importance(model, experience))
 
-    def state_dict(self) -> State:
-        return self._quadratic.state_dict()
-
-    def load_state_dict(self, state: State, /) -> None:
-        self._quadratic.load_state_dict(state)
-
 
 @final
-class OnlineEWC(Addend):
+class OnlineEWC(Penalty):
     """EWC that fades: adds strength * 1/2 sum_j F_j (w_j - w*_j)^2, w* the weights when the last experience ended.
 
     When an experience ends, F = decay * F + F_e. What is old counts less and less, so that there is room for new things
@@ -117,18 +103,8 @@ class OnlineEWC(Addend):
     def __init__(self, strength: float = 10.0, *, decay: float = 0.95, name: str = "ewc") -> None:
         if not (strength > 0 and 0 < decay <= 1):
             raise SettingError(f"OnlineEWC got strength={strength}, decay={decay}; expected > 0, and in (0, 1]")
-        self.name = name
-        self._strength, self._decay = float(strength), float(decay)
-        self._quadratic = Quadratic()
-
-    def pull(self, model: Model, gradient: Tensor, /) -> None:
-        self._quadratic.pull(model, gradient, strength=self._strength)
+        super().__init__(strength, name=name)
+        self._decay = float(decay)
 
     def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
         self._quadratic.move(model, importance(model, experience), decay=self._decay)
-
-    def state_dict(self) -> State:
-        return self._quadratic.state_dict()
-
-    def load_state_dict(self, state: State, /) -> None:
-        self._quadratic.load_state_dict(state)

@@ -20,13 +20,29 @@ if TYPE_CHECKING:
 __all__ = ["L2SP", "L2Init"]
 
 
-def draw(gradient: Tensor, weights: Tensor, start: Tensor, /, *, strength: float) -> None:
-    """gradient += strength * (weights - start), in place."""
-    gradient.add_(weights, alpha=strength).sub_(start, alpha=strength)
+class _Drawn(Addend):
+    """Adds strength / 2 * |w - start|^2, start the first weights it saw."""
+
+    def __init__(self, strength: float, *, name: str) -> None:
+        if not strength > 0:
+            raise SettingError(f"{type(self).__name__} got strength={strength}; expected a number > 0")
+        self.name = name
+        self._strength = float(strength)
+        self._start: Tensor | None = None
+
+    def pull(self, model: Model, gradient: Tensor, /) -> None:
+        self._start = model.weights.clone() if self._start is None else fitted(self._start, model)
+        gradient.add_(model.weights, alpha=self._strength).sub_(self._start, alpha=self._strength)
+
+    def state_dict(self) -> State:
+        return {"start": None if self._start is None else to_array(self._start)}
+
+    def load_state_dict(self, state: State, /) -> None:
+        self._start = None if state["start"] is None else from_array(state["start"])
 
 
 @final
-class L2SP(Addend):
+class L2SP(_Drawn):
     """Adds strength / 2 * |w - w*|^2, w* the weights where the experience began: a pretrained module stays near itself.
 
     Outputs of classes that are new begin at zero and are drawn to zero.
@@ -55,28 +71,14 @@ class L2SP(Addend):
     """
 
     def __init__(self, strength: float = 1e-2, *, name: str = "l2-sp") -> None:
-        if not strength > 0:
-            raise SettingError(f"L2SP got strength={strength}; expected a number > 0")
-        self.name = name
-        self._strength = float(strength)
-        self._start: Tensor | None = None
-
-    def pull(self, model: Model, gradient: Tensor, /) -> None:
-        self._start = model.weights.clone() if self._start is None else fitted(self._start, model)
-        draw(gradient, model.weights, self._start, strength=self._strength)
+        super().__init__(strength, name=name)
 
     def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
         self._start = model.weights.clone()
 
-    def state_dict(self) -> State:
-        return {"start": None if self._start is None else to_array(self._start)}
-
-    def load_state_dict(self, state: State, /) -> None:
-        self._start = None if state["start"] is None else from_array(state["start"])
-
 
 @final
-class L2Init(Addend):
+class L2Init(_Drawn):
     """Adds strength / 2 * |w - w0|^2, w0 the first weights of all: a module that has learnt much can still learn.
 
     Weights that nothing needs go back to where learning began, and units that had gone dead or large come alive again.
@@ -103,18 +105,4 @@ class L2Init(Addend):
     """
 
     def __init__(self, strength: float = 1e-3, *, name: str = "l2-init") -> None:
-        if not strength > 0:
-            raise SettingError(f"L2Init got strength={strength}; expected a number > 0")
-        self.name = name
-        self._strength = float(strength)
-        self._start: Tensor | None = None
-
-    def pull(self, model: Model, gradient: Tensor, /) -> None:
-        self._start = model.weights.clone() if self._start is None else fitted(self._start, model)
-        draw(gradient, model.weights, self._start, strength=self._strength)
-
-    def state_dict(self) -> State:
-        return {"start": None if self._start is None else to_array(self._start)}
-
-    def load_state_dict(self, state: State, /) -> None:
-        self._start = None if state["start"] is None else from_array(state["start"])
+        super().__init__(strength, name=name)

@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, final
 
-from retain.core import Model, Rows, State
-from retain.errors import SettingError
-from retain.strategies.addend import Addend
-from retain.strategies.quadratic import Quadratic, sensitivity
+from retain.core import Model, Rows
+from retain.strategies.quadratic import Penalty, sensitivity
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +31,7 @@ def importance(model: Model, experience: Iterable[Rows], /) -> Tensor:
 
 
 @final
-class MAS(Addend):
+class MAS(Penalty):
     """Adds strength * 1/2 sum_j O_j (w_j - w*_j)^2, w* the weights when the last experience ended.
 
     O is the sum over experiences of how far the outputs' squared length moves with each weight, row by row, as
@@ -66,20 +64,7 @@ class MAS(Addend):
     """
 
     def __init__(self, strength: float = 10.0, *, name: str = "mas") -> None:
-        if not strength > 0:
-            raise SettingError(f"MAS got strength={strength}; expected a number > 0")
-        self.name = name
-        self._strength = float(strength)
-        self._quadratic = Quadratic()
-
-    def pull(self, model: Model, gradient: Tensor, /) -> None:
-        self._quadratic.pull(model, gradient, strength=self._strength)
+        super().__init__(strength, name=name)
 
     def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
         self._quadratic.move(model, importance(model, experience))
-
-    def state_dict(self) -> State:
-        return self._quadratic.state_dict()
-
-    def load_state_dict(self, state: State, /) -> None:
-        self._quadratic.load_state_dict(state)

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, final
 
 from retain.core import Forward, Model, Rows, State
+from retain.errors import SettingError
 from retain.rows import from_array, take, to_array
+from retain.strategies.addend import Addend
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Quadratic", "add_bounded", "fitted", "scratch", "sensitivity"]
+__all__ = ["Penalty", "Quadratic", "add_bounded", "fitted", "scratch", "sensitivity"]
 
 _CHUNK = 512  # rows gone through at a time, so that memory does not grow with the blocks of an experience
 
@@ -129,3 +131,23 @@ class Quadratic:
         if self._bend is None or self._lift is None:
             return None, None
         return fitted(self._bend, model), fitted(self._lift, model)
+
+
+class Penalty(Addend):
+    """A strategy that is one `Quadratic` times a strength; what descends from it says how firmly weights are held."""
+
+    def __init__(self, strength: float, *, name: str) -> None:
+        if not strength > 0:
+            raise SettingError(f"{type(self).__name__} got strength={strength}; expected a number > 0")
+        self.name = name
+        self._strength = float(strength)
+        self._quadratic = Quadratic()
+
+    def pull(self, model: Model, gradient: Tensor, /) -> None:
+        self._quadratic.pull(model, gradient, strength=self._strength)
+
+    def state_dict(self) -> State:
+        return self._quadratic.state_dict()
+
+    def load_state_dict(self, state: State, /) -> None:
+        self._quadratic.load_state_dict(state)

@@ -1,6 +1,6 @@
 """Every strategy of `retain continual` beside naive and joint training, in four scenarios of scikit-learn's digits.
 
-Writes a table to RESULTS.md and the picture that docs/strategies.md shows. Settings are the same for all, and none was
+Writes a table to RESULTS.md and a picture beside docs/strategies.md. Settings are the same for all, and none was
 tuned for these scenarios: an MLP of two layers of 100 units, Adam 1e-3, batches of 32, 10 epochs (2 where inputs are
 permuted), 200 rows of memory where a strategy keeps rows. Runs through the command line, as a user would.
 """

@@ -104,6 +104,11 @@ def _neural(
     )
 
 
+def _alone(part: Callable[[], Strategy]) -> Callable[[Settings, int], Neural]:
+    """One strategy that keeps no rows and needs no settings; made when it is asked for, since it may need torch."""
+    return lambda settings, seed: _neural(settings, seed, [part()])
+
+
 def _reservoir(settings: Settings, seed: int) -> Memory:
     return rt.memory.Reservoir(settings.memory, seed=seed)
 
@@ -204,29 +209,29 @@ RECIPES: Mapping[str, Recipe] = {
     "cls-er": Recipe("replay beside a quick and a slow average of the weights, which teach", _cls_er),
     "gdumb": Recipe("a new net is trained on a balanced memory and nothing else", _gdumb),
     "icarl": Recipe("replay of exemplars chosen by herding, a teacher, the nearest mean decides", _icarl),
-    "wa": Recipe("replay, a teacher, and new classes' weights made as long as old ones'", _wa),
+    "wa": Recipe("replay, a teacher, and new classes' weights made no longer than old ones'", _wa),
     "bic": Recipe("replay, a teacher, and new classes' scores corrected on rows set aside", _bic),
     "a-gem": Recipe("steps that would harm rows drawn from memory are turned", _agem),
     "gem": Recipe("steps that would harm the rows of any past experience are turned", _gem),
     "lwf": Recipe(
         "the net of the last experience teaches the new one; keeps no rows",
-        lambda settings, seed: _neural(settings, seed, [rt.strategies.LwF()]),
+        _alone(lambda: rt.strategies.LwF()),
     ),
     "ewc": Recipe(
         "weights are held where they matter, by Fisher information; keeps no rows",
-        lambda settings, seed: _neural(settings, seed, [rt.strategies.EWC()]),
+        _alone(lambda: rt.strategies.EWC()),
     ),
     "online-ewc": Recipe(
         "ewc that fades with every experience",
-        lambda settings, seed: _neural(settings, seed, [rt.strategies.OnlineEWC()]),
+        _alone(lambda: rt.strategies.OnlineEWC()),
     ),
     "si": Recipe(
         "weights are held by what their steps did for the loss; keeps no rows",
-        lambda settings, seed: _neural(settings, seed, [rt.strategies.SI()]),
+        _alone(lambda: rt.strategies.SI()),
     ),
     "mas": Recipe(
         "weights are held by how far they move the outputs; keeps no rows",
-        lambda settings, seed: _neural(settings, seed, [rt.strategies.MAS()]),
+        _alone(lambda: rt.strategies.MAS()),
     ),
     "linear": Recipe(
         "a linear model that goes on learning; needs no torch",

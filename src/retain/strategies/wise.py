@@ -99,9 +99,8 @@ class WiSE:
     def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
         if self._start is not None:
             start = fitted(self._start, model)
-            self.found = (
-                best(model, start, self._memory.rows()) if self._memory else self._share
-            )  # an empty one is none
+            # An empty memory counts as none.
+            self.found = best(model, start, self._memory.rows()) if self._memory else self._share
             model.weights.copy_(between(start, model.weights, share=self.found))
         self._start = model.weights.clone()
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,51 @@ def test_workers_and_threads_change_no_number(capfd: pytest.CaptureFixture[str])
     args = ["digits", "--strategy", "naive", "--hidden", "16", "--seeds", "2", "--scenario", "task"]
     alone, spread = said(capfd, *args), said(capfd, *args, "--workers", "2")
     assert alone["matrix"] == spread["matrix"]
+
+
+def test_killed_and_resumed_it_ends_in_the_same_numbers(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    args = ["digits", "--epochs", "3", "--hidden", "32", "--seeds", "2", "--memory", "100", "--bounds"]
+    whole = said(capfd, *args)
+    state = tmp_path / "state"
+    # A snapshot after every block; kill -9 while the second seed learns.
+    driver = (
+        "import os, signal, sys\n"
+        "import retain.run.experiences as loop\n"
+        "loop._EVERY = 0.0\n"
+        "from retain.cli import main, continual\n"
+        "own = continual._watch\n"
+        "def watch(*given):\n"
+        "    told = own(*given)\n"
+        "    def then(seed, step):\n"
+        "        told(seed, step)\n"
+        "        if (seed, step.stage) == (1, 3):\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return then\n"
+        "continual._watch = watch\n"
+        "main(sys.argv[1:])\n"
+    )
+    command = [sys.executable, "-c", driver, "continual", *args, "--state", str(state)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert sorted(path.name for path in state.glob("*/*")) == ["seed-0", "seed-1"]
+    assert main(["continual", *args, "--state", str(state)]) == 2  # nothing is overwritten
+    assert "already holds the state" in capfd.readouterr().err
+    rest = said(capfd, *args, "--state", str(state), "--resume")
+    assert rest["matrix"] == whole["matrix"]
+    assert rest["bounds"] == whole["bounds"]
+
+
+def test_stopped_politely_it_says_how_to_go_on(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    command = [sys.executable, "-m", "retain", "continual", "digits", "--epochs", "200", "--state", str(tmp_path / "s")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("s/*/seed-0/lock")):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate()
+    assert process.returncode == 130
+    assert "--resume" in err
+    assert list(tmp_path.glob("s/*/seed-0/*.safetensors"))
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -127,6 +174,8 @@ def test_torch_is_imported_for_neural_learners_only() -> None:
         (["digits", "--hidden", "4,x"], "--hidden 4,x makes no sense"),
         (["digits", "--rate", "-1"], "--rate -1.0 makes no sense"),
         (["digits", "--scenario", "online", "--epochs", "2"], "only once"),
+        (["digits", "--resume"], "needs --state"),
+        (["digits", "--resume", "--state", "/nowhere"], "holds no state"),
         (["npz"], "say npz:FILE"),
         (["npz:none.npz"], "cannot read none.npz"),
         (["csv:none.csv"], "--target COL"),

@@ -20,7 +20,7 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from retain.cli import main
-from retain.cli.run import interruptible
+from retain.cli.signals import interruptible
 
 RNG = np.random.default_rng(0)
 ROWS = [

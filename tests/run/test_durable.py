@@ -11,7 +11,7 @@ import pytest
 
 import retain as rt
 from retain import blocks, state
-from retain.core import Batch, State
+from retain.core import Batch, Report, State
 from retain.errors import SourceError, StateError
 
 RNG = np.random.default_rng(5)
@@ -162,3 +162,34 @@ def test_a_full_disk_loses_nothing_that_was_saved(tmp_path: Path, monkeypatch: p
     assert not list(tmp_path.glob(".*.part"))
     run = new()
     assert next(rt.durable(run, tmp_path, resume=True)).rows == 20
+
+
+class Torn:
+    """A loop that is interrupted in the middle of its third step."""
+
+    def __init__(self):
+        self.done = self.half = 0
+
+    def steps(self):
+        while True:
+            self.half += 1
+            if self.half == 3:
+                raise KeyboardInterrupt
+            self.done += 1
+            yield Report(self.done, self.done, 0, 0, 0, 0.0, 0.0)
+
+    def finish(self):
+        return iter(())
+
+    def state_dict(self):
+        return {"done": self.done, "half": self.half}
+
+    def load_state_dict(self, state):
+        self.done, self.half = state["done"], state["half"]
+
+
+def test_a_run_that_stands_in_the_middle_of_a_step_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        list(rt.durable(Torn(), tmp_path, every=0.0))
+    kept = state.read_snapshot(next(state.snapshots(tmp_path))[1])
+    assert kept["parts"]["run"] == {"done": 2, "half": 2}

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import retain as rt
+from retain import state
 from retain.compose import Consolidating
 from retain.core import Batch
-from retain.errors import SchemaError, SettingError
+from retain.errors import SchemaError, SettingError, StateError
 from retain.report import Continual, Run, write_continual
 from retain.run import Experiences, continual
 from retain.run import scenarios as sc
@@ -177,6 +178,64 @@ def test_workers_change_nothing(monkeypatch):
     assert [run.seed for run in spread.runs] == [0, 1, 2]
     assert sorted(seed for seed, _ in heard) == [0, 1, 2]
     assert (alone.matrices == spread.matrices).all()
+
+
+def replaying(seed):
+    replay = rt.strategies.Replay(rt.memory.Reservoir(30, seed=seed), size=8)
+    module = rt.neural.MLP(5, 16, 6, seed=seed)
+    return rt.Scale() | rt.Neural(module, strategies=[replay, rt.strategies.EWC()], batch_size=8, seed=seed)
+
+
+@pytest.mark.parametrize(
+    "arrange", [sc.class_incremental, lambda data, experiences: sc.cumulative(sc.split(data, experiences=experiences))]
+)
+@pytest.mark.parametrize("at", range(0, 26, 3))
+def test_stopped_between_any_two_steps_and_resumed_a_run_ends_the_same(arrange, at):
+    pytest.importorskip("torch")
+    scenario, settings = arrange(DATA, experiences=3), {"epochs": 2, "block": 64, "seed": 3}
+    whole = Experiences(scenario, replaying, **settings)
+    steps = list(whole)
+    first = Experiences(scenario, replaying, **settings)
+    for _ in zip(range(at + 1), first, strict=False):
+        pass
+    saved = state.decode(state.encode(first.state_dict()))
+    again = Experiences(scenario, replaying, **settings)
+    again.load_state_dict(saved)
+    rest = list(again)
+    assert [step.samples for step in rest] == [step.samples for step in steps[at + 1 :]]
+    assert (again.run().matrix == whole.run().matrix).all()
+    assert state.equal(dict(again.learner.state_dict()), dict(whole.learner.state_dict()))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_kept_in_a_folder_is_not_run_again(tmp_path, monkeypatch, workers):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])
+    scenario = sc.class_incremental(DATA, experiences=3)
+    whole = continual(scenario, partial(linear, 0.5), seeds=2)
+
+    def stop(seed, step):
+        if step.stage == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        continual(scenario, partial(linear, 0.5), seeds=2, state=tmp_path, watch=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["seed-0"]
+    heard = []
+    rest = continual(
+        scenario,
+        partial(linear, 0.5),
+        seeds=2,
+        workers=workers,
+        state=tmp_path,
+        watch=lambda seed, step: heard.append((seed, step.stage)),
+    )
+    assert (rest.matrices == whole.matrices).all()
+    assert (0, 1) not in heard
+    again = continual(scenario, partial(linear, 0.5), seeds=2, state=tmp_path)
+    assert (again.matrices == whole.matrices).all()
+    assert again.seconds == rest.seconds  # read, not run
+    with pytest.raises(StateError, match="epochs = 1, this run has 2"):
+        continual(scenario, partial(linear, 0.5), epochs=2, state=tmp_path)
 
 
 def test_a_recipe_that_other_processes_cannot_find_is_refused():

@@ -155,6 +155,10 @@ def continual(
     batch_size: Annotated[int, typer.Option(help="Rows of a mini-batch.", metavar="N")] = 32,
     rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
     target: Annotated[str | None, typer.Option(help="The column of a CSV file to predict.", metavar="COL")] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Keep the state of every run here, safe from kill -9.", metavar="DIR")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in --state.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.", metavar="FILE.html")] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON object, last on standard output.")
@@ -188,6 +192,8 @@ def continual(
         workers=workers,
         threads=threads,
         bounds=bounds,
+        state=state,
+        resume=resume,
     )
     raise typer.Exit(run_continual(asked, report=report, as_json=json))
 

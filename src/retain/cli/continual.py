@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,16 +15,15 @@ import numpy as np
 
 from retain.cli.catalogue import find, show
 from retain.cli.recipes import DATA, MODELS, RECIPES, SCENARIOS, Settings, build, load, recipe
+from retain.cli.signals import INTERRUPTED, interruptible
 from retain.core import Report
-from retain.errors import SettingError
+from retain.errors import SettingError, StateError
 from retain.report import Continual, Progress, write_continual
 from retain.run import continual, scenarios
 from retain.run.experiences import Experiences, Step
 from retain.run.scenarios import Scenario
 
 __all__ = ["Asked", "list_names", "run_continual", "widths"]
-
-_INTERRUPTED = 130
 
 
 @final
@@ -46,6 +46,8 @@ class Asked:
     workers: int
     threads: int
     bounds: bool
+    state: Path | None
+    resume: bool
 
 
 def run_continual(asked: Asked, /, *, report: Path | None, as_json: bool) -> int:
@@ -57,8 +59,11 @@ def run_continual(asked: Asked, /, *, report: Path | None, as_json: bool) -> int
     try:
         result = _all(asked, made)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; nothing is kept of seeds that were not finished\n")
-        return _INTERRUPTED
+        kept = "nothing is kept: give --state DIR to go on another time"
+        if asked.state is not None:
+            kept = f"go on with the same command and --resume (state in {asked.state})"
+        sys.stderr.write(f"stopped; {kept}\n")
+        return INTERRUPTED
     if report is not None:
         write_continual(result, report, title=f"retain continual {asked.dataset}")
     _tell(result, asked, as_json=as_json)
@@ -89,6 +94,10 @@ def _check(asked: Asked) -> None:
     wrong = [f"--{name} {value}" for name, value in counts.items() if value < 1]
     if wrong or not 0 < asked.rate < float("inf"):
         raise SettingError(f"{wrong[0] if wrong else f'--rate {asked.rate}'} makes no sense; expected a number above 0")
+    if asked.resume and asked.state is None:
+        raise SettingError("--resume needs --state DIR, the folder to resume from")
+    if asked.resume and asked.state is not None and not any(asked.state.glob("*/seed-*")):
+        raise StateError(f"{asked.state} holds no state to resume from; run without --resume first")
 
 
 def _all(asked: Asked, made: Scenario) -> Continual:
@@ -100,7 +109,9 @@ def _all(asked: Asked, made: Scenario) -> Continual:
     plans = {name: _plan(name, asked, made) for name in names}
     total = sum(asked.seeds * Experiences(plan[0], plan[1], epochs=asked.epochs).total for plan in plans.values())
     found: dict[str, Continual] = {}
-    with Progress(total_rows=total) as progress:
+    # Several processes are stopped as they are, and go on from their last snapshots.
+    polite: AbstractContextManager[Sequence[int]] = interruptible() if asked.workers == 1 else nullcontext(())
+    with polite as stopped, Progress(total_rows=total) as progress:
         before = 0
         for name, (scenario, make) in plans.items():
             found[name] = continual(
@@ -110,7 +121,9 @@ def _all(asked: Asked, made: Scenario) -> Continual:
                 seeds=asked.seeds,
                 workers=asked.workers,
                 settings=_settings(asked, name),
-                watch=_watch(progress, before),
+                watch=_watch(progress, before, stopped),
+                state=None if asked.state is None else asked.state / name,
+                resume=None if asked.resume else False,
             )
             before += sum(run.samples for run in found[name].runs)
     bounds = {name: found[name] for name in names[1:]}
@@ -154,20 +167,24 @@ def _settings(asked: Asked, strategy: str) -> dict[str, Any]:
     if RECIPES[asked.strategy].neural:
         told |= {"model": asked.model, "hidden": list(asked.hidden), "batch_size": asked.batch_size}
         told |= {"rate": asked.rate, "memory": asked.memory}
-    return told | {"workers": asked.workers}
+    return told
 
 
-def _watch(progress: Progress, before: int) -> Callable[[int, Step], None]:
-    """Shows rows learnt by all seeds together, and the mean accuracy at the last test."""
+def _watch(progress: Progress, before: int, stopped: Sequence[int]) -> Callable[[int, Step], None]:
+    """Shows rows learnt by all seeds together, and the mean accuracy at the last test; ends the run when told to."""
     samples: dict[int, int] = {}
     last = [float("nan")]
 
     def watch(seed: int, step: Step) -> None:
+        for event in step.events:
+            sys.stderr.write(f"{event}\n")
         samples[seed] = step.samples
         if step.accuracy is not None:
             last[0] = float(step.accuracy.mean())
         rows = before + sum(samples.values())
         progress.update(Report(rows, rows, 0, 0, 0, 0.0, 0.0, metrics={"mean_accuracy": last[0]}))
+        if stopped:
+            raise KeyboardInterrupt
 
     return watch
 

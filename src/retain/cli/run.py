@@ -5,25 +5,21 @@ from __future__ import annotations
 import json
 import math
 import re
-import signal
 import sys
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
-
-import pyarrow as pa
 
 import retain as rt
 from retain.cli.catalogue import BLOCK, DATASETS, LEARNERS, METRICS, find
+from retain.cli.signals import INTERRUPTED, interruptible
 from retain.core import Kind, Report, Schema
 from retain.errors import SchemaError, SettingError
 from retain.report import Log, Progress, table, write_html
 from retain.run import Delay, Prequential, durable
 
-__all__ = ["Source", "interruptible", "run_source"]
+__all__ = ["Source", "run_source"]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SUFFIXES = {
@@ -32,7 +28,6 @@ _SUFFIXES = {
     **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
     **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
 }
-_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +89,7 @@ def run_source(
         _say(f"stopped; go on with the same command and --resume (state in {state})")
     if report is not None:
         (_say if as_json else print)(f"report: {report}")
-    return _INTERRUPTED if interrupted else 0
+    return INTERRUPTED if interrupted else 0
 
 
 def _follow(steps: Iterator[Report], log: Log, *, rows: int | None) -> tuple[Report | None, bool]:
@@ -108,27 +103,6 @@ def _follow(steps: Iterator[Report], log: Log, *, rows: int | None) -> tuple[Rep
                 break
         steps.close()  # pyright: ignore[reportAttributeAccessIssue] - both kinds of steps are generators
     return last, bool(stopped)
-
-
-@contextmanager
-def interruptible() -> Generator[list[int]]:
-    """Turn Ctrl-C and a polite kill into an entry of a list, read between two blocks: no block is left half done."""
-    # While it reads a file Arrow would answer signals itself, by an error.
-    pa.enable_signal_handlers(enable=False)
-    stopped: list[int] = []
-
-    def stop(number: int, _: FrameType | None) -> None:
-        if stopped:  # the second time the user means it
-            raise KeyboardInterrupt
-        stopped.append(number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        pa.enable_signal_handlers(enable=True)
 
 
 def _open(source: Source) -> Any:

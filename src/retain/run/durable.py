@@ -11,20 +11,44 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from retain import state as states
-from retain.core import Report, State, Stateful
-from retain.errors import StateError
-from retain.run.prequential import Prequential
+from retain.core import State, Stateful
+from retain.errors import RetainError, StateError
 
-__all__ = ["durable"]
+__all__ = ["Resumable", "durable"]
 
 _KEPT = 2  # the newest snapshot, and one to fall back on where it turns out damaged
 
 
+class Eventful(Protocol):
+    """A dataclass that tells what has come of a run so far, and what has happened to it."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def events(self) -> tuple[str, ...]: ...
+
+
+S = TypeVar("S", bound=Eventful)
+S_co = TypeVar("S_co", bound=Eventful, covariant=True)
+
+
+class Resumable(Stateful, Protocol[S_co]):
+    """A loop (`Prequential`, `Experiences`) whose state between two steps is all that is needed to go on."""
+
+    def steps(self) -> Iterator[S_co]:
+        """From where it stands on. An error of the library leaves the state as it was before the step."""
+        ...
+
+    def finish(self) -> Iterator[S_co]:
+        """What is left to tell after the last step; not part of the state."""
+        ...
+
+
 def durable(
-    run: Prequential,
+    run: Resumable[S],
     folder: str | Path,
     /,
     *,
@@ -32,11 +56,12 @@ def durable(
     beside: Mapping[str, Stateful] | None = None,
     settings: Mapping[str, Any] | None = None,
     every: float = 1.0,
-) -> Iterator[Report]:
-    """Iterate over a run's reports and keep its state in a folder.
+) -> Generator[S]:
+    """Iterate over a run's steps and keep its state in a folder.
 
     Args:
-        run: a new run, built as it was when the state was saved.
+        run: a new run, built as it was when the state was saved: a `Prequential`, whose steps are reports, or the
+            `Experiences` of a scenario.
         folder: where snapshots go; one process at a time owns it.
         resume: True: go on from the newest good snapshot, which must be there. False: begin, in a folder that holds
             none, so that nothing is overwritten. None: go on where there is one, else begin.
@@ -78,18 +103,22 @@ def durable(
         last = time.monotonic()
         unsaved = True
         try:
-            for report in run.steps():
+            for step in run.steps():
                 unsaved = True
-                yield replace(report, events=(*told, *report.events)) if told else report
+                yield replace(step, events=(*told, *step.events)) if told else step
                 told = ()
                 if time.monotonic() - last >= every:
                     save()
                     unsaved = False
                     last = time.monotonic()
-        finally:
-            # Also when the consumer stops early or the source fails: what was learnt until there is kept.
+        except (GeneratorExit, RetainError):
+            # The consumer stops early, or the source fails: what was learnt until there is kept. After any other error
+            # the run may stand in the middle of a step, and the last snapshot stays the last.
             if unsaved:
                 save()
+            raise
+        if unsaved:
+            save()
         # Labels that land after the end belong to the report, not to the state: the source may yet grow.
         yield from run.finish()
 

@@ -9,17 +9,20 @@ Shapes: n rows, k classes, T experiences, S stages.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias, final
 
 import numpy as np
 
 from retain.blocks import take_batch
 from retain.compose import consolidate
-from retain.core import Array, Batch, Floats, Ints, Learner
+from retain.core import Array, Batch, Floats, Ints, Learner, State
 from retain.errors import SchemaError, SettingError
 from retain.report.continual import Continual, Run
+from retain.run.durable import durable
 from retain.run.scenarios import Experience, Scenario, Stage, seen
 
 __all__ = ["Experiences", "Make", "Step", "Watch", "continual"]
@@ -28,6 +31,7 @@ Make: TypeAlias = Callable[[int], Learner]
 """A recipe: from a seed, a learner that has learnt nothing."""
 
 BLOCK = 4096  # rows; large enough to cost nothing, small enough for progress to be seen
+_EVERY = 10.0  # seconds between snapshots: nets and memories are large, and what is lost is learnt again, bit for bit
 
 
 @final
@@ -39,6 +43,7 @@ class Step:
     epoch: int  # 1 ... epochs; 0 before any learning
     samples: int  # rows learnt so far, each as often as it was gone through
     accuracy: Floats | None  # (T,) where a stage has ended: on the held-out rows of every experience
+    events: tuple[str, ...] = ()  # what happened to the run and should be told
 
 
 Watch: TypeAlias = Callable[[int, Step], None]
@@ -48,6 +53,9 @@ Watch: TypeAlias = Callable[[int, Step], None]
 @final
 class Experiences:
     """A learner's way through a scenario. Iterating yields a `Step` after every block and every test.
+
+    Between any two steps it can be saved, and goes on in another process as if it had never stopped: iterate through
+    `retain.run.durable`, which sees to that. Iterating again goes on from where it stands.
 
     In each stage the loop goes through the rows `epochs` times, in a new random order each time, tells the learner that
     the experience has ended (unless the scenario keeps that from it), and tests on the held-out rows of all of them.
@@ -94,19 +102,60 @@ class Experiences:
         self._epochs = epochs
         self._block = block
         self._seed = seed
+        self._learner: Learner | None = None
+        self._stage = 0  # stages that have ended
+        self._epoch = 0  # epochs of the stage under way that have ended
+        self._start = 0  # rows of its epoch under way that have been learnt
+        self._random = np.random.default_rng(seed).bit_generator.state  # as the stage under way began
         self._rows: list[Floats] = []
         self._samples = 0
         self._spent = np.zeros(3)  # wall clock, CPU seconds, CPU seconds of learning
 
     def __iter__(self) -> Iterator[Step]:
-        rng = np.random.default_rng(self._seed)
+        yield from self.steps()
+
+    @property
+    def learner(self) -> Learner:
+        """What has learnt so far; where every stage begins anew, that of the stage under way."""
+        if self._learner is None:
+            self._learner = self._make(self._seed)
+        return self._learner
+
+    def steps(self) -> Generator[Step]:
+        """From where the run stands to the end."""
+        if not self._rows:
+            yield self._test(stage=0, epoch=0)
+        while self._stage < len(self.scenario.stages):
+            yield from self._learn()
+            self._stage += 1
+            step = self._test(stage=self._stage, epoch=self._epochs)
+            if self.scenario.fresh and self._stage < len(self.scenario.stages):
+                self._learner = None
+            yield step
+
+    def finish(self) -> Iterator[Step]:
+        """Nothing is left to do after the last step."""
+        return iter(())
+
+    def state_dict(self) -> State:
+        """Everything: the learner, how far it has come, the order of rows, the tests so far, the clocks."""
+        return {
+            "learner": self.learner.state_dict(),
+            "at": [self._stage, self._epoch, self._start, self._samples],
+            "random": self._random,
+            "rows": [row.copy() for row in self._rows],
+            "spent": self._spent.copy(),
+        }
+
+    def load_state_dict(self, state: State, /) -> None:
+        """Stand where `state` was saved. Scenario, recipe, epochs and seed must be what they were."""
         learner = self._make(self._seed)
-        yield self._test(learner, stage=0, epoch=0)
-        for i in range(len(self.scenario.stages)):
-            if self.scenario.fresh and i:
-                learner = self._make(self._seed)
-            yield from self._learn(learner, i, rng)
-            yield self._test(learner, stage=i + 1, epoch=self._epochs)
+        learner.load_state_dict(state["learner"])
+        self._learner = learner
+        self._stage, self._epoch, self._start, self._samples = state["at"]
+        self._random = state["random"]
+        self._rows = [row.copy() for row in state["rows"]]
+        self._spent = state["spent"].copy()
 
     def run(self) -> Run:
         """What came of it, once the iteration has ended."""
@@ -117,30 +166,37 @@ class Experiences:
         seconds, cpu, learning = (float(value) for value in self._spent)
         return Run(self._seed, np.array(self._rows), self._samples, seconds, cpu, learning)
 
-    def _learn(self, learner: Learner, number: int, rng: np.random.Generator) -> Iterator[Step]:
-        stage = self.scenario.stage(number)
+    def _learn(self) -> Iterator[Step]:
+        learner, stage = self.learner, self.scenario.stage(self._stage)
+        rng = np.random.default_rng()
+        rng.bit_generator.state = self._random
         arrival = np.empty(0, dtype=np.int64)
         for epoch in range(1, self._epochs + 1):
-            order = rng.permutation(len(stage))
+            order = rng.permutation(len(stage))  # drawn for epochs that have ended too: a state need not hold orders
             arrival = order if epoch == 1 else arrival
-            for start in range(0, len(order), self._block):
+            if epoch <= self._epoch:
+                continue
+            for start in range(self._start, len(order), self._block):
                 clock = _Clock()
                 rows = order[start : start + self._block]
                 learner.learn(stage.block(rows))
+                self._start += len(rows)
                 self._samples += len(rows)
                 self._spent += clock.lap(learning=True)
-                yield Step(number + 1, epoch, self._samples, None)
+                yield Step(self._stage + 1, epoch, self._samples, None)
+            self._epoch, self._start = epoch, 0
         if self.scenario.boundaries:
             clock = _Clock()
             consolidate(learner, _Blocks(stage, arrival, self._block))
             self._spent += clock.lap(learning=True)
+        self._epoch, self._random = 0, rng.bit_generator.state
 
-    def _test(self, learner: Learner, *, stage: int, epoch: int) -> Step:
+    def _test(self, *, stage: int, epoch: int) -> Step:
         clock = _Clock()
         k, tasks = self.scenario.classes, self.scenario.tasks
         found = [
-            accuracy(learner, experience, classes=experience.classes if tasks else np.arange(k), block=self._block)
-            for experience in self.scenario.experiences
+            accuracy(self.learner, one, classes=one.classes if tasks else np.arange(k), block=self._block)
+            for one in self.scenario.experiences
         ]
         self._rows.append(np.array(found))
         self._spent += clock.lap(learning=False)
@@ -185,6 +241,8 @@ def continual(
     workers: int = 1,
     settings: Mapping[str, Any] | None = None,
     watch: Watch | None = None,
+    state: str | Path | None = None,
+    resume: bool | None = None,
 ) -> Continual:
     """Run a recipe through a scenario, once for each seed.
 
@@ -196,10 +254,13 @@ def continual(
         block: rows handed to the learner at a time.
         seeds: which ones, or how many: 0, 1, ...
         workers: processes, each with one thread.
-        settings: kept with the result, as plain data.
+        settings: kept with the result, as plain data; a state made with others is not gone on from.
         watch: is told how far each run has come; with several workers, only when one has ended.
+        state: a folder in which every run keeps its state, so that none is begun again after a kill; a run that has
+            ended is not run again.
+        resume: as in `retain.run.durable`.
 
-    Raises SettingError as `Experiences`, and where a recipe cannot be sent to other processes.
+    Raises SettingError as `Experiences`, and where a recipe cannot be sent to other processes; StateError as `durable`.
 
     >>> import retain as rt
     >>> from retain.run import scenarios
@@ -213,26 +274,47 @@ def continual(
         raise SettingError(
             f"seeds={seeds}, workers={workers}; expected at least one seed, no seed twice, and one worker"
         )
-    Experiences(scenario, make, epochs=epochs, block=block)  # settings that make no sense are told before any work
+    plan = _Plan(scenario, make, epochs, block, settings or {}, None if state is None else Path(state), resume)
+    plan.loop(numbers[0])  # settings that make no sense are told before any work
     if workers == 1 or len(numbers) == 1:
-        runs = [_run(scenario, make, epochs, block, seed, watch) for seed in numbers]
+        runs = [plan.run(seed, watch) for seed in numbers]
     else:
-        runs = _spread(scenario, make, epochs, block, numbers, min(workers, len(numbers)), watch)
+        runs = _spread(plan, numbers, min(workers, len(numbers)), watch)
     names = tuple(experience.name for experience in scenario.experiences)
     return Continual(scenario.name, names, tuple(runs), settings or {})
 
 
-def _run(scenario: Scenario, make: Make, epochs: int, block: int, seed: int, watch: Watch | None) -> Run:
-    loop = Experiences(scenario, make, epochs=epochs, block=block, seed=seed)
-    for step in loop:
-        if watch is not None:
-            watch(seed, step)
-    return loop.run()
+@final
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is run for every seed."""
+
+    scenario: Scenario
+    make: Make
+    epochs: int
+    block: int
+    settings: Mapping[str, Any]
+    state: Path | None
+    resume: bool | None
+
+    def loop(self, seed: int) -> Experiences:
+        return Experiences(self.scenario, self.make, epochs=self.epochs, block=self.block, seed=seed)
+
+    def run(self, seed: int, watch: Watch | None) -> Run:
+        loop = self.loop(seed)
+        with closing(loop.steps() if self.state is None else self._kept(loop, self.state, seed)) as steps:
+            for step in steps:
+                if watch is not None:
+                    watch(seed, step)
+        return loop.run()
+
+    def _kept(self, loop: Experiences, folder: Path, seed: int) -> Generator[Step]:
+        names = [experience.name for experience in self.scenario.experiences]
+        told = {**self.settings, "scenario": self.scenario.name, "experiences": names, "epochs": self.epochs}
+        return durable(loop, folder / f"seed-{seed}", resume=self.resume, settings={**told, "seed": seed}, every=_EVERY)
 
 
-def _spread(
-    scenario: Scenario, make: Make, epochs: int, block: int, seeds: Sequence[int], workers: int, watch: Watch | None
-) -> list[Run]:
+def _spread(plan: _Plan, seeds: Sequence[int], workers: int, watch: Watch | None) -> list[Run]:
     """The runs of all seeds, in their order, by processes started anew: torch's threads do not survive a fork."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -240,20 +322,20 @@ def _spread(
     from multiprocessing.reduction import ForkingPickler
 
     try:
-        ForkingPickler.dumps(make)
+        ForkingPickler.dumps(plan.make)
     except Exception as error:
         raise SettingError(
-            f"the recipe {make!r} cannot be sent to other processes ({error}); make it a function of a module, or a "
-            "functools.partial of one, or use one worker"
+            f"the recipe {plan.make!r} cannot be sent to other processes ({error}); make it a function of a module, or "
+            "a functools.partial of one, or use one worker"
         ) from error
     context = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(workers, context, _begin, (scenario, make, epochs, block)) as pool:
+        with ProcessPoolExecutor(workers, context, _begin, (plan,)) as pool:
             jobs = [pool.submit(_job, seed) for seed in seeds]
             for job in as_completed(jobs):
                 run = job.result()
                 if watch is not None:
-                    watch(run.seed, Step(len(scenario.stages), epochs, run.samples, run.matrix[-1]))
+                    watch(run.seed, Step(len(plan.scenario.stages), plan.epochs, run.samples, run.matrix[-1]))
     except BrokenProcessPool as error:
         raise SettingError(
             "a worker died: out of memory, or the module of the recipe cannot be imported; see why with workers=1"
@@ -261,10 +343,10 @@ def _spread(
     return [job.result() for job in jobs]
 
 
-_given: list[tuple[Scenario, Make, int, int]] = []  # what a worker runs: sent once, and not for every seed
+_given: list[_Plan] = []  # what a worker runs: sent once, and not for every seed
 
 
-def _begin(scenario: Scenario, make: Make, epochs: int, block: int) -> None:
+def _begin(plan: _Plan) -> None:
     """A worker begins: one thread each, since there are as many workers as are to be busy."""
     import os
     import sys
@@ -273,12 +355,11 @@ def _begin(scenario: Scenario, make: Make, epochs: int, block: int) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:  # imported with the recipe, before the line above could tell it
         torch.set_num_threads(1)
-    _given.append((scenario, make, epochs, block))
+    _given.append(plan)
 
 
 def _job(seed: int) -> Run:
-    scenario, make, epochs, block = _given[0]
-    return _run(scenario, make, epochs, block, seed, None)
+    return _given[0].run(seed, None)
 
 
 @final

@@ -7,7 +7,7 @@ remembers is one `State`, so that a run can be saved between any two reports and
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import NamedTuple, final
@@ -97,7 +97,7 @@ class Prequential:
         """The schema as known so far, with the classes seen on the way; None before the first row."""
         return None if self._blank is None else self._blank.schema
 
-    def steps(self) -> Iterator[Report]:
+    def steps(self) -> Generator[Report]:
         """One report for each block, from where the run stands to the end of the stream or the limit."""
         if self._limit is not None and self._rows >= self._limit:
             return

@@ -27,7 +27,10 @@ SCENARIOS = {  # what each is called in the picture, and its options
 }
 SEEDS = 3
 PICTURE = Path(__file__).parents[1] / "docs" / "strategies.svg"
-NO_ROWS = {"naive", "lwf", "ewc", "online-ewc", "si", "mas", "linear", "rls"}
+NO_ROWS = {
+    *("naive", "lwf", "ewc", "online-ewc", "si", "mas", "l2-sp", "l2-init", "shrink-perturb", "backprop"),
+    *("linear", "rls"),
+}
 
 
 def measured(strategy: str, scenario: str) -> dict[str, Any]:

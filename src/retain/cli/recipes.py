@@ -173,6 +173,11 @@ def _cls_er(settings: Settings, seed: int) -> Learner:
     return _neural(settings, seed, [part], averaging=stable)
 
 
+def _wise(settings: Settings, seed: int) -> Learner:
+    memory = _reservoir(settings, seed)
+    return _neural(settings, seed, [_replay(settings, memory)], averaging=rt.strategies.WiSE(memory=memory))
+
+
 def _gdumb(settings: Settings, seed: int) -> Learner:
     memory = rt.memory.ClassBalanced(settings.memory, seed=seed)
     every = 10**9 if settings.boundaries else 1000  # trained where an experience ends, if that is told: it takes long
@@ -207,6 +212,7 @@ RECIPES: Mapping[str, Recipe] = {
     "der++": Recipe("der, and the labels of old rows too", _derpp),
     "ema": Recipe("replay; answers with the moving average of the weights", _ema),
     "cls-er": Recipe("replay beside a quick and a slow average of the weights, which teach", _cls_er),
+    "wise": Recipe("replay; goes back part of the way to the weights before, as far as old rows profit", _wise),
     "gdumb": Recipe("a new net is trained on a balanced memory and nothing else", _gdumb),
     "icarl": Recipe("replay of exemplars chosen by herding, a teacher, the nearest mean decides", _icarl),
     "wa": Recipe("replay, a teacher, and new classes' weights made no longer than old ones'", _wa),
@@ -232,6 +238,22 @@ RECIPES: Mapping[str, Recipe] = {
     "mas": Recipe(
         "weights are held by how far they move the outputs; keeps no rows",
         _alone(lambda: rt.strategies.MAS()),
+    ),
+    "l2-sp": Recipe(
+        "all weights are drawn to where the experience began; keeps no rows",
+        _alone(lambda: rt.strategies.L2SP()),
+    ),
+    "l2-init": Recipe(
+        "all weights are drawn to where learning began, so that the net goes on learning; keeps no rows",
+        _alone(lambda: rt.strategies.L2Init()),
+    ),
+    "shrink-perturb": Recipe(
+        "weights are made shorter and shaken where an experience ends, so that the net goes on learning; keeps no rows",
+        lambda settings, seed: _neural(settings, seed, [rt.strategies.ShrinkPerturb(seed=seed)]),
+    ),
+    "backprop": Recipe(
+        "hidden units of no use begin anew, so that the net goes on learning; plain layers only; keeps no rows",
+        lambda settings, seed: _neural(settings, seed, [rt.strategies.ContinualBackprop(seed=seed)]),
     ),
     "linear": Recipe(
         "a linear model that goes on learning; needs no torch",

@@ -20,6 +20,7 @@ MEMORIES = {
     "experiences": rm.ExperienceBalanced,
     "herding": rm.Herding,
     "losses": rm.LossAware,
+    "past": lambda *budget, **parts: rm.Past(rm.Reservoir(*budget, **parts)),
 }
 # A store, and how far from an input it may be. Inputs are within 4 of 0; the widest of them is what 256 steps share.
 STORES = {
@@ -43,7 +44,7 @@ def test_budgets_in_bytes(name):
     testing.check_memory(lambda: MEMORIES[name](rm.Bytes(900)), ROWS, tries=3)
 
 
-@pytest.mark.parametrize("name", ["reservoir", "ring", "experiences", "losses"])
+@pytest.mark.parametrize("name", ["reservoir", "ring", "experiences", "losses", "past"])
 def test_memories_of_numbers(name):
     testing.check_memory(lambda: MEMORIES[name](12), NUMBERS, tries=4)
 

@@ -10,6 +10,7 @@ from retain.memory.balanced import ClassBalanced, ExperienceBalanced
 from retain.memory.buffer import Buffer
 from retain.memory.herding import Herding
 from retain.memory.loss_aware import LossAware
+from retain.memory.past import Past
 from retain.memory.product import ProductQuantised
 from retain.memory.reservoir import Reservoir
 from retain.memory.ring import Ring
@@ -24,6 +25,7 @@ __all__ = [
     "Half",
     "Herding",
     "LossAware",
+    "Past",
     "Plain",
     "ProductQuantised",
     "Reservoir",

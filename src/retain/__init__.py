@@ -55,6 +55,7 @@ _HOME = {
     "durable": "run",
 }
 _ROOMS = {
+    "detectors": "detectors",
     "errors": "errors",
     "memory": "memory",
     "metrics": "metrics",
@@ -84,6 +85,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from retain import detectors as detectors
     from retain import errors as errors
     from retain import memory as memory
     from retain import metrics as metrics

@@ -115,6 +115,16 @@ def test_bytes_are_seen_as_numbers_from_0_to_1_and_flat_where_asked():
     assert dealt(sc.rotated(data, experiences=2))[0].x.shape[1:] == (1, 3, 3)
 
 
+def test_rotations_in_order_or_drawn():
+    data = train_test(np.zeros((40, 1, 4, 4), dtype=np.float32), np.arange(40) % 2)
+    names = [[one.name for one in sc.rotated(data, experiences=4, seed=seed).experiences] for seed in (None, 0, 0, 1)]
+    assert names[0] == ["0°", "45°", "90°", "135°"]
+    assert names[1] == names[2] != names[3]
+    angles = [float(name.removesuffix("°")) for name in names[1]]
+    assert angles != sorted(angles)
+    assert all(0 <= angle <= 180 for angle in angles)
+
+
 def test_experiences_may_be_told_by_the_rows():
     task = np.array([3, 7])[np.arange(N) % 2]
     rows = Batch(X, y=np.arange(N) % 3, task=task)

@@ -15,77 +15,77 @@ from retain.errors import SettingError
 
 __all__ = ["ADWIN"]
 
-# Shapes: L ladders of at most M + 1 buckets; the buckets of ladder l hold 2^l values each, oldest first.
-# window: 0 number of values, 1 their sum, 2 their sum of squared deviations, 3 values since the start.
+# Shapes: L ladders of C places; buckets of ladder l hold 2^l values each. A ladder is a ring: its k-th oldest bucket
+# is at place (first_L[l] + k) mod C, and C is a power of 2.
+# window: 0 number of values, 1 their sum, 2 their sum of squared deviations, 3 values since the last look.
 _LADDERS = 62
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _insert(
-    value: float, total_LM: Array, spread_LM: Array, used_L: Array, window: Array, most: int
+    value: float, total_LC: Array, spread_LC: Array, first_L: Array, used_L: Array, most: int
 ) -> None:  # pragma: no cover - compiled
     """A bucket of one value; where a ladder is too full, its two oldest buckets become one of the next ladder."""
-    if window[0] > 0.0:
-        gap = value - window[1] / window[0]
-        window[2] += window[0] * gap * gap / (window[0] + 1.0)
-    window[0] += 1.0
-    window[1] += value
-    total_LM[0, used_L[0]], spread_LM[0, used_L[0]] = value, 0.0
-    used_L[0] += 1
-    level, size = 0, 1.0
-    while used_L[level] > most:
-        a, b = total_LM[level, 0], total_LM[level, 1]
-        gap = a / size - b / size
-        k = used_L[level + 1]
-        total_LM[level + 1, k] = a + b
-        spread_LM[level + 1, k] = spread_LM[level, 0] + spread_LM[level, 1] + size * size * gap * gap / (size + size)
-        used_L[level + 1] += 1
-        _drop(total_LM, spread_LM, used_L, level, 2)
-        level, size = level + 1, 2.0 * size
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _drop(
-    total_LM: Array, spread_LM: Array, used_L: Array, level: int, count: int
-) -> None:  # pragma: no cover - compiled
-    """Forget the oldest buckets of a ladder."""
-    for k in range(count, used_L[level]):
-        total_LM[level, k - count], spread_LM[level, k - count] = total_LM[level, k], spread_LM[level, k]
-    used_L[level] -= count
+    last = total_LC.shape[1] - 1
+    level, half, deviation = 0, 0.5, 0.0
+    while True:
+        at = (first_L[level] + used_L[level]) & last
+        total_LC[level, at], spread_LC[level, at] = value, deviation
+        used_L[level] += 1
+        if used_L[level] <= most:
+            return
+        i = first_L[level]
+        j = (i + 1) & last
+        # With sizes that are powers of 2, (a / s - b / s)^2 s / 2 is (a - b)^2 / 2 s to the last bit.
+        gap = total_LC[level, i] - total_LC[level, j]
+        value = total_LC[level, i] + total_LC[level, j]
+        deviation = spread_LC[level, i] + spread_LC[level, j] + gap * gap * half
+        first_L[level] = (i + 2) & last
+        used_L[level] -= 2
+        level += 1
+        half *= 0.5
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _forget(
-    total_LM: Array, spread_LM: Array, used_L: Array, window: Array, top: int
+    total_LC: Array, spread_LC: Array, first_L: Array, used_L: Array, window: Array, top: int
 ) -> None:  # pragma: no cover - compiled
     """Take the oldest bucket, which is in ladder `top`, out of the window."""
-    n, u, v = float(1 << top), total_LM[top, 0], spread_LM[top, 0]
+    at = first_L[top]
+    n, u, v = float(1 << top), total_LC[top, at], spread_LC[top, at]
     window[0] -= n
     window[1] -= u
     gap = u / n - window[1] / window[0]
     window[2] -= v + n * window[0] * gap * gap / (n + window[0])
-    _drop(total_LM, spread_LM, used_L, top, 1)
+    first_L[top] = (at + 1) & (total_LC.shape[1] - 1)
+    used_L[top] -= 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _differs(
-    total_LM: Array, used_L: Array, window: Array, top: int, least: float, delta: float
+    total_LC: Array, first_L: Array, used_L: Array, window: Array, top: int, least: float, delta: float
 ) -> bool:  # pragma: no cover - compiled
     """Whether the window can be cut in two whose means differ by more than chance explains."""
+    last = total_LC.shape[1] - 1
     confidence = math.log(2.0 * math.log(window[0]) / delta)
     variance = window[2] / window[0]
+    # Most cuts are far from the bound. With its smaller term alone, and with n0 and n1 for the shorter lengths in it, a
+    # looser bound needs neither root nor division; what passes it, less a margin for rounding, is looked at closely.
+    loose = 2.0 * variance * confidence * window[0] * (1.0 - 1e-9)
     n0, u0 = 0.0, 0.0
     n1, u1 = window[0], window[1]
     for level in range(top, -1, -1):
         size = float(1 << level)
         for k in range(used_L[level]):
+            u = total_LC[level, (first_L[level] + k) & last]
             n0 += size
             n1 -= size
-            u0 += total_LM[level, k]
-            u1 -= total_LM[level, k]
+            u0 += u
+            u1 -= u
             if n1 < least:
                 return False
-            if n0 < least:
+            apart = u0 * n1 - u1 * n0
+            if n0 < least or apart * apart < loose * n0 * n1:
                 continue
             m = 1.0 / (n0 - least + 1.0) + 1.0 / (n1 - least + 1.0)
             bound = math.sqrt(2.0 * m * variance * confidence) + 2.0 / 3.0 * confidence * m
@@ -98,8 +98,9 @@ def _differs(
 def _run(
     values: Array,
     levels: Array,
-    total_LM: Array,
-    spread_LM: Array,
+    total_LC: Array,
+    spread_LC: Array,
+    first_L: Array,
     used_L: Array,
     window: Array,
     delta: float,
@@ -110,18 +111,25 @@ def _run(
     restart: bool,  # noqa: FBT001
 ) -> None:  # pragma: no cover - compiled
     for i in range(len(values)):
-        _insert(values[i], total_LM, spread_LM, used_L, window, most)
+        value = values[i]
+        if window[0] > 0.0:
+            gap = value - window[1] / window[0]
+            window[2] += window[0] * gap * gap / (window[0] + 1.0)
+        window[0] += 1.0
+        window[1] += value
         window[3] += 1.0
-        if window[3] % clock != 0.0 or window[0] <= grace:
+        _insert(value, total_LC, spread_LC, first_L, used_L, most)
+        if window[3] < clock:
             continue
-        while window[0] > least:
+        window[3] = 0.0
+        while window[0] > grace or levels[i] == DRIFT:
             top = len(used_L) - 1
             while used_L[top] == 0:
                 top -= 1
-            if not _differs(total_LM, used_L, window, top, least, delta):
+            if not _differs(total_LC, first_L, used_L, window, top, least, delta):
                 break
             levels[i] = DRIFT
-            _forget(total_LM, spread_LM, used_L, window, top)
+            _forget(total_LC, spread_LC, first_L, used_L, window, top)
         if restart and levels[i] == DRIFT:
             used_L[:] = 0
             window[:] = 0.0
@@ -198,15 +206,16 @@ class ADWIN(Watch):
         return float(spread / n) if n else float("nan")
 
     def _fresh(self) -> dict[str, Array]:
-        most = self._settings[2] + 2
+        places = 1 << (self._settings[2] + 1).bit_length()
         return {
-            "total": np.zeros((_LADDERS, most)),
-            "spread": np.zeros((_LADDERS, most)),
+            "total": np.zeros((_LADDERS, places)),
+            "spread": np.zeros((_LADDERS, places)),
+            "first": np.zeros(_LADDERS, dtype=np.int64),
             "used": np.zeros(_LADDERS, dtype=np.int64),
             "window": np.zeros(4),
         }
 
     def _run(self, values: Floats, levels: npt.NDArray[np.int8]) -> None:
         memory = self._memory
-        arrays = memory["total"], memory["spread"], memory["used"], memory["window"]
+        arrays = memory["total"], memory["spread"], memory["first"], memory["used"], memory["window"]
         _run(values, levels, *arrays, *self._settings)

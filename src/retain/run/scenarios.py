@@ -245,16 +245,19 @@ def permuted(data: TrainTest, /, *, experiences: int = 10, seed: int = 0) -> Sce
     return Scenario("permuted", _shown(data, views, names))
 
 
-def rotated(data: TrainTest, /, *, experiences: int = 20, degrees: float = 180.0) -> Scenario:
+def rotated(data: TrainTest, /, *, experiences: int = 20, degrees: float = 180.0, seed: int | None = None) -> Scenario:
     """All images in every experience, turned further each time: experience i by (i - 1) / T of `degrees`.
 
-    Lopez-Paz and Ranzato 2017. Raises SettingError where rows are no images (n, c, h, w).
+    With a seed each is turned by an angle drawn between 0 and `degrees` instead, so that what comes late may be near to
+    what came early (Buzzega et al. 2020); in order, the first are furthest from all that follow (Lopez-Paz and Ranzato
+    2017). Raises SettingError where rows are no images (n, c, h, w).
     """
     _check_count(experiences)
     x = data.train.x
     if not isinstance(x, np.ndarray) or x.ndim != 4:
         raise SettingError("only images (n, c, h, w) can be rotated; reshape the rows, or choose another scenario")
-    turns = [degrees * i / experiences for i in range(experiences)]
+    steps = np.arange(experiences) if seed is None else np.random.default_rng(seed).uniform(0, experiences, experiences)
+    turns = [round(float(degrees * step / experiences), 1) for step in steps]
     views = [Rotate(turn, height=x.shape[2], width=x.shape[3]) for turn in turns]
     return Scenario("rotated", _shown(data, views, [f"{turn:g}°" for turn in turns]))
 

@@ -4,9 +4,9 @@
     rt.testing.check_learner(lambda: MyLearner(), rt.testing.examples("classification"))
 
 Each law is a plain function that raises `AssertionError` with what differed; `check_learner`, `check_transform`,
-`check_metric`, `check_stream` and `check_memory` run all laws of their kind with Hypothesis choosing splits and save
-points (`pip install hypothesis`). Parts are given as `make`, a function that returns a new one, always built the same
-way.
+`check_metric`, `check_stream`, `check_memory` and `check_detector` run all laws of their kind with Hypothesis choosing
+splits and save points (`pip install hypothesis`). Parts are given as `make`, a function that returns a new one, always
+built the same way.
 
 A tolerance of 0 asks for equality bit for bit, which is the law at granularity 1. A larger one is relative and
 absolute, and belongs beside its reason.
@@ -15,6 +15,13 @@ absolute, and belongs beside its reason.
 from __future__ import annotations
 
 from retain.testing.data import example_rows, examples
+from retain.testing.detectors import (
+    check_detector,
+    detector_blocks,
+    detector_bounded,
+    detector_poison,
+    detector_resume,
+)
 from retain.testing.learners import (
     check_learner,
     learner_before,
@@ -47,11 +54,16 @@ from retain.testing.transforms import (
 )
 
 __all__ = [
+    "check_detector",
     "check_learner",
     "check_memory",
     "check_metric",
     "check_stream",
     "check_transform",
+    "detector_blocks",
+    "detector_bounded",
+    "detector_poison",
+    "detector_resume",
     "example_rows",
     "examples",
     "learner_before",

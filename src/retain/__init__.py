@@ -48,6 +48,7 @@ _HOME = {
     "Mean": "learners.baselines",
     "NoChange": "learners.baselines",
     "Prior": "learners.baselines",
+    "FileRegistry": "registry",
     "Delay": "run",
     "Experiences": "run",
     "Prequential": "run",
@@ -130,6 +131,7 @@ if TYPE_CHECKING:
     from retain.learners.linear import Quantile as Quantile
     from retain.learners.linear import Squared as Squared
     from retain.learners.neural import Neural as Neural
+    from retain.registry import FileRegistry as FileRegistry
     from retain.run import Delay as Delay
     from retain.run import Experiences as Experiences
     from retain.run import Prequential as Prequential

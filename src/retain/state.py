@@ -18,7 +18,7 @@ import numpy as np
 from retain.core import State
 from retain.errors import StateError
 
-__all__ = ["FORMAT", "copy", "decode", "encode", "equal", "read_snapshot", "snapshots", "write_snapshot"]
+__all__ = ["FORMAT", "copy", "decode", "encode", "equal", "read_snapshot", "snapshots", "write_file", "write_snapshot"]
 
 FORMAT = 1
 _TENSOR = "$array"  # a JSON leaf {"$array": "000012"} stands for the tensor of that name
@@ -92,23 +92,28 @@ def write_snapshot(folder: Path, number: int, state: State, /) -> Path:
     """
     data = encode(state)
     path = folder / f"{number:012d}-{hashlib.sha256(data).hexdigest()}{_SUFFIX}"
-    temporary = folder / f".{path.name}.part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            _sync_folder(folder)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_file(path, data)
     except OSError as error:
         raise StateError(
             f"cannot write state into {folder}: {error.strerror or error}; free some space or choose another --state"
         ) from error
     return path
+
+
+def write_file(path: Path, data: bytes, /) -> None:
+    """Put bytes into a file, whole or not at all, and durably; its folder is made if need be. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_snapshot(path: Path, /) -> dict[str, Any]:

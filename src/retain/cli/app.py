@@ -90,6 +90,9 @@ def run(
         Path | None, typer.Option(help="Keep the run's state here, safe from kill -9.", metavar="DIR")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in --state.")] = False,
+    registry: Annotated[
+        Path | None, typer.Option(help="Keep the model as a version in this registry when the run ends.", metavar="DIR")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.", metavar="FILE.html")] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON object, last on standard output.")
@@ -122,6 +125,7 @@ def run(
         limit=limit,
         state=state,
         resume=resume,
+        registry=registry,
         report=report,
         as_json=json,
     )
@@ -220,6 +224,72 @@ def metrics() -> None:
     from retain.cli.catalogue import METRICS, show
 
     show("Metrics", {name: entry.about for name, entry in METRICS.items()})
+
+
+Registry = Annotated[Path, typer.Argument(help="The folder of the registry.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Why = Annotated[str, typer.Option(help="What the log shall say of the reason.", metavar="TEXT")]
+Alias = Annotated[str, typer.Option(help="Which alias to move.", metavar="NAME")]
+
+
+@app.command()
+def versions(folder: Registry, *, json: Json = False) -> None:
+    """List the versions of a registry, newest first."""
+    from retain.cli.registry import list_versions
+
+    list_versions(folder, as_json=json)
+
+
+@app.command()
+def log(folder: Registry, *, json: Json = False) -> None:
+    """Tell all that was done in a registry, by whom, when and why."""
+    from retain.cli.registry import tell_log
+
+    tell_log(folder, as_json=json)
+
+
+@app.command()
+def promote(
+    folder: Registry,
+    version: Annotated[str, typer.Argument(help="A version's name, its beginning, or an alias.", show_default=False)],
+    *,
+    alias: Alias = "champion",
+    why: Why = "",
+) -> None:
+    """Make a version the champion."""
+    from retain.cli.registry import promote as move
+
+    move(folder, version, alias=alias, why=why)
+
+
+@app.command()
+def rollback(folder: Registry, *, alias: Alias = "champion", why: Why = "") -> None:
+    """Make the version before the champion again."""
+    from retain.cli.registry import roll_back
+
+    roll_back(folder, alias=alias, why=why)
+
+
+@app.command()
+def diff(
+    folder: Registry,
+    first: Annotated[str, typer.Argument(help="A version's name, its beginning, or an alias.", show_default=False)],
+    second: Annotated[str, typer.Argument(help="The other one.", show_default=False)],
+    *,
+    json: Json = False,
+) -> None:
+    """Tell how two versions differ: their reports and what they remember."""
+    from retain.cli.registry import compare
+
+    compare(folder, first, second, as_json=json)
+
+
+@app.command()
+def verify(folder: Registry) -> None:
+    """Read every file of a registry and tell what is damaged or missing."""
+    from retain.cli.registry import check
+
+    raise typer.Exit(check(folder))
 
 
 @app.command()

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import retain as rt
+from retain.blocks import schema_to_state
 from retain.cli.catalogue import BLOCK, DATASETS, LEARNERS, METRICS, find
 from retain.cli.signals import INTERRUPTED, interruptible
 from retain.core import Kind, Report, Schema
 from retain.errors import SchemaError, SettingError
+from retain.registry import CANDIDATE, CHAMPION, FileRegistry
 from retain.report import Log, Progress, table, write_html
 from retain.run import Delay, Prequential, durable
 
@@ -60,6 +62,7 @@ def run_source(
     limit: int | None,
     state: Path | None,
     resume: bool,
+    registry: Path | None,
     report: Path | None,
     as_json: bool,
 ) -> int:
@@ -85,6 +88,8 @@ def run_source(
     if report is not None:
         write_html(log, report, title=f"retain run {source.name}")
     _tell(last, log, source, learner, as_json=as_json)
+    if registry is not None:
+        _say(_kept(run, last, schema, registry, recipe=learner, source=source.name))
     if state is not None and interrupted:
         _say(f"stopped; go on with the same command and --resume (state in {state})")
     if report is not None:
@@ -103,6 +108,20 @@ def _follow(steps: Iterator[Report], log: Log, *, rows: int | None) -> tuple[Rep
                 break
         steps.close()  # pyright: ignore[reportAttributeAccessIssue] - both kinds of steps are generators
     return last, bool(stopped)
+
+
+def _kept(run: Prequential, last: Report, schema: Schema, folder: Path, *, recipe: str, source: str) -> str:
+    """Keep the model as a version: the champion where there is none yet, else a candidate. Return what to tell."""
+    registry = FileRegistry(folder)
+    champion = registry.aliases().get(CHAMPION)
+    # A state says what was learnt; who pulls it must know what to load it into.
+    state = {"learner": run.learner.state_dict(), "recipe": recipe, "schema": schema_to_state(schema)}
+    report = {**last.metrics, "rows": last.rows, "learnt": last.learnt}
+    version = registry.push(state, parent=champion, report=report, why=f"retain run {source}")
+    alias = CHAMPION if champion is None else CANDIDATE
+    registry.point(alias, version.name, why=f"retain run {source}")
+    way = "" if champion is None else f"; retain promote {folder} {CANDIDATE}"
+    return f"{alias} in {folder}: {version.name[:12]}{way}"
 
 
 def _open(source: Source) -> Any:

@@ -1,0 +1,159 @@
+"""`retain versions`, `log`, `promote`, `rollback`, `diff`, `verify`: what was kept and decided, and the way back."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from retain.errors import StateError
+from retain.registry import FileRegistry
+from retain.registry.compare import changes, moved
+
+__all__ = ["check", "compare", "list_versions", "promote", "roll_back", "tell_log"]
+
+_SHORT = 12  # letters of a version's name that are shown
+
+
+def list_versions(folder: Path, /, *, as_json: bool) -> None:
+    """Print all versions, newest first."""
+    listed = _open(folder).versions()
+    if as_json:
+        _dump([one._asdict() for one in reversed(listed)])
+        return
+    names = sorted({name for one in listed for name, value in one.report.items() if isinstance(value, float)})[:4]
+    rows = [
+        [
+            one.name[:_SHORT],
+            ", ".join(one.aliases) if one.kept else "(retired)",
+            _when(one.time),
+            one.who,
+            *(_number(one.report.get(name)) for name in names),
+            f"{one.size / 1e6:,.1f} MB",
+            one.why,
+        ]
+        for one in reversed(listed)
+    ]
+    _show(["version", "alias", "since", "by", *names, "size", "why"], rows)
+
+
+def tell_log(folder: Path, /, *, as_json: bool) -> None:
+    """Print all that was done, oldest first."""
+    entries = _open(folder).log()
+    if as_json:
+        _dump([entry._asdict() for entry in entries])
+        return
+    rows = [
+        [
+            str(entry.number),
+            _when(entry.time),
+            entry.who,
+            _deed(entry.what, entry.about),
+            str(entry.about.get("why", "")),
+        ]
+        for entry in entries
+    ]
+    _show(["", "when", "who", "what", "why"], rows)
+
+
+def promote(folder: Path, ref: str, /, *, alias: str, why: str) -> None:
+    """Point an alias to a version."""
+    registry = _open(folder)
+    name = registry.name(ref)
+    registry.point(alias, name, why=why)
+    sys.stdout.write(f"{alias} is {name[:_SHORT]} now; back again: retain rollback {folder}\n")
+
+
+def roll_back(folder: Path, /, *, alias: str, why: str) -> None:
+    """Point an alias to the version before."""
+    version = _open(folder).rollback(alias, why=why)
+    sys.stdout.write(f"{alias} is {version.name[:_SHORT]} again\n")
+
+
+def compare(folder: Path, first: str, second: str, /, *, as_json: bool) -> None:
+    """Print how two versions differ: their reports, and the entries of their states."""
+    registry = _open(folder)
+    reports = moved(registry.version(first).report, registry.version(second).report)
+    states = changes(registry.pull(first), registry.pull(second))
+    if as_json:
+        _dump(
+            {"report": {name: list(pair) for name, pair in reports.items()}, "state": [asdict(one) for one in states]}
+        )
+        return
+    if not reports and not states:
+        sys.stdout.write("they are the same\n")
+        return
+    rows = [[f"report: {name}", _number(a), _number(b), _share(a, b)] for name, (a, b) in reports.items()]
+    rows += [[one.where, one.before, one.after, _percent(one.distance)] for one in states]
+    _show(["", first, second, "moved by"], rows)
+
+
+def check(folder: Path, /) -> int:
+    """Read every file and print what is wrong; return the exit code."""
+    registry = _open(folder)
+    problems = registry.verify()
+    for problem in problems:
+        sys.stderr.write(f"{problem}\n")
+    if problems:
+        return 2
+    kept = sum(one.kept for one in registry.versions())
+    sys.stdout.write(
+        f"all is well: {len(registry.log())} entries of the log and {kept} versions are as they were written\n"
+    )
+    return 0
+
+
+def _open(folder: Path) -> FileRegistry:
+    if not (folder / "log.jsonl").exists():
+        raise StateError(f"{folder} is no registry; expected the folder that a FileRegistry, or --registry, was given")
+    return FileRegistry(folder)
+
+
+def _deed(what: str, about: Any) -> str:
+    match what:
+        case "push":
+            return f"kept {about['version'][:_SHORT]}"
+        case "point":
+            before = f", was {about['before'][:_SHORT]}" if about["before"] else ""
+            return f"{about['alias']} is {about['version'][:_SHORT]}{before}"
+        case "retire":
+            return f"deleted {', '.join(name[:_SHORT] for name in about['versions'])}"
+        case _:
+            return what
+
+
+def _show(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as they need to be, in a terminal and through a pipe alike: names are there to be copied."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write(line.rstrip() + "\n")
+
+
+def _dump(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, default=str) + "\n")
+
+
+def _when(time: float) -> str:
+    return datetime.fromtimestamp(time).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _share(a: Any, b: Any) -> str:
+    if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (a, b)):
+        return ""
+    return f"{b - a:+,}" if isinstance(b - a, int) else f"{b - a:+.4f}"
+
+
+def _percent(distance: float) -> str:
+    return f"{100 * distance:.3g} %" if math.isfinite(distance) else ""

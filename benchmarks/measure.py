@@ -76,6 +76,14 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
+def load() -> str:
+    """How busy the machine is, for the foot of a table: CPU-seconds grow where caches and clock are shared."""
+    return (
+        f"Load of the machine as the last row was written: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, 1 of it "
+        "this. What is above 1 was other work, beside which figures per CPU-second come out low."
+    )
+
+
 def record(section: str, text: str) -> None:
     """Print a section, and put it into RESULTS.md in place of the one of the same name."""
     print(text)

@@ -109,8 +109,16 @@ def _alone(part: Callable[[], Strategy]) -> Callable[[Settings, int], Neural]:
     return lambda settings, seed: _neural(settings, seed, [part()])
 
 
-def _reservoir(settings: Settings, seed: int) -> Memory:
-    return rt.memory.Reservoir(settings.memory, seed=seed)
+def _shares(settings: Settings, seed: int) -> Memory:
+    """Equal shares for the classes, where there is a row for each of them."""
+    kind = rt.memory.ClassBalanced if settings.memory >= settings.classes else rt.memory.Reservoir
+    return kind(settings.memory, seed=seed)
+
+
+def _past(settings: Settings, seed: int) -> Memory:
+    """The same of experiences that have ended, where that is told: then all that is replayed is old."""
+    memory = _shares(settings, seed)
+    return rt.memory.Past(memory) if settings.boundaries else memory
 
 
 def _replay(settings: Settings, memory: Memory) -> Strategy:
@@ -118,24 +126,23 @@ def _replay(settings: Settings, memory: Memory) -> Strategy:
 
 
 def _er_ace(settings: Settings, seed: int) -> Learner:
-    old = _replay(settings, _reservoir(settings, seed))
+    # New classes are told from old ones by replayed rows alone: the memory must hold both, so not `_past`.
+    old = _replay(settings, _shares(settings, seed))
     return _neural(settings, seed, [old], criterion=rt.neural.ACE())
 
 
 def _der(settings: Settings, seed: int) -> Learner:
-    part = rt.strategies.DER(_reservoir(settings, seed), size=settings.batch_size)
+    part = rt.strategies.DER(_shares(settings, seed), size=settings.batch_size)
     return _neural(settings, seed, [part])
 
 
 def _derpp(settings: Settings, seed: int) -> Learner:
-    part = rt.strategies.DERpp(_reservoir(settings, seed), size=settings.batch_size)
+    part = rt.strategies.DERpp(_shares(settings, seed), size=settings.batch_size)
     return _neural(settings, seed, [part])
 
 
 def _agem(settings: Settings, seed: int) -> Learner:
-    return _neural(
-        settings, seed, projection=rt.strategies.AGEM(_reservoir(settings, seed), size=8 * settings.batch_size)
-    )
+    return _neural(settings, seed, projection=rt.strategies.AGEM(_past(settings, seed), size=8 * settings.batch_size))
 
 
 def _gem(settings: Settings, seed: int) -> Learner:
@@ -151,30 +158,30 @@ def _icarl(settings: Settings, seed: int) -> Learner:
 
 
 def _wa(settings: Settings, seed: int) -> Learner:
-    parts = [_replay(settings, _reservoir(settings, seed)), rt.strategies.LwF(), rt.strategies.WA()]
+    parts = [_replay(settings, _past(settings, seed)), rt.strategies.LwF(), rt.strategies.WA()]
     return _neural(settings, seed, parts)
 
 
 def _bic(settings: Settings, seed: int) -> Learner:
     aside = max(settings.memory // 10, settings.classes)  # the paper's share
-    memory = rt.memory.Reservoir(max(settings.memory - aside, 1), seed=seed)
+    memory = _past(replace(settings, memory=max(settings.memory - aside, 1)), seed)
     head = rt.strategies.BiC(rt.memory.ClassBalanced(aside, seed=seed + 1))
     return _neural(settings, seed, [_replay(settings, memory), rt.strategies.LwF()], head=head)
 
 
 def _ema(settings: Settings, seed: int) -> Learner:
-    old = _replay(settings, _reservoir(settings, seed))
+    old = _replay(settings, _past(settings, seed))
     return _neural(settings, seed, [old], averaging=rt.strategies.EMA())
 
 
 def _cls_er(settings: Settings, seed: int) -> Learner:
     stable = rt.strategies.EMA()
-    part = rt.strategies.CLSER(_reservoir(settings, seed), size=settings.batch_size, stable=stable)
+    part = rt.strategies.CLSER(_shares(settings, seed), size=settings.batch_size, stable=stable)
     return _neural(settings, seed, [part], averaging=stable)
 
 
 def _wise(settings: Settings, seed: int) -> Learner:
-    memory = _reservoir(settings, seed)
+    memory = _past(settings, seed)
     return _neural(settings, seed, [_replay(settings, memory)], averaging=rt.strategies.WiSE(memory=memory))
 
 
@@ -204,13 +211,13 @@ RECIPES: Mapping[str, Recipe] = {
     "joint": Recipe("all experiences at once: the upper bound", _neural, scenarios.joint),
     "cumulative": Recipe("in every stage all rows so far, from scratch", _neural, scenarios.cumulative),
     "replay": Recipe(
-        "old rows from a reservoir of --memory rows beside the new ones",
-        lambda settings, seed: _neural(settings, seed, [_replay(settings, _reservoir(settings, seed))]),
+        "old rows beside the new ones, --memory of them in equal shares for the classes",
+        lambda settings, seed: _neural(settings, seed, [_replay(settings, _past(settings, seed))]),
     ),
     "er-ace": Recipe("replay; new rows compete with the classes of their own mini-batch only", _er_ace),
     "der": Recipe("replay of what the net said of old rows when they were new", _der),
     "der++": Recipe("der, and the labels of old rows too", _derpp),
-    "ema": Recipe("replay; answers with the moving average of the weights", _ema),
+    "ema": Recipe("replay; answers with the moving average of the weights: start with this one", _ema),
     "cls-er": Recipe("replay beside a quick and a slow average of the weights, which teach", _cls_er),
     "wise": Recipe("replay; goes back part of the way to the weights before, as far as old rows profit", _wise),
     "gdumb": Recipe("a new net is trained on a balanced memory and nothing else", _gdumb),

@@ -49,6 +49,8 @@ _HOME = {
     "NoChange": "learners.baselines",
     "Prior": "learners.baselines",
     "FileRegistry": "registry",
+    "Better": "update",
+    "NotWorse": "update",
     "Delay": "run",
     "Experiences": "run",
     "Prequential": "run",
@@ -138,3 +140,5 @@ if TYPE_CHECKING:
     from retain.run import continual as continual
     from retain.run import durable as durable
     from retain.run import scenarios as scenarios
+    from retain.update import Better as Better
+    from retain.update import NotWorse as NotWorse

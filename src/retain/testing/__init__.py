@@ -4,9 +4,9 @@
     rt.testing.check_learner(lambda: MyLearner(), rt.testing.examples("classification"))
 
 Each law is a plain function that raises `AssertionError` with what differed; `check_learner`, `check_transform`,
-`check_metric`, `check_stream`, `check_memory` and `check_detector` run all laws of their kind with Hypothesis choosing
-splits and save points (`pip install hypothesis`). Parts are given as `make`, a function that returns a new one, always
-built the same way.
+`check_metric`, `check_stream`, `check_memory`, `check_detector` and `check_gate` run all laws of their kind with
+Hypothesis choosing splits and save points (`pip install hypothesis`). Parts are given as `make`, a function that
+returns a new one, always built the same way.
 
 A tolerance of 0 asks for equality bit for bit, which is the law at granularity 1. A larger one is relative and
 absolute, and belongs beside its reason.
@@ -22,6 +22,7 @@ from retain.testing.detectors import (
     detector_poison,
     detector_resume,
 )
+from retain.testing.gates import check_gate, gate_blocks, gate_poison, gate_resume, gate_stands
 from retain.testing.learners import (
     check_learner,
     learner_before,
@@ -55,6 +56,7 @@ from retain.testing.transforms import (
 
 __all__ = [
     "check_detector",
+    "check_gate",
     "check_learner",
     "check_memory",
     "check_metric",
@@ -66,6 +68,10 @@ __all__ = [
     "detector_resume",
     "example_rows",
     "examples",
+    "gate_blocks",
+    "gate_poison",
+    "gate_resume",
+    "gate_stands",
     "learner_before",
     "learner_blocks",
     "learner_bounded",

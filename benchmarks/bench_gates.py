@@ -43,7 +43,7 @@ def main() -> None:
     lines = [
         "## Gates",
         "",
-        f"{STREAMS:,} candidates for each line, {PAIRS:,} pairs at most; gain: in how many rows fewer the candidate errs.",
+        f"{STREAMS:,} candidates for each line, {PAIRS:,} pairs at most; gain: how much less often the candidate errs.",
         "",
         "| | gain | promoted | refused | pairs until promoted, median | bar |",
         "|---|---|---|---|---|---|",

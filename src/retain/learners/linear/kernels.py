@@ -43,7 +43,7 @@ from numba import njit
 from retain.learners.linear.losses import HINGE, HUBER, LOGISTIC, MULTINOMIAL, POISSON, QUANTILE, SQUARED
 from retain.learners.linear.prefetch import prefetch
 
-__all__ = ["adaptive_dense", "adaptive_sparse", "advance", "coin", "ftrl", "plain", "slope"]
+__all__ = ["adaptive_dense", "adaptive_sparse", "advance", "coin_dense", "coin_sparse", "ftrl", "plain", "slope"]
 
 _STEEPEST = 1e60  # slopes are cut here, so that plain gradient steps that diverge still leave finite weights
 
@@ -172,8 +172,19 @@ def _within(loss, m, low, high):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _odds(loss, m):
+    """`_answer` for two classes, the usual case: exp(-|m|) and the two probabilities.
+
+    Kernels ask for it in a branch of their own: where they hand their arrays to `_answer` a row takes half as long
+    again (measured), since what follows must then expect them to have changed.
+    """
+    tail = math.exp(-(2.0 if loss == HINGE else 1.0) * abs(m))
+    return tail, sigmoid(-m, tail), sigmoid(m, tail)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _answer(loss, k, margin, tail, out, i):
-    """Turn the margins (R,) of row i into its prediction out[i, :k].
+    """Turn the margins (R,) of row i into its prediction out[i, :k]; for two classes see `_odds`.
 
     Leaves in `margin` what slopes are taken at (for softmax the log-odds of each class against the rest), and in `tail`
     exp(-|margin|), where there is use for it.
@@ -184,9 +195,6 @@ def _answer(loss, k, margin, tail, out, i):
             tail[r] = math.exp(-steep * abs(margin[r]))
         if k == 1:
             out[i, 0] = 1.0
-        elif k == 2:
-            out[i, 0] = sigmoid(-margin[0], tail[0])
-            out[i, 1] = sigmoid(margin[0], tail[0])
         elif k > 2:
             top = margin[:k].max()
             total = 0.0
@@ -279,6 +287,7 @@ def adaptive_dense(loss, single):
     @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
     def adaptive_dense(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, a, setting):
         n, outputs = len(weight), 1 if single else span.shape[0]
+        two = k == 2 and (loss == LOGISTIC or loss == HINGE)
         constant, l1, l2 = setting[0], setting[1], setting[2]
         margin, tail = np.empty(outputs), np.empty(outputs)
         move = np.empty(d)
@@ -296,7 +305,10 @@ def adaptive_dense(loss, single):
                     for j in range(d):
                         m += cells[2 + 2 * r, j] * x[j]
                 margin[r] = _within(loss, bias[2 + 2 * r] + m, span[r, 0], span[r, 1])
-            _answer(loss, k, margin, tail, out, i)
+            if two:
+                tail[0], out[i, 0], out[i, 1] = _odds(loss, margin[0])
+            else:
+                _answer(loss, k, margin, tail, out, i)
             if not _is_labelled(loss, y, weight, i):
                 continue
             if grown:
@@ -359,6 +371,7 @@ def adaptive_sparse(loss, single):
     @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
     def adaptive_sparse(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, a, setting):
         n, outputs = len(weight), 1 if single else span.shape[0]
+        two = k == 2 and (loss == LOGISTIC or loss == HINGE)
         constant, l1, l2 = setting[0], setting[1], setting[2]
         margin, tail = np.empty(outputs), np.empty(outputs)
         room = longest(indptr)
@@ -382,7 +395,10 @@ def adaptive_sparse(loss, single):
                     m += cells[j, 2 + 2 * r] * min(max(v, -s), s)
                     G[r, e] = cells[j, 3 + 2 * r]
                 margin[r] = _within(loss, bias[2 + 2 * r] + m, span[r, 0], span[r, 1])
-            _answer(loss, k, margin, tail, out, i)
+            if two:
+                tail[0], out[i, 0], out[i, 1] = _odds(loss, margin[0])
+            else:
+                _answer(loss, k, margin, tail, out, i)
             if not _is_labelled(loss, y, weight, i):
                 continue
             if grown:
@@ -456,6 +472,7 @@ def plain(loss, single):
     @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
     def plain(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, a, setting):
         n, outputs = len(weight), 1 if single else span.shape[0]
+        two = k == 2 and (loss == LOGISTIC or loss == HINGE)
         constant, l1, l2, kind = setting[0], setting[1], setting[2], setting[3]
         margin, tail = np.empty(outputs), np.empty(outputs)
         for i in range(n):
@@ -470,7 +487,10 @@ def plain(loss, single):
                     for e in range(size):
                         m += cells[at[e], r] * x[e]
                 margin[r] = bias[r] + m
-            _answer(loss, k, margin, tail, out, i)
+            if two:
+                tail[0], out[i, 0], out[i, 1] = _odds(loss, margin[0])
+            else:
+                _answer(loss, k, margin, tail, out, i)
             if not _is_labelled(loss, y, weight, i):
                 continue
             norm = constant
@@ -542,6 +562,7 @@ def ftrl(loss, single):
     @njit(cache=True, nogil=True, error_model="numpy")
     def ftrl(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, a, setting):
         n, outputs = len(weight), 1 if single else span.shape[0]
+        two = k == 2 and (loss == LOGISTIC or loss == HINGE)
         constant, l1, l2, alpha, beta = setting[0], setting[1], setting[2], setting[3], setting[4]
         margin, tail = np.empty(outputs), np.empty(outputs)
         for i in range(n):
@@ -552,7 +573,10 @@ def ftrl(loss, single):
                 x, j = np.float64(values[e]), (np.uint64(e - start) if d >= 0 else np.uint64(indices[e]))
                 for r in range(outputs):
                     margin[r] += cells[j, 3 * r] * x
-            _answer(loss, k, margin, tail, out, i)
+            if two:
+                tail[0], out[i, 0], out[i, 1] = _odds(loss, margin[0])
+            else:
+                _answer(loss, k, margin, tail, out, i)
             if not _is_labelled(loss, y, weight, i):
                 continue
             total[0] += weight[i]
@@ -575,22 +599,22 @@ def ftrl(loss, single):
 
 # --- coin betting -----------------------------------------------------------------------------------------------------
 # Shared slot: 0 scale s (largest |x| learnt). Output slots: 0 sum of -g x, 1 sum of |g x|, 2 reward, 3 largest |g|.
-# cells (D, C), dense rows too. total: 0 weight of rows, 1 sum of (x / s)^2. setting: 3 initial wealth, 4 least |g|.
+# total: 0 weight of rows, 1 sum of (x / s)^2. setting: 3 initial wealth, 4 least |g|.
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _bet(c, s, scale, wealth):
+def _bet(gain, spread, reward, steepest, scale, wealth):
     """The weight: the fraction of its wealth that this feature bets (COCOB, Orabona & Tommasi 2017)."""
-    bound = c[s + 3] * scale
-    return (wealth + c[s + 2]) / (bound * (bound + c[s + 1])) * c[s] if bound > 0.0 else 0.0
+    bound = steepest * scale
+    return (wealth + reward) / (bound * (bound + spread)) * gain if bound > 0.0 else 0.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _settle(c, s, scale, wealth, g, x, least, bet):
-    """Take the outcome of a bet into account."""
+    """Take the outcome of a bet into account; its slots begin at s."""
     if abs(g) > c[s + 3] and x != 0.0:  # the stake was too high for such an outcome
         c[s + 3] = max(abs(g), least)
-        bet = _bet(c, s, scale, wealth)
+        bet = _bet(c[s], c[s + 1], c[s + 2], c[s + 3], scale, wealth)
     reward = -g * x
     c[s] += reward
     c[s + 1] += abs(reward)
@@ -599,42 +623,44 @@ def _settle(c, s, scale, wealth, g, x, least, bet):
 
 
 @cache
-def coin(loss, single):
-    """Coin betting on every weight: no learning rate. Entries of one row with the same index bet side by side."""
+def coin_dense(loss, single):
+    """Coin betting on every weight, no learning rate, on dense rows: cells (C, D)."""
 
     @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
-    def coin(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, a, setting):
+    def coin_dense(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, a, setting):
         n, outputs = len(weight), 1 if single else span.shape[0]
+        two = k == 2 and (loss == LOGISTIC or loss == HINGE)
         constant, wealth, least = setting[0], setting[3], setting[4]
         margin, tail, bias_bet = np.empty(outputs), np.empty(outputs), np.empty(outputs)
-        room = d if d >= 0 else longest(indptr)
-        scale, bet = np.empty(room), np.empty((outputs, room))
+        scale, bet = np.empty(d), np.empty((outputs, d))
         for i in range(n):
-            start, stop = (i * d, (i + 1) * d) if d >= 0 else (indptr[i], indptr[i + 1])
-            x, at, size = values[start:stop], indices[start:stop], stop - start
+            x = values[i * d : (i + 1) * d]
             norm = constant
-            for e in range(size):
-                j = np.uint64(e) if d >= 0 else np.uint64(at[e])
-                scale[e] = max(cells[j, 0], np.float64(abs(x[e])))
-                u = x[e] / scale[e] if scale[e] > 0.0 else 0.0
+            for j in range(d):
+                scale[j] = max(cells[0, j], np.float64(abs(x[j])))
+                u = x[j] / scale[j] if scale[j] > 0.0 else 0.0
                 norm += u * u
             mean = (total[1] + norm + 1e-6) / (total[0] + 1.0)
             for r in range(outputs):
-                bias_bet[r] = m = constant * _bet(bias, 1 + 4 * r, 1.0, wealth)
-                for e in range(size):
-                    c = cells[np.uint64(e) if d >= 0 else np.uint64(at[e])]
-                    bet[r, e] = _bet(c, 1 + 4 * r, scale[e], wealth)
-                    m += bet[r, e] * x[e]
+                s = 1 + 4 * r
+                bias_bet[r] = m = constant * _bet(bias[s], bias[s + 1], bias[s + 2], bias[s + 3], 1.0, wealth)
+                for j in range(d):
+                    b = _bet(cells[s, j], cells[s + 1, j], cells[s + 2, j], cells[s + 3, j], scale[j], wealth)
+                    bet[r, j] = b
+                    m += b * x[j]
                 margin[r] = _within(loss, m / mean, span[r, 0], span[r, 1])
-            _answer(loss, k, margin, tail, out, i)
+            if two:
+                tail[0], out[i, 0], out[i, 1] = _odds(loss, margin[0])
+            else:
+                _answer(loss, k, margin, tail, out, i)
             if not _is_labelled(loss, y, weight, i):
                 continue
             total[0] += weight[i]
             total[1] += weight[i] * norm
-            for e in range(size):
-                j = np.uint64(e) if d >= 0 else np.uint64(at[e])
-                cells[j, 0] = max(cells[j, 0], scale[e])
+            for j in range(d):
+                cells[0, j] = scale[j]
             for r in range(outputs):
+                s = 1 + 4 * r
                 target = _target(loss, y, i, r, outputs)
                 if loss != LOGISTIC and loss != MULTINOMIAL and loss != HINGE:
                     _see_target(loss, span, r, target, weight[i])
@@ -642,9 +668,75 @@ def coin(loss, single):
                 if g == 0.0:
                     continue
                 if constant > 0.0:
-                    _settle(bias, 1 + 4 * r, 1.0, wealth, g, 1.0, least, bias_bet[r])
-                for e in range(size):
-                    c = cells[np.uint64(e) if d >= 0 else np.uint64(at[e])]
-                    _settle(c, 1 + 4 * r, scale[e], wealth, g, np.float64(x[e]), least, bet[r, e])
+                    _settle(bias, s, 1.0, wealth, g, 1.0, least, bias_bet[r])
+                beyond = False
+                for j in range(d):
+                    beyond |= abs(g) > cells[s + 3, j]
+                if beyond:  # as in `_settle`; apart, so that the loop over all features has no branch
+                    for j in range(d):
+                        if abs(g) > cells[s + 3, j] and x[j] != 0.0:
+                            cells[s + 3, j] = max(abs(g), least)
+                            b = _bet(cells[s, j], cells[s + 1, j], cells[s + 2, j], cells[s + 3, j], scale[j], wealth)
+                            bet[r, j] = b
+                for j in range(d):
+                    reward = -g * np.float64(x[j])
+                    cells[s, j] += reward
+                    cells[s + 1, j] += abs(reward)
+                    cells[s + 2, j] = max(cells[s + 2, j] + reward * bet[r, j], -wealth)
 
-    return coin
+    return coin_dense
+
+
+@cache
+def coin_sparse(loss, single):
+    """The update of `coin_dense` on sparse rows: cells (D, C); entries with the same index bet side by side."""
+
+    @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+    def coin_sparse(values, indptr, indices, d, y, weight, cells, bias, total, span, out, k, a, setting):
+        n, outputs = len(weight), 1 if single else span.shape[0]
+        two = k == 2 and (loss == LOGISTIC or loss == HINGE)
+        constant, wealth, least = setting[0], setting[3], setting[4]
+        margin, tail, bias_bet = np.empty(outputs), np.empty(outputs), np.empty(outputs)
+        room = longest(indptr)
+        scale, bet = np.empty(room), np.empty((outputs, room))
+        for i in range(n):
+            start, stop = indptr[i], indptr[i + 1]
+            x, at, size = values[start:stop], indices[start:stop], stop - start
+            norm = constant
+            for e in range(size):
+                scale[e] = max(cells[at[e], 0], np.float64(abs(x[e])))
+                u = x[e] / scale[e] if scale[e] > 0.0 else 0.0
+                norm += u * u
+            mean = (total[1] + norm + 1e-6) / (total[0] + 1.0)
+            for r in range(outputs):
+                s = 1 + 4 * r
+                bias_bet[r] = m = constant * _bet(bias[s], bias[s + 1], bias[s + 2], bias[s + 3], 1.0, wealth)
+                for e in range(size):
+                    c = cells[at[e]]
+                    bet[r, e] = _bet(c[s], c[s + 1], c[s + 2], c[s + 3], scale[e], wealth)
+                    m += bet[r, e] * x[e]
+                margin[r] = _within(loss, m / mean, span[r, 0], span[r, 1])
+            if two:
+                tail[0], out[i, 0], out[i, 1] = _odds(loss, margin[0])
+            else:
+                _answer(loss, k, margin, tail, out, i)
+            if not _is_labelled(loss, y, weight, i):
+                continue
+            total[0] += weight[i]
+            total[1] += weight[i] * norm
+            for e in range(size):
+                cells[at[e], 0] = max(cells[at[e], 0], scale[e])
+            for r in range(outputs):
+                s = 1 + 4 * r
+                target = _target(loss, y, i, r, outputs)
+                if loss != LOGISTIC and loss != MULTINOMIAL and loss != HINGE:
+                    _see_target(loss, span, r, target, weight[i])
+                g = weight[i] * slope(loss, a, margin[r], target, tail[r])
+                if g == 0.0:
+                    continue
+                if constant > 0.0:
+                    _settle(bias, s, 1.0, wealth, g, 1.0, least, bias_bet[r])
+                for e in range(size):
+                    _settle(cells[at[e]], s, scale[e], wealth, g, np.float64(x[e]), least, bet[r, e])
+
+    return coin_sparse

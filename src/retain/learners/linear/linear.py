@@ -290,7 +290,7 @@ class Linear:
 
 
 def _bets(slots: Floats, update: Coin, outputs: int, total: Floats) -> Floats:
-    """The weights that coin betting's slots stand for; see `kernels.coin`."""
+    """The weights that coin betting's slots stand for; see `kernels.coin_dense`."""
     scale = np.where(slots[0] > 0, slots[0], 1.0)
     per = slots[1:].reshape(outputs, 4, -1)
     bound = per[:, 3] * scale

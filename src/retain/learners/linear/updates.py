@@ -291,7 +291,7 @@ def plan(update: Update, /) -> Plan:
         case FTRL(alpha, beta):
             return Plan(0, 3, (0, 1), (alpha, beta), "ftrl", "ftrl")
         case Coin(wealth, least):
-            return Plan(1, 4, (0,), (wealth, least), "coin", "coin")
+            return Plan(1, 4, (0,), (wealth, least), "coin_dense", "coin_sparse")
 
 
 def _powers(schedule: Schedule) -> tuple[float, float]:

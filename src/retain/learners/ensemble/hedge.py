@@ -42,25 +42,37 @@ def _mix(
     for event in order:
         if event >= 0:
             for c in range(k):
-                out_NK[event, c] = _mean(said_MNK, event, c, trust_M)
+                total = 0.0
+                for m in range(members):
+                    total += trust_M[m] * said_MNK[m, event, c]
+                out_NK[event, c] = total
             continue
         row, weight = ~event, float(weight_P[~event])
-        before, at = (due_MDK, row) if row < due else (said_MNK, row - due)
-        if weight == 0.0:
+        code, at = code_P[row], row - due  # of the arrivals; at + due of the due rows
+        if weight == 0.0 or (code < 0 and not len(y_PK)):
             continue
-        if code_P[row] >= 0:
+        if code >= 0:
             for m in range(members):
-                p = before[m, at, code_P[row]] if code_P[row] < k else 0.0
+                p = 0.0
+                if code < k:
+                    p = said_MNK[m, at, code] if at >= 0 else due_MDK[m, row, code]
                 loss_M[m] = max(p, _LEAST)
             if rate * weight == 1.0:  # the usual case: w exp(log p) = w p
-                trust_M *= loss_M
+                for m in range(members):
+                    trust_M[m] *= loss_M[m]
             else:
                 _lower(trust_M, -np.log(loss_M), rate * weight)
-        elif len(y_PK) and _errors(before, at, y_PK[row], weight, trust_M, scale, loss_M):
-            _lower(trust_M, loss_M, rate * weight)
         else:
-            continue
-        _share(trust_M, share if weight == 1.0 else 1.0 - (1.0 - share) ** weight)
+            before, place = (said_MNK, at) if at >= 0 else (due_MDK, row)
+            if not _errors(before, place, y_PK[row], weight, trust_M, scale, loss_M):
+                continue
+            _lower(trust_M, loss_M, rate * weight)
+        dealt = share if weight == 1.0 else 1.0 - (1.0 - share) ** weight
+        total = 0.0
+        for m in range(members):
+            total += trust_M[m]
+        for m in range(members):  # weights that add up to 1, a share of which is dealt out anew
+            trust_M[m] = (1.0 - dealt) / total * trust_M[m] + dealt / members
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -99,16 +111,6 @@ def _lower(trust_M: Array, loss_M: Array, rate: float) -> None:  # pragma: no co
             least = min(least, loss_M[m])
     for m in range(len(trust_M)):
         trust_M[m] *= np.exp(-rate * max(loss_M[m] - least, 0.0))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _share(trust_M: Array, share: float) -> None:  # pragma: no cover - compiled
-    """To weights that add up to 1, a share of which is dealt out anew."""
-    total = 0.0
-    for m in range(len(trust_M)):
-        total += trust_M[m]
-    for m in range(len(trust_M)):
-        trust_M[m] = (1.0 - share) / total * trust_M[m] + share / len(trust_M)
 
 
 @final

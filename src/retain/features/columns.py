@@ -120,19 +120,22 @@ def numbers(x: pa.RecordBatch, where: Sequence[int], /, *, reader: str, dtype: A
     """
     picked = x if len(where) == x.num_columns else x.select(where)
     schema, c = picked.schema, len(where)
+    if c and x.num_rows and all(schema.field(j).type.id in _PLAIN_FLOATS for j in range(c)):
+        # Arrow lays the columns end to end in one call; one more pass turns them into rows and looks at every value.
+        columns = picked.to_tensor(null_to_nan=True, row_major=False).to_numpy().T
+        out = np.empty((x.num_rows, c), dtype=dtype)
+        bad = _turn(_frozen(columns), out)
+        absent = sum(picked.column(j).null_count for j in range(c)) if bad else 0
+        if bad != absent:
+            _refuse(out, picked, reader=reader)
+        return out, absent
+    out = np.empty((x.num_rows, c), dtype=dtype)
     absent = 0
     with np.errstate(over="ignore"):  # too large for float32 becomes inf, which is told below
-        if c and 0 < x.num_rows < 256 and all(schema.field(j).type.id in _PLAIN_FLOATS for j in range(c)):
-            # One call for all columns: a wrapper for each would cost ten times as much as the few rows do.
-            out = np.ascontiguousarray(picked.to_tensor(null_to_nan=True).to_numpy(), dtype=dtype)
-            if np.isnan(out).any():
-                absent = sum(picked.column(j).null_count for j in range(c))
-        else:
-            out = np.empty((x.num_rows, c), dtype=dtype)
-            for j in range(c):
-                column = picked.column(j)
-                absent += column.null_count
-                out[:, j] = as_numbers(column)
+        for j in range(c):
+            column = picked.column(j)
+            absent += column.null_count
+            out[:, j] = as_numbers(column)
     check(out, absent, picked, reader=reader)
     return out, absent
 
@@ -175,10 +178,25 @@ def unfit(values: Array) -> Any:  # pragma: no cover - compiled
     return count
 
 
+@njit(cache=True, nogil=True)
+def _turn(columns_CN: Array, out_NC: Array) -> Any:  # pragma: no cover - compiled
+    """Columns into rows, in the precision of the rows; returns how many numbers are unfit, as `unfit` does."""
+    count = 0
+    for i in range(columns_CN.shape[1]):
+        for j in range(columns_CN.shape[0]):
+            out_NC[i, j] = columns_CN[j, i]
+            count += not abs(out_NC[i, j]) <= _LARGEST
+    return count
+
+
 def check(out: Array, absent: int, x: pa.RecordBatch, /, *, reader: str) -> None:
     """Refuse values that are not finite in float32, `absent` of which may be NaN because they are missing."""
-    if unfit(_frozen(out.reshape(-1))) == absent:
-        return
+    if unfit(_frozen(out.reshape(-1))) != absent:
+        _refuse(out, x, reader=reader)
+
+
+def _refuse(out: Array, x: pa.RecordBatch, *, reader: str) -> None:
+    """Name the first value, column by column, that is neither missing nor finite in float32."""
     for j, name in enumerate(x.schema.names):
         present = buffers.valid(x.column(j))
         with np.errstate(invalid="ignore"):
@@ -284,9 +302,9 @@ def strings(column: pa.Array, /) -> Strings:
 def number_arrays(out: Floats, /) -> list[pa.Array]:
     """Each column of out (n, c) as an Arrow column; NaN becomes a null."""
     columns = np.ascontiguousarray(out.T)
-    missing = np.isnan(columns)
-    holed = np.atleast_1d(missing.any(axis=1))
-    return [buffers.column(columns[j], missing[j] if holes else None) for j, holes in enumerate(holed)]
+    # The least of numbers one of which is NaN is NaN: a fifth of the time that it takes to look at each.
+    holed = np.isnan(columns.min(axis=1, initial=np.inf))
+    return [buffers.column(columns[j], np.isnan(columns[j]) if holes else None) for j, holes in enumerate(holed)]
 
 
 def append(x: pa.RecordBatch, names: Sequence[str], columns: Sequence[pa.Array], /, *, reader: str) -> pa.RecordBatch:

@@ -87,7 +87,9 @@ class Retain:
         kept = rt.memory.Reservoir(job.memory, seed=job.seed)
         balanced = rt.memory.ClassBalanced(job.memory, seed=job.seed)
         strategies = {
-            "replay": lambda: Replay(balanced, size=job.batch),
+            # In a stream of many small experiences old rows count as much as new ones, as they do with the peers; in a
+            # scenario as our default has it, as many times as there were experiences.
+            "replay": lambda: Replay(balanced, size=job.batch, strength=1.0 if job.stream else None),
             "DER++": lambda: DERpp(kept, size=job.batch, strength=LOGITS, labels=LABELS),
             "LwF": lambda: LwF(temperature=TEMPERATURE),
             "EWC": EWC,

@@ -13,6 +13,7 @@ from typing import Any, final
 
 import numpy as np
 
+from retain.cli import collect
 from retain.cli.catalogue import find, show
 from retain.cli.recipes import DATA, MODELS, RECIPES, SCENARIOS, Settings, build, load, recipe
 from retain.cli.signals import INTERRUPTED, interruptible
@@ -109,6 +110,7 @@ def _all(asked: Asked, made: Scenario) -> Continual:
     plans = {name: _plan(name, asked, made) for name in names}
     total = sum(asked.seeds * Experiences(plan[0], plan[1], epochs=asked.epochs).total for plan in plans.values())
     found: dict[str, Continual] = {}
+    collect()
     # Several processes are stopped as they are, and go on from their last snapshots.
     polite: AbstractContextManager[Sequence[int]] = interruptible() if asked.workers == 1 else nullcontext(())
     with polite as stopped, Progress(total_rows=total) as progress:

@@ -13,6 +13,7 @@ from typing import Any
 
 import retain as rt
 from retain.blocks import schema_to_state
+from retain.cli import collect
 from retain.cli.catalogue import BLOCK, DATASETS, LEARNERS, METRICS, find
 from retain.cli.signals import INTERRUPTED, interruptible
 from retain.core import Kind, Report, Schema
@@ -100,6 +101,7 @@ def run_source(
 def _follow(steps: Iterator[Report], log: Log, *, rows: int | None) -> tuple[Report | None, bool]:
     """Fold the reports into the log until the end or Ctrl-C; return the last report and whether it was Ctrl-C."""
     last: Report | None = None
+    collect()
     with interruptible() as stopped, Progress(total_rows=rows) as progress:
         for last in steps:
             log.add(last)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from retain.report.continual import Continual, Estimate, Run
-from retain.report.html import write_html
-from retain.report.log import Curve, Event, Log
-from retain.report.matrix import write_continual
-from retain.report.plots import figures
-from retain.report.progress import Progress
-from retain.report.tables import table
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from retain.report.continual import Continual, Estimate, Run
+    from retain.report.html import write_html
+    from retain.report.log import Curve, Event, Log
+    from retain.report.matrix import write_continual
+    from retain.report.plots import figures
+    from retain.report.progress import Progress
+    from retain.report.tables import table
 
 __all__ = [
     "Continual",
@@ -23,3 +27,28 @@ __all__ = [
     "write_continual",
     "write_html",
 ]
+
+_HOME = {
+    "Continual": "continual",
+    "Curve": "log",
+    "Estimate": "continual",
+    "Event": "log",
+    "Log": "log",
+    "Progress": "progress",
+    "Run": "continual",
+    "figures": "plots",
+    "table": "tables",
+    "write_continual": "matrix",
+    "write_html": "html",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Each is loaded on first use (PEP 562): most runs show a bar and a table, or nothing."""
+    if name in _HOME:
+        return getattr(import_module(f"retain.report.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'retain.report' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

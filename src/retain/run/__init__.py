@@ -1,9 +1,31 @@
 """The loops: test-then-train over a stream, with late labels and state that survives a kill; experiences in turn."""
 
-from retain.run import scenarios
-from retain.run.durable import durable
-from retain.run.experiences import Experiences, continual
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from retain.run.durable import durable  # has the name of its module, which would take its place if imported later
 from retain.run.landing import Delay
 from retain.run.prequential import Prequential
 
+if TYPE_CHECKING:
+    from retain.run import scenarios
+    from retain.run.experiences import Experiences, continual
+
 __all__ = ["Delay", "Experiences", "Prequential", "continual", "durable", "scenarios"]
+
+_HOME = {"Experiences": "experiences", "continual": "experiences"}
+
+
+def __getattr__(name: str) -> Any:
+    """What has to do with experiences is loaded on first use (PEP 562): `retain run` has none."""
+    if name == "scenarios":
+        return import_module("retain.run.scenarios")
+    if name in _HOME:
+        return getattr(import_module(f"retain.run.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'retain.run' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

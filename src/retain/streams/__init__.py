@@ -6,30 +6,35 @@ block with the position after it. See `retain.core.Stream`.
 
 from __future__ import annotations
 
-# The functions share their names with the modules they live in, so they are bound here and not on first use: a
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# These functions share their names with the modules they live in, so they are bound here and not on first use: a
 # submodule that is imported later would take the name.
-from retain.streams import images
 from retain.streams.arrays import arrays, bunch
 from retain.streams.arrow import arrow
 from retain.streams.bad_rows import Quarantine, Skip, Stop
 from retain.streams.csv import csv
-from retain.streams.drift import Abrupt, Gradual, Incremental, Recurring
 from retain.streams.flights import flights
 from retain.streams.jsonl import jsonl
 from retain.streams.parquet import parquet
-from retain.streams.sets import TrainTest, collect, digits, npz, train_test
-from retain.streams.synthetic import (
-    LED,
-    SEA,
-    STAGGER,
-    Agrawal,
-    Friedman,
-    Hyperplane,
-    RandomRBF,
-    RandomTree,
-    Sine,
-)
 from retain.streams.table import table
+
+if TYPE_CHECKING:
+    from retain.streams import images
+    from retain.streams.drift import Abrupt, Gradual, Incremental, Recurring
+    from retain.streams.sets import TrainTest, collect, digits, npz, train_test
+    from retain.streams.synthetic import (
+        LED,
+        SEA,
+        STAGGER,
+        Agrawal,
+        Friedman,
+        Hyperplane,
+        RandomRBF,
+        RandomTree,
+        Sine,
+    )
 
 __all__ = [
     "LED",
@@ -63,3 +68,24 @@ __all__ = [
     "table",
     "train_test",
 ]
+
+_HOME = {
+    **dict.fromkeys(("Abrupt", "Gradual", "Incremental", "Recurring"), "drift"),
+    **dict.fromkeys(("TrainTest", "collect", "digits", "npz", "train_test"), "sets"),
+    **dict.fromkeys(
+        ("LED", "SEA", "STAGGER", "Agrawal", "Friedman", "Hyperplane", "RandomRBF", "RandomTree", "Sine"), "synthetic"
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Generators, sets of arrays and images are loaded on first use (PEP 562): who reads a file needs none of them."""
+    if name == "images":
+        return import_module("retain.streams.images")
+    if name in _HOME:
+        return getattr(import_module(f"retain.streams.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'retain.streams' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

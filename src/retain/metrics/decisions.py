@@ -17,7 +17,7 @@ from retain.core import Array, State
 from retain.errors import SettingError
 from retain.metrics.running import Rows, Running, classes, kept_sums, likeliest, ratio
 
-__all__ = ["F1", "Accuracy", "BalancedAccuracy", "Kappa", "KappaTemporal", "MacroF1"]
+__all__ = ["F1", "Accuracy", "BalancedAccuracy", "Kappa", "KappaTemporal", "MacroF1", "mistakes"]
 
 _RIGHT, _ACTUAL, _SAID = 0, 1, 2  # columns of a tally
 
@@ -224,6 +224,17 @@ def _tallied(sums: Array, rows: Rows) -> Array:
     return sums
 
 
+def mistakes(y: Array, prediction: Array, /) -> Array:
+    """(n,) 0 where the class of a row was said right, 1 where it was not.
+
+    >>> mistakes(np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.0, 0.0]]))
+    array([0., 0., 1.])
+    """
+    out = np.empty(len(y))
+    _mark(np.ascontiguousarray(y, dtype=np.int64), np.require(prediction, np.float64, ["C", "W"]), out)
+    return out
+
+
 # Which sum a row belongs to is found by counting and not by branching: whether a label is hit is what no processor can
 # guess. The index is unsigned, so that nobody looks whether it counts from the end.
 
@@ -232,6 +243,12 @@ def _tallied(sums: Array, rows: Rows) -> Array:
 def _count_right(sums: Array, y: Array, said: Array, weight: Array) -> None:
     for i in range(len(y)):
         sums[np.uint64(y[i] == likeliest(said, i))] += weight[i]
+
+
+@njit(cache=True, nogil=True)
+def _mark(y: Array, said: Array, out: Array) -> None:
+    for i in range(len(y)):
+        out[i] = y[i] != likeliest(said, i)
 
 
 @njit(cache=True, nogil=True)

@@ -21,6 +21,7 @@ from retain.core import Array, Batch, Ints, Learner, Metric, Report, Schema, Sta
 from retain.errors import PoisonError, SettingError
 from retain.learners.baselines import NoChange, Prior
 from retain.metrics import MAE, R2, RMSE, ROCAUC, Accuracy, LogLoss, update
+from retain.metrics.decisions import mistakes
 from retain.run.landing import Delay, Pending, Waiting, clocks, events, pad
 
 __all__ = ["Prequential"]
@@ -312,8 +313,6 @@ def _landed(due: Waiting | None, arrived: Waiting, rows: Ints) -> _Landed:
 def _losses(y: Array, prediction: Array) -> Array:
     """Per-row losses: 0 or 1 for classes (an empty opinion is wrong), absolute errors for numbers."""
     if y.dtype.kind in "iub":
-        if prediction.shape[1] == 0:
-            return np.ones(len(y))
-        return ((prediction.argmax(axis=1) != y) | (prediction.max(axis=1) == 0)).astype(np.float64)
+        return mistakes(y, prediction)
     error = np.abs(y - prediction)
     return error if error.ndim == 1 else error.mean(axis=1)

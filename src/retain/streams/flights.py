@@ -10,7 +10,6 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from retain import buffers
 from retain.blocks import concat_batches, schema_to_state, take_batch
@@ -120,6 +119,8 @@ def _start(position: State | None) -> int:
 
 def _pieces(row: int, size: int) -> Iterator[Batch]:
     """The rows from `row` on, in pieces as they come out of the file."""
+    from pyarrow import parquet as pq
+
     try:
         with pq.ParquetFile(_FILE) as file:
             first, groups = 0, file.num_row_groups

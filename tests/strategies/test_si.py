@@ -7,6 +7,7 @@ from tests.strategies.test_ewc import flat, penalised
 
 import retain as rt
 from retain.strategies import SI
+from retain.strategies.si import importance
 
 
 @pytest.mark.parametrize("strength", [0.5, 100.0])
@@ -37,11 +38,22 @@ def test_three_experiences(strength):
         ours.consolidate([batch])
         naive.train(net, batch, project=project, stepped=stepped)
         moved = (flat(net).detach() - anchor).square()
-        total = total + 2 * path[0].clamp(min=0) / (moved + damping * moved.mean())
+        share = path[0].clamp(min=0) / path[0].clamp(min=0).sum()
+        total = total + 2 * share / (moved + damping * moved.mean())
         anchor, path[0] = flat(net).detach().clone(), torch.zeros(p)
     for mine, theirs in zip(ours.module.parameters(), net.parameters(), strict=True):
         # weights that hardly moved divide rounding errors by little, and the strength multiplies them
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-4)
+
+
+def test_however_much_the_credit_is_overstated():
+    """To undo all steps costs at most 1, whatever the credits' size; and nothing is held where nothing was gained."""
+    generator = torch.Generator().manual_seed(0)
+    credit, moved = torch.randn(50, generator=generator), torch.randn(50, generator=generator)
+    held = importance(credit, moved, damping=0.1)
+    torch.testing.assert_close(importance(1000 * credit, moved, damping=0.1), held)
+    assert 0.5 < float((held * moved.square()).sum() / 2) < 1
+    assert not importance(-credit.abs(), moved, damping=0.1).any()
 
 
 def test_numbers_out_of_range():

@@ -217,7 +217,7 @@ RECIPES: Mapping[str, Recipe] = {
     "er-ace": Recipe("replay; new rows compete with the classes of their own mini-batch only", _er_ace),
     "der": Recipe("replay of what the net said of old rows when they were new", _der),
     "der++": Recipe("der, and the labels of old rows too", _derpp),
-    "ema": Recipe("replay; answers with the moving average of the weights: start with this one", _ema),
+    "ema": Recipe("replay; answers with the moving average of the weights: for thousands of steps", _ema),
     "cls-er": Recipe("replay beside a quick and a slow average of the weights, which teach", _cls_er),
     "wise": Recipe("replay; goes back part of the way to the weights before, as far as old rows profit", _wise),
     "gdumb": Recipe("a new net is trained on a balanced memory and nothing else", _gdumb),

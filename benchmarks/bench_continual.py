@@ -55,14 +55,14 @@ def average(wanted: bool) -> rt.strategies.EMA | None:
 def replay(seed: int, *, memory: int, size: int = 64, batch: int = 64, averaged: bool = False) -> Learner:
     """Replay of the rows of past experiences."""
     kept = rt.memory.Past(rt.memory.ClassBalanced(memory, seed=seed))
-    strategies = [rt.strategies.Replay(kept, size=size)]
+    strategies = [rt.strategies.Replay(kept, size=size, strength=None)]
     return neural(seed, batch=batch, strategies=strategies, averaging=average(averaged))
 
 
 def er_ace(seed: int, *, memory: int, size: int = 64, batch: int = 64, averaged: bool = False) -> Learner:
     """New classes are told from old ones by replayed rows alone: the memory takes rows as they come."""
     kept = rt.memory.ClassBalanced(memory, seed=seed)
-    strategies = [rt.strategies.Replay(kept, size=size)]
+    strategies = [rt.strategies.Replay(kept, size=size, strength=None)]
     return neural(seed, batch=batch, strategies=strategies, criterion=rt.neural.ACE(), averaging=average(averaged))
 
 

@@ -122,7 +122,8 @@ def _past(settings: Settings, seed: int) -> Memory:
 
 
 def _replay(settings: Settings, memory: Memory) -> Strategy:
-    return rt.strategies.Replay(memory, size=settings.batch_size)
+    # A scenario has a few large experiences: as it ends, all of them are asked for alike.
+    return rt.strategies.Replay(memory, size=settings.batch_size, strength=None)
 
 
 def _er_ace(settings: Settings, seed: int) -> Learner:

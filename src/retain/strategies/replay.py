@@ -20,7 +20,8 @@ class Replay(Addend):
         memory: what is remembered; it belongs to this strategy alone.
         size: rows drawn for every step; all there are while there are fewer.
         strength: what the mean loss of the old rows is multiplied by; that of the new ones counts 1. If None, the
-            number of experiences that have ended (1 while none has): all of them then count alike, however many.
+            number of experiences that have ended (1 while none has): all of them then count alike, which is right for a
+            few large ones. On a stream of thousands of small ones the few rows of the memory would be all that counts.
         name: unique among the strategies of a learner.
 
     >>> import numpy as np, retain as rt
@@ -35,7 +36,7 @@ class Replay(Addend):
         Chaudhry et al. 2019, On tiny episodic memories in continual learning.
     """
 
-    def __init__(self, memory: Memory, *, size: int, strength: float | None = None, name: str = "replay") -> None:
+    def __init__(self, memory: Memory, *, size: int, strength: float | None = 1.0, name: str = "replay") -> None:
         if size < 1 or not (strength is None or strength > 0):
             raise SettingError(f"Replay got size={size}, strength={strength}; expected size >= 1 and strength > 0")
         self._memory, self.size, self.name = memory, size, name

@@ -129,11 +129,29 @@ def test_a_run_starts_without_what_it_does_not_need(kind: str, tmp_path: Path) -
     code = (
         "import sys; from retain.cli import main\n"
         f"assert not main(['run', {str(path)!r}, '--target', 'y', '--time', 'at', '--on-bad-rows', 'skip', '--json'])\n"
-        "print({name.partition('.')[0] for name in sys.modules} & {'pandas', 'rich', 'matplotlib'})"
+        "print({name.partition('.')[0] for name in sys.modules} & {'pandas', 'rich', 'matplotlib'})\n"
+        "late = ['run.experiences', 'run.scenarios', 'streams.images', 'streams.sets', 'streams.synthetic']\n"
+        "print([name for name in late if f'retain.{name}' in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.splitlines()
     assert json.loads(said[0])["quarantined"] == 1
-    assert said[1] == "set()"
+    assert said[1:] == ["set()", "[]"]
+
+
+def test_the_collector_rests_while_all_is_loaded_and_looks_during_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("x,y\n" + "1,0\n2,1\n" * 50)
+    code = (
+        "import gc, retain.cli, retain.cli.run as run\n"
+        "during, open_, follow = [], run._open, run.interruptible\n"
+        "run._open = lambda source: during.append(gc.isenabled()) or open_(source)\n"
+        "run.interruptible = lambda: during.append(gc.isenabled()) or follow()\n"
+        f"assert not retain.cli.main(['run', {str(path)!r}, '--target', 'y', '--json'])\n"
+        "assert retain.cli.main(['run', 'nowhere.csv', '--target', 'y']) == 2\n"
+        "print(during, gc.isenabled(), gc.get_freeze_count())"
+    )
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.splitlines()
+    assert said[-1] == "[False, True, False] True 0"
 
 
 def test_standard_input_metrics_and_a_limit(tmp_path: Path) -> None:

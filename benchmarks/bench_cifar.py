@@ -1,6 +1,6 @@
 """Continual learning of CIFAR-10: what each strategy of `retain continual` keeps, beside naive and joint training.
 
-5 tasks of 2 classes, class-incremental, a small ConvNet, 500 rows of memory, Adam 1e-3, batches of 32, 5 epochs of
+5 tasks of 2 classes, class-incremental, a small ConvNet, 500 rows of memory, Adam 1e-3, batches of 32, 2 epochs of
 each task, and nothing tuned. 10,000 training images, kept as JPEG (so figures are lower than of the whole set): 8,000
 to learn, 2,000 to test on. Runs through the command line, as a user would. Needs an archive of pictures,
 train/CLASS/NAME.jpg, the one beside the repository if none is named: `python bench_cifar.py [ARCHIVE] [--seeds N]
@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("archive", type=Path, nargs="?", default=PICTURES)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=2)
     given = parser.parse_args()
     if not given.archive.is_file():
         print(f"no pictures in {given.archive}: not measured")

@@ -143,6 +143,15 @@ def test_every_flipped_byte_of_every_file_is_seen(tmp_path: Path) -> None:
     assert FileRegistry(tmp_path).verify() == []
 
 
+@pytest.mark.parametrize("field", ["number", "bytes"])
+@pytest.mark.parametrize("by", [-100, -1, 1, 100])
+def test_a_head_that_knows_another_length_is_seen(field: str, by: int, tmp_path: Path) -> None:
+    filled(tmp_path)
+    head = json.loads((tmp_path / "head.json").read_bytes())
+    (tmp_path / "head.json").write_text(json.dumps({**head, field: head[field] + by}))
+    assert FileRegistry(tmp_path).verify()
+
+
 def test_every_truncation_of_every_file_is_seen(tmp_path: Path) -> None:
     filled(tmp_path)
     for path in [*(tmp_path / "versions").iterdir(), tmp_path / "log.jsonl", tmp_path / "head.json"]:

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, cast, final
 
@@ -54,6 +55,7 @@ class Journal:
         self._entries: list[Entry] = []
         self._read = 0  # bytes of the log that these entries are
         self._digest = hashlib.sha256()  # of these bytes
+        self._ends = [0]  # where in the log the first 0, 1, ... entries end
         self._behind = False  # whether the newest entry is not yet named beside the log
 
     @property
@@ -103,7 +105,7 @@ class Journal:
         except OSError as error:
             raise self._unwritten(error) from error
         entry = Entry(number, now, who, what, dict(about), digest)
-        self._take([entry], line)
+        self._take([entry], line, [len(line)])
         self._behind = True
         self._name_newest()
         return entry
@@ -116,8 +118,9 @@ class Journal:
             raise self._unwritten(error) from error
         self._behind = False
 
-    def _take(self, entries: Sequence[Entry], data: bytes) -> None:
+    def _take(self, entries: Sequence[Entry], data: bytes, lengths: Sequence[int]) -> None:
         self._entries.extend(entries)
+        self._ends.extend(accumulate(lengths, initial=self._ends.pop()))
         self._read += len(data)
         self._digest.update(data)
 
@@ -130,17 +133,20 @@ class Journal:
         whole.update(own)
         if own and (self._read + len(own), whole.hexdigest()) == (head.bytes, head.sha256):
             # Checked in one go; one by one, 20,000 entries would take half a second.
-            bodies = json.loads(b"[" + b",".join(own.splitlines()) + b"]")
-            self._take([Entry(b["number"], b["time"], b["who"], b["what"], b["about"], b["hash"]) for b in bodies], own)
+            lines = own.splitlines(keepends=True)
+            bodies = json.loads(b"[" + b",".join(lines) + b"]")
+            entries = [Entry(b["number"], b["time"], b["who"], b["what"], b["about"], b["hash"]) for b in bodies]
+            self._take(entries, own, [len(line) for line in lines])
             data = data[len(own) :]
         for line in data.splitlines(keepends=True):
             if not line.endswith(b"\n"):  # torn by a crash, or being written just now
                 break
-            self._take([self._parsed(line)], line)
+            self._take([self._parsed(line)], line, [len(line)])
         # Others may have appended more since the head was read; but it was written before they began.
         count = len(self._entries)
-        same = self._read != head.bytes or self._digest.hexdigest() == head.sha256
-        if head.number > count or self._read < head.bytes or not same or (not head.number and count > 1):
+        known = 0 <= head.number <= count and self._ends[head.number] == head.bytes
+        same = head.number != count or self._digest.hexdigest() == head.sha256
+        if not known or not same or (not head.number and count > 1):
             raise StateError(
                 f"{self._path} is damaged: it ends with entry {count}, and {self._head.name} knows of entry "
                 f"{head.number} at {head.bytes} bytes; restore both from a copy of the folder"

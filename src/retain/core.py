@@ -45,6 +45,7 @@ __all__ = [
     "Rows",
     "Schema",
     "Slope",
+    "Spring",
     "State",
     "Stateful",
     "Strategy",
@@ -227,6 +228,19 @@ class Slope:
     own: Tensor | None = None  # (m, k) by those of the strategy's own
 
 
+@dataclass(frozen=True, slots=True)
+class Spring:
+    """A pull at the weights w that the learner adds to the gradient, on the way of the step: times * bend * (w - rest).
+
+    With `credit`, -g * (the step) is added to it after the step, g being the gradient without this pull.
+    """
+
+    bend: Tensor | None = None  # (p,) None for no pull
+    rest: Tensor | None = None  # (p,)
+    times: float = 1.0
+    credit: Tensor | None = None  # (p,) changed in place
+
+
 class Model(Protocol):
     """What strategies and memories see of a neural learner."""
 
@@ -319,8 +333,11 @@ class Strategy(Stateful, Protocol):
         """The addend as a function of the outputs, and its gradient by them; None for nothing. Changes nothing."""
         ...
 
-    def pull(self, model: Model, gradient: Tensor, /) -> None:
-        """The addend as a function of the weights: its gradient is added, in place, to that of the loss (p,)."""
+    def pull(self, model: Model, gradient: Tensor, /) -> Spring | None:
+        """The addend as a function of the weights: its gradient is added, in place, to that of the loss (p,).
+
+        Or it is returned, for the learner to add; that costs less, since the optimiser goes through all weights anyway.
+        """
         ...
 
     def stepped(self, model: Model, new: Forward, /) -> None:

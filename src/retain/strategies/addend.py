@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from retain.core import Forward, Memory, Model, Rows, Slope, State
+from retain.core import Forward, Memory, Model, Rows, Slope, Spring, State
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,10 +44,10 @@ class Addend(ABC):
         leaves = [seen.output] if theirs is None else [seen.output, theirs.output]
         return Slope(loss.detach(), *torch.autograd.grad(loss, leaves, allow_unused=True))
 
-    def pull(self, model: Model, gradient: Tensor, /) -> None:  # noqa: B027 - nothing is a good default
-        pass
+    def pull(self, model: Model, gradient: Tensor, /) -> Spring | None:
+        return None
 
-    def stepped(self, model: Model, new: Forward, /) -> None:  # noqa: B027 - as above
+    def stepped(self, model: Model, new: Forward, /) -> None:  # noqa: B027 - nothing is a good default
         pass
 
     def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:  # noqa: B027 - as above

@@ -5,10 +5,14 @@ Shapes: p weights.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, final
 
-from retain.core import Forward, Model, Rows, State
+import numpy as np
+from numba import njit
+
+from retain.core import Floats, Forward, Model, Rows, Spring, State
 from retain.errors import SettingError
 from retain.rows import from_array, take, to_array
 from retain.strategies.addend import Addend
@@ -16,23 +20,36 @@ from retain.strategies.addend import Addend
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Penalty", "Quadratic", "add_bounded", "fitted", "scratch", "sensitivity"]
+__all__ = ["Penalty", "Quadratic", "bounded", "fitted", "sensitivity"]
 
 _CHUNK = 512  # rows gone through at a time, so that memory does not grow with the blocks of an experience
 
 
-def add_bounded(gradient: Tensor, pull: Tensor, /, *, strength: float) -> None:
-    """gradient += c * pull, in place, c = min(strength, |gradient| / |pull|): the sum is at most twice as long.
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+def _squares(bend: Floats, rest: Floats, w: Floats, g: Floats) -> tuple[float, float]:
+    """|bend * (w - rest)|^2 and |g|^2, every number read once and none written."""
+    pull = gradient = 0.0
+    for j in range(len(w)):
+        one, other = np.float64(bend[j] * (w[j] - rest[j])), np.float64(g[j])
+        pull += one * one
+        gradient += other * other
+    return pull, gradient
+
+
+def bounded(bend: Tensor, rest: Tensor, weights: Tensor, gradient: Tensor, /, *, strength: float) -> float:
+    """min(strength, |gradient| / |bend * (weights - rest)|): times that, the pull is no longer than the gradient.
 
     A quadratic of curvature a overshoots, and ends in nothing, where strength * a * rate > 2; and neither the rate nor
     what an optimiser makes of it is known here. The loss's own gradient is what the rate was chosen for, so a pull that
-    is never longer cannot overshoot by more than an ordinary step, whatever the strength.
+    is never longer cannot overshoot by more than an ordinary step, whatever the strength. NaN for a pull without end.
     """
-    import torch
-
-    longest = torch.linalg.vector_norm(gradient) / torch.linalg.vector_norm(pull)
-    # Where there is nothing to pull the ratio is infinite or, without a gradient, undefined: both mean no bound.
-    gradient.addcmul_(pull, longest.nan_to_num_(strength).clamp_(max=strength))
+    if gradient.device.type == "cpu" and gradient.element_size() == 4:
+        pull, own = _squares(bend.numpy(), rest.numpy(), weights.numpy(), gradient.numpy())
+    else:
+        pull, own = (float(v.double().square().sum()) for v in (bend * (weights - rest), gradient))
+    if not pull:
+        return strength
+    return min(strength, math.sqrt(own / pull)) if math.isfinite(pull) else math.nan
 
 
 def sensitivity(model: Model, experience: Iterable[Rows], /, *, power: int) -> tuple[Tensor, float]:
@@ -79,58 +96,57 @@ def fitted(vector: Tensor, model: Model, /) -> Tensor:
     return model.widen(vector.to(model.weights.device))
 
 
-def scratch(vector: Tensor | None, like: Tensor, /) -> Tensor:
-    """A vector to write into: the one there is, or a new one where its size does not fit."""
-    import torch
-
-    return vector if vector is not None and vector.shape == like.shape else torch.empty_like(like)
-
-
 @final
 class Quadratic:
-    """1/2 sum_j a_j w_j^2 - b_j w_j: any sum of 1/2 sum_j F_j (w_j - w*_j)^2, but for a constant, in two vectors."""
+    """1/2 sum_j a_j (w_j - r_j)^2: any sum of 1/2 sum_j F_j (w_j - w*_j)^2, but for a constant, in two vectors.
+
+    r is the mean of the w*, by F. Where there is one w* only, nothing pulls there: a w - b would leave the rounding of
+    b, which is more than what a weight feels that hardly moved.
+    """
 
     def __init__(self) -> None:
         self._bend: Tensor | None = None  # (p,) a, the curvature; None before the first experience
-        self._lift: Tensor | None = None  # (p,) -b, so that the gradient is one fused product and sum
-        self._scratch: Tensor | None = None  # (p,) a fresh vector in every step would cost more than the sums
+        self._rest: Tensor | None = None  # (p,) r
 
     def add(self, model: Model, importance: Tensor, /) -> None:
-        """An experience more, held where the weights are now; the others stay: a += F, b += F w."""
-        bend, lift = self._fitted(model)
-        self._bend = importance.clone() if bend is None else bend.add_(importance)
-        lift = -importance * model.weights if lift is None else lift.addcmul_(importance, model.weights, value=-1)
-        self._lift = lift
+        """An experience more, held where the weights are now; the others stay: a += F, r += F / a (w - r)."""
+        bend, rest = self._fitted(model)
+        if bend is None or rest is None:
+            self._bend, self._rest = importance.clone(), model.weights.clone()
+            return
+        self._bend = bend.add_(importance)
+        share = (importance / self._bend).nan_to_num_(1.0)  # what is held by nobody may rest anywhere
+        self._rest = rest.addcmul_(share, model.weights - rest)
 
     def move(self, model: Model, importance: Tensor, /, *, decay: float = 1.0) -> None:
-        """An experience more, and all of them held where the weights are now: a = decay * a + F, b = a w."""
+        """An experience more, and all of them held where the weights are now: a = decay * a + F, r = w."""
         bend, _ = self._fitted(model)
         self._bend = importance.clone() if bend is None else bend.mul_(decay).add_(importance)
-        self._lift = -self._bend * model.weights
+        self._rest = model.weights.clone()
 
-    def pull(self, model: Model, gradient: Tensor, /, *, strength: float) -> None:
-        """Add its gradient a w - b, times strength, but never longer than the gradient that there is."""
-        import torch
-
-        self._bend, self._lift = self._fitted(model)
-        if self._bend is not None and self._lift is not None:
-            self._scratch = scratch(self._scratch, gradient)
-            torch.addcmul(self._lift, self._bend, model.weights, out=self._scratch)
-            add_bounded(gradient, self._scratch, strength=strength)
+    def spring(
+        self, model: Model, gradient: Tensor, /, *, strength: float, credit: Tensor | None = None
+    ) -> Spring | None:
+        """Its gradient a (w - r), times strength, but never longer than the gradient that there is."""
+        self._bend, self._rest = self._fitted(model)
+        if self._bend is None or self._rest is None:
+            return None if credit is None else Spring(credit=credit)
+        times = bounded(self._bend, self._rest, model.weights, gradient, strength=strength)
+        return Spring(self._bend, self._rest, times, credit)
 
     def state_dict(self) -> State:
-        vectors = {"bend": self._bend, "lift": self._lift}
+        vectors = {"bend": self._bend, "rest": self._rest}
         return {name: None if vector is None else to_array(vector) for name, vector in vectors.items()}
 
     def load_state_dict(self, state: State, /) -> None:
-        entries = (state["bend"], state["lift"])
-        self._bend, self._lift = (None if entry is None else from_array(entry) for entry in entries)
+        entries = (state["bend"], state["rest"])
+        self._bend, self._rest = (None if entry is None else from_array(entry) for entry in entries)
 
     def _fitted(self, model: Model) -> tuple[Tensor | None, Tensor | None]:
         """Both vectors, with zeros where the head has grown: weights that are new are free."""
-        if self._bend is None or self._lift is None:
+        if self._bend is None or self._rest is None:
             return None, None
-        return fitted(self._bend, model), fitted(self._lift, model)
+        return fitted(self._bend, model), fitted(self._rest, model)
 
 
 class Penalty(Addend):
@@ -143,8 +159,8 @@ class Penalty(Addend):
         self._strength = float(strength)
         self._quadratic = Quadratic()
 
-    def pull(self, model: Model, gradient: Tensor, /) -> None:
-        self._quadratic.pull(model, gradient, strength=self._strength)
+    def pull(self, model: Model, gradient: Tensor, /) -> Spring | None:
+        return self._quadratic.spring(model, gradient, strength=self._strength)
 
     def state_dict(self) -> State:
         return self._quadratic.state_dict()

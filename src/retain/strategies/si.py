@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, final
 
-from retain.core import Forward, Model, Rows, State
+from retain.core import Model, Rows, Spring, State
 from retain.errors import SettingError
 from retain.rows import from_array, to_array
 from retain.strategies.addend import Addend
-from retain.strategies.quadratic import Quadratic, fitted, scratch
+from retain.strategies.quadratic import Quadratic, fitted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,22 +79,13 @@ class SI(Addend):
         self._quadratic = Quadratic()
         self._credit: Tensor | None = None  # (p,) since the experience began
         self._start: Tensor | None = None  # (p,) the weights when it began
-        self._gradient: Tensor | None = None  # (p,) of the step that is under way
-        self._before: Tensor | None = None  # (p,) the weights before it
 
-    def pull(self, model: Model, gradient: Tensor, /) -> None:
+    def pull(self, model: Model, gradient: Tensor, /) -> Spring | None:
         if self._start is None:
             self._start = model.weights.clone()
-        self._gradient = scratch(self._gradient, gradient).copy_(gradient)
-        self._before = scratch(self._before, gradient).copy_(model.weights)
-        self._quadratic.pull(model, gradient, strength=self._strength)
-
-    def stepped(self, model: Model, new: Forward, /) -> None:
-        if self._gradient is None or self._before is None:
-            return
-        if self._credit is None:
-            self._credit = model.weights.new_zeros(len(model.weights))
-        self._credit = fitted(self._credit, model).addcmul_(self._before.sub_(model.weights), self._gradient)
+        credit = model.weights.new_zeros(len(model.weights)) if self._credit is None else fitted(self._credit, model)
+        self._credit = credit
+        return self._quadratic.spring(model, gradient, strength=self._strength, credit=credit)
 
     def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
         if self._credit is not None and self._start is not None:

@@ -5,6 +5,7 @@ Shapes: n rows, k outputs, p parameters, g rows of a mini-batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,8 +21,10 @@ from retain.core import Array, Averaging, Batch, Features, Forward, Head, Ints, 
 from retain.errors import SettingError
 from retain.learners.neural import intake, optimiser
 from retain.learners.neural.criteria import Criterion, CrossEntropy
+from retain.learners.neural.descent import Descent, flushing
 from retain.learners.neural.network import Network
 from retain.rows import from_array, from_state, join, take, to_array, to_state
+from retain.strategies.addend import Addend
 
 __all__ = ["Neural"]
 
@@ -98,7 +101,10 @@ class Neural(LateLearner, Consolidating):
         self._net = Network(module, criterion or CrossEntropy(), compiled=compiled)
         self._optimizer = optimizer or torch.optim.Adam(self._net.layout.parameters, lr=1e-3, fused=True)
         optimiser.check(self._optimizer, self._net.layout.parameters)
+        self._descent = Descent(self._optimizer, self._net.layout)
         self.strategies = tuple(sorted(strategies, key=lambda strategy: strategy.name))
+        # Most say nothing of the weights: whoever comes before such a one need not write its own pull down.
+        self._pulling = tuple(strategy for strategy in self.strategies if type(strategy).pull is not Addend.pull)
         self.projection, self.averaging, self.head = projection, averaging, head
         self.batch_size, self._most = batch_size, classes
         self._task_masks = task_masks
@@ -251,17 +257,13 @@ class Neural(LateLearner, Consolidating):
         told = net.scores(first.output, new.extra.get("task")) if tell else first.output
         net.meet(new, classes)  # what was told of the rows knows nothing of their labels
         loss, slope = self._slopes(output, first, asked)
-        net.through.backward(slope, net.layout.gradient)
         gradient = net.layout.gradient
-        for strategy in self.strategies:
-            strategy.pull(net, gradient)
-        if self.projection is not None:
-            self.projection.project(net, gradient)
-        # One number tells whether any of them is not finite; a length beyond the largest float counts as that too.
-        if not np.isfinite(float(loss) + float(gradient.dot(gradient))):
+        ceiling = net.through.backward(slope, gradient)
+        if not math.isfinite(loss.item() + self._pulled(gradient, ceiling)):
+            self._descent.drop()
             self._skip(new, buffers)
             return told
-        self._optimizer.step()
+        self._descent.step()
         for part in self._parts():
             part.stepped(net, first)
         self.steps += 1
@@ -269,6 +271,25 @@ class Neural(LateLearner, Consolidating):
         if self.steps % _KEEP_EVERY == 0:
             self._good = net.weights.clone()
         return told
+
+    def _pulled(self, gradient: Tensor, ceiling: float) -> float:
+        """Let strategies pull and the projection change the gradient, no longer than the root of `ceiling`.
+
+        Returns what is finite only if all that the step will follow is; a squared length beyond the largest float
+        counts as not finite.
+        """
+        descent = self._descent
+        changed = self.projection is not None or len(self._pulling) > 1
+        for strategy in self._pulling:
+            descent.settle()  # who comes next sees what came before
+            spring = strategy.pull(self._net, gradient)
+            descent.hold(spring)
+            changed = changed or spring is None
+        if self.projection is not None:
+            descent.settle()
+            self.projection.project(self._net, gradient)
+        exact = changed or not math.isfinite(ceiling)
+        return (gradient.dot(gradient).item() if exact else ceiling) + descent.held
 
     def _slopes(self, output: Tensor, first: Forward, asked: Sequence[Rows | None]) -> tuple[Tensor, Tensor]:
         """The loss, and its gradient by all outputs of the step's forward pass."""
@@ -322,17 +343,18 @@ class Neural(LateLearner, Consolidating):
     @contextmanager
     def _lent(self) -> Generator[None]:
         """Training mode; what the module draws comes from the learner's own generator."""
-        if self._net.steady:
-            yield
-            return
-        self._net.module.train()
-        devices = [self._net.weights.device.index] if self._net.weights.is_cuda else []
-        with torch.random.fork_rng(devices=devices):
-            torch.set_rng_state(self._random)
-            if devices:  # one seed for both: the device's generator is begun anew in every call
-                torch.cuda.manual_seed(int(torch.randint(2**62, ())))
-            yield
-            self._random = torch.get_rng_state()
+        with flushing():
+            if self._net.steady:
+                yield
+                return
+            self._net.module.train()
+            devices = [self._net.weights.device.index] if self._net.weights.is_cuda else []
+            with torch.random.fork_rng(devices=devices):
+                torch.set_rng_state(self._random)
+                if devices:  # one seed for both: the device's generator is begun anew in every call
+                    torch.cuda.manual_seed(int(torch.randint(2**62, ())))
+                yield
+                self._random = torch.get_rng_state()
 
     # --------------------------------------------------------------------------------------- the ends of experiences
 

@@ -7,6 +7,7 @@ half of the time.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import final
@@ -30,8 +31,11 @@ class Pass(ABC):
         """The outputs, remembering what `backward` needs."""
 
     @abstractmethod
-    def backward(self, slope: Tensor, into: Tensor, /) -> None:
-        """From the loss's gradient by the outputs of the last `forward` (n, k), that by the weights, written (p,)."""
+    def backward(self, slope: Tensor, into: Tensor, /) -> float:
+        """From the loss's gradient by the outputs of the last `forward` (n, k), that by the weights, written (p,).
+
+        Returns a number that its squared length does not exceed; infinity where none is at hand.
+        """
 
     @abstractmethod
     def outputs(self, x: Tensor, weights: Tensor, /) -> Tensor:
@@ -70,11 +74,12 @@ class Autograd(Pass):
             self._output = _rows(self._call(x))
         return self._output.detach().float()
 
-    def backward(self, slope: Tensor, into: Tensor, /) -> None:
+    def backward(self, slope: Tensor, into: Tensor, /) -> float:
         parameters = self._weights.parameters
         output, self._output = self._output, torch.empty(0)
         slopes = torch.autograd.grad(output, parameters, slope.to(output.dtype), materialize_grads=True)
         torch.cat([piece.reshape(-1) for piece in slopes], out=into)
+        return math.inf
 
     @torch.no_grad()
     def outputs(self, x: Tensor, weights: Tensor, /) -> Tensor:
@@ -128,6 +133,9 @@ class Layers(Pass):
         self._rules = tuple(rule for _, rule in layers)
         self._biased = tuple("bias" in dict(layer.named_parameters()) for layer, _ in layers)
         self._inputs: list[Tensor] = []
+        self._width = sum(
+            layer.in_features + layer.out_features for layer, _ in layers
+        )  # about how many numbers a row becomes
 
     def _pieces(self, vector: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         views = iter(self._weights.views(vector))
@@ -137,8 +145,8 @@ class Layers(Pass):
         self._inputs = []
         return self._through(x, self._weights.flat, keep=True)
 
-    def backward(self, slope: Tensor, into: Tensor, /) -> None:
-        self._back(slope, into, lambda part: part)
+    def backward(self, slope: Tensor, into: Tensor, /) -> float:
+        return self._back(slope, into, lambda part: part)
 
     def magnitudes(self, x: Tensor, slope: Tensor, /, *, power: int) -> Tensor:
         self.forward(x)
@@ -147,14 +155,22 @@ class Layers(Pass):
         self._back(slope, total, lambda part: part.abs().pow_(power))
         return total
 
-    def _back(self, slope: Tensor, into: Tensor, each: Callable[[Tensor], Tensor]) -> None:
-        """Sums over rows of the outer products of slopes and inputs, both as `each` makes them, written (p,)."""
+    def _back(self, slope: Tensor, into: Tensor, each: Callable[[Tensor], Tensor]) -> float:
+        """Sums over rows of the outer products of slopes and inputs, both as `each` makes them, written (p,).
+
+        Returns as `backward`: a sum of outer products is no longer than the lengths of both sides multiplied.
+        """
         own, sums = self._pieces(self._weights.flat), self._pieces(into)
+        # Lengths of both sides, where these are far fewer numbers than the gradient.
+        short = 4 * len(slope) * self._width < len(into)
+        ceiling = 0.0 if short else math.inf
         for i in reversed(range(len(own))):
             a = self._inputs[i]
             (weight, _), (by_weight, by_bias) = own[i], sums[i]
-            made = each(slope)
-            torch.mm(made.t(), each(a), out=by_weight)
+            made, given = each(slope), each(a)
+            torch.mm(made.t(), given, out=by_weight)
+            if short:
+                ceiling += _square(made) * (_square(given) + len(made))
             if by_bias is not None:
                 torch.sum(made, 0, out=by_bias)
             if i:
@@ -164,6 +180,7 @@ class Layers(Pass):
                 elif self._rules[i - 1] == "tanh":
                     torch.ops.aten.tanh_backward.grad_input(slope, a, grad_input=slope)
         self._inputs = []
+        return ceiling
 
     def outputs(self, x: Tensor, weights: Tensor, /) -> Tensor:
         return self._through(x, weights, keep=False)
@@ -183,6 +200,12 @@ class Layers(Pass):
             elif rule == "tanh":
                 a = a.tanh_()
         return a
+
+
+def _square(tensor: Tensor) -> float:
+    """The sum of squares."""
+    long = tensor.reshape(-1)
+    return long.dot(long).item()
 
 
 def _rows(output: Tensor) -> Tensor:

@@ -228,17 +228,22 @@ class Slope:
     own: Tensor | None = None  # (m, k) by those of the strategy's own
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Spring:
     """A pull at the weights w that the learner adds to the gradient, on the way of the step: times * bend * (w - rest).
 
-    With `credit`, -g * (the step) is added to it after the step, g being the gradient without this pull.
+    With `credit`, -g * (the step) is added to it after the step, g being the gradient without this pull. `times` is not
+    finite where the pull is not: the step is then skipped.
     """
 
     bend: Tensor | None = None  # (p,) None for no pull
     rest: Tensor | None = None  # (p,)
     times: float = 1.0
     credit: Tensor | None = None  # (p,) changed in place
+    square: float | None = None  # |g|^2, for who knows it already
+    left: float | None = (
+        None  # told after the step: about |bend * (w - rest)|^2, as long as the weights stay as they are
+    )
 
 
 class Model(Protocol):

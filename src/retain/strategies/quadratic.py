@@ -107,9 +107,11 @@ class Quadratic:
     def __init__(self) -> None:
         self._bend: Tensor | None = None  # (p,) a, the curvature; None before the first experience
         self._rest: Tensor | None = None  # (p,) r
+        self._last = Spring()  # of the last step
 
     def add(self, model: Model, importance: Tensor, /) -> None:
         """An experience more, held where the weights are now; the others stay: a += F, r += F / a (w - r)."""
+        self._last = Spring()
         bend, rest = self._fitted(model)
         if bend is None or rest is None:
             self._bend, self._rest = importance.clone(), model.weights.clone()
@@ -120,6 +122,7 @@ class Quadratic:
 
     def move(self, model: Model, importance: Tensor, /, *, decay: float = 1.0) -> None:
         """An experience more, and all of them held where the weights are now: a = decay * a + F, r = w."""
+        self._last = Spring()
         bend, _ = self._fitted(model)
         self._bend = importance.clone() if bend is None else bend.mul_(decay).add_(importance)
         self._rest = model.weights.clone()
@@ -131,14 +134,23 @@ class Quadratic:
         self._bend, self._rest = self._fitted(model)
         if self._bend is None or self._rest is None:
             return None if credit is None else Spring(credit=credit)
-        times = bounded(self._bend, self._rest, model.weights, gradient, strength=strength)
-        return Spring(self._bend, self._rest, times, credit)
+        square = gradient.dot(gradient).item()
+        # The last step told how long the pull is now, but for the rounding of p sums. Mostly that is far too short for
+        # the bound; then the three vectors need not be gone through to know it exactly.
+        longest = math.inf if self._last.left is None else self._last.left * (1 + 1e-7 * len(gradient))
+        if strength * strength * longest <= square:
+            times = strength
+        else:
+            times = bounded(self._bend, self._rest, model.weights, gradient, strength=strength)
+        self._last = Spring(self._bend, self._rest, times, credit, square)
+        return self._last
 
     def state_dict(self) -> State:
         vectors = {"bend": self._bend, "rest": self._rest}
         return {name: None if vector is None else to_array(vector) for name, vector in vectors.items()}
 
     def load_state_dict(self, state: State, /) -> None:
+        self._last = Spring()
         entries = (state["bend"], state["rest"])
         self._bend, self._rest = (None if entry is None else from_array(entry) for entry in entries)
 

@@ -11,7 +11,8 @@ import retain as rt
 from retain.core import Spring
 from retain.learners.neural.descent import Descent, flushing
 from retain.learners.neural.weights import Weights
-from retain.strategies import EWC, SI, L2Init
+from retain.strategies import EWC, SI, Addend, L2Init, quadratic
+from retain.strategies.quadratic import bounded
 
 TOLERANCE = 2e-6  # weights around 1 in float32: the same formula, products and sums rounded in another order
 
@@ -176,6 +177,58 @@ def test_penalties_one_after_the_other_each_see_those_before(optimizer):
         return flat(net)
 
     torch.testing.assert_close(learnt(False), learnt(True), rtol=0, atol=1e-5)  # SI divides by how little weights moved
+
+
+class Scaling(Addend):
+    """Shrinks weights after each step: by the vector, or by a parameter."""
+
+    name = "scaling"
+
+    def __init__(self, where):
+        self.where = where
+
+    def stepped(self, model, new):
+        with torch.no_grad():
+            (model.weights if self.where == "vector" else model.module[-1].weight).mul_(0.9)
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+@pytest.mark.parametrize("strength", [1e-3, 3.0, 1e4])  # the bound is at work never, at times, always
+@pytest.mark.parametrize("scaling", ["", "vector", "parameter"])
+def test_what_the_last_step_told_of_a_pull_saves_work_and_changes_no_bit(strength, scaling, monkeypatch):
+    calls = []
+
+    def counted(*args, **kwargs):
+        calls.append(1)
+        return bounded(*args, **kwargs)
+
+    monkeypatch.setattr(quadratic, "bounded", counted)
+
+    def learnt():
+        calls.clear()
+        parts = [EWC(strength), *([Scaling(scaling)] if scaling else [])]
+        learner = rt.Neural(naive.module(), strategies=parts, batch_size=5)
+        for seed in (0, 1):
+            batch = naive.batch(seed=seed, rows=200)
+            learner.learn(batch)
+            learner.consolidate([batch])
+        return flat(learner.module), len(calls)
+
+    weights, looked = learnt()
+    renew = Descent.renew
+    monkeypatch.setattr(Descent, "renew", lambda self, **_: renew(self, sure=False))
+    expected, always = learnt()
+    assert always == 40
+    assert torch.equal(weights, expected)
+    if scaling:  # the weights are others than those of which it was told
+        assert looked == always
+    elif strength < 1:
+        assert looked == 1  # the first step of a block is told nothing
 
 
 def test_numbers_next_to_nothing_count_as_nothing_while_learning_only():

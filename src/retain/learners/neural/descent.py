@@ -44,7 +44,7 @@ def flushing() -> Generator[None]:
         torch.set_flush_denormal(before)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 def _adam(
     w: Floats,  # (p,) these three are changed in place
     m: Floats,
@@ -60,7 +60,9 @@ def _adam(
     rest: Floats | None,
     times: np.float32,
     credit: Floats | None,  # (p,) changed in place
-) -> None:
+) -> float:
+    """One step; returns |bend * (w - rest)|^2 after it."""
+    left = np.float32(0)
     for j in range(len(w)):
         was = w[j]
         slope = g[j] + decay[0] * was
@@ -72,6 +74,10 @@ def _adam(
         w[j] = now
         if credit is not None:
             credit[j] += g[j] * (was - now)
+        if bend is not None and rest is not None:
+            pull = bend[j] * (now - rest[j])
+            left += pull * pull
+    return float(left)
 
 
 @final
@@ -87,6 +93,8 @@ class Descent:
     def __init__(self, optimizer: torch.optim.Optimizer, layout: Weights, /) -> None:
         self._optimizer, self._layout = optimizer, layout
         self._pending: Spring | None = None
+        self._told: Spring | None = None  # of the last step, that was told what is left of it
+        self._version = 0  # of the weights after it
         self._owed: list[tuple[Tensor, Tensor, Tensor]] = []  # credit, the gradient and the weights it is reckoned by
         self._slot: Mapping[str, Any] = {}  # of the first parameter, as long as it is the one that was made flat
         self._flat: tuple[Tensor, ...] = ()  # (p,) weights, both moments, gradient
@@ -95,6 +103,11 @@ class Descent:
     def hold(self, spring: Spring | None, /) -> None:
         """What a strategy pulls with in this step, kept for the way; what came before is settled."""
         self._pending = spring
+
+    def renew(self, *, sure: bool = True) -> None:
+        """Before a step: what the last spring was told counts no longer if the weights are others, or may be."""
+        if self._told is not None and (not sure or self._version != self._layout.version):
+            self._told.left = self._told = None
 
     @property
     def held(self) -> float:
@@ -181,7 +194,7 @@ class Descent:
         if spring is not None:
             bend, rest, credit = (_array(vector) for vector in (spring.bend, spring.rest, spring.credit))
         weights, mean, square, gradient = self._flat
-        _adam(
+        left = _adam(
             weights.numpy(),
             mean.numpy(),
             square.numpy(),
@@ -197,6 +210,9 @@ class Descent:
             np.float32(0 if spring is None else spring.times),
             credit,
         )
+        self._told, self._version = spring, self._layout.version
+        if spring is not None and bend is not None:
+            spring.left = left
 
 
 def _array(vector: Tensor | None) -> Floats | None:

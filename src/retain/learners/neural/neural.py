@@ -280,11 +280,14 @@ class Neural(LateLearner, Consolidating):
         """
         descent = self._descent
         changed = self.projection is not None or len(self._pulling) > 1
+        descent.renew()
         for strategy in self._pulling:
             descent.settle()  # who comes next sees what came before
             spring = strategy.pull(self._net, gradient)
             descent.hold(spring)
             changed = changed or spring is None
+            if spring is not None and spring.square is not None:
+                ceiling = spring.square
         if self.projection is not None:
             descent.settle()
             self.projection.project(self._net, gradient)
@@ -343,6 +346,7 @@ class Neural(LateLearner, Consolidating):
     @contextmanager
     def _lent(self) -> Generator[None]:
         """Training mode; what the module draws comes from the learner's own generator."""
+        self._descent.renew(sure=False)  # nobody knows what was done to the weights in between
         with flushing():
             if self._net.steady:
                 yield

@@ -66,6 +66,12 @@ class Weights:
         return dict(zip(self.names, self.views(vector), strict=True))
 
     @property
+    def version(self) -> int:
+        """A number that grows whenever torch changes weights in place, be it by the vector or by the parameters."""
+        tensors = (self.flat, *self.parameters)  # a parameter's storage is the vector's, its count is not
+        return sum(tensor._version for tensor in tensors)  # noqa: SLF001 - there is no public way to ask
+
+    @property
     def outputs(self) -> int | None:
         """How many outputs the last linear layer has; None where the module has no linear layer."""
         return None if self.head is None else self.head.out_features

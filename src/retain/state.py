@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -91,9 +93,13 @@ def write_snapshot(folder: Path, number: int, state: State, /) -> Path:
     Raises StateError where the folder cannot be written; what was there before stays as it was.
     """
     data = encode(state)
-    path = folder / f"{number:012d}-{hashlib.sha256(data).hexdigest()}{_SUFFIX}"
     try:
-        write_file(path, data)
+        # Hashing takes as long as writing to the disk; each leaves the interpreter to the other.
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            digest = pool.submit(hashlib.sha256, data)
+            with _durably(folder / f".{number:012d}.part", data) as temporary:
+                path = folder / f"{number:012d}-{digest.result().hexdigest()}{_SUFFIX}"
+                temporary.replace(path)
     except OSError as error:
         raise StateError(
             f"cannot write state into {folder}: {error.strerror or error}; free some space or choose another --state"
@@ -103,15 +109,21 @@ def write_snapshot(folder: Path, number: int, state: State, /) -> Path:
 
 def write_file(path: Path, data: bytes, /) -> None:
     """Put bytes into a file, whole or not at all, and durably; its folder is made if need be. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
+    with _durably(path.with_name(f".{path.name}.part"), data) as temporary:
+        temporary.replace(path)
+
+
+@contextmanager
+def _durably(temporary: Path, data: bytes) -> Generator[Path]:
+    """Bytes in a file, on the disk, for the caller to rename; what was not renamed is removed."""
+    temporary.parent.mkdir(parents=True, exist_ok=True)
     try:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        yield temporary
+        _sync_folder(temporary.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -14,7 +14,7 @@ import numpy as np
 from measure import record
 from rich.progress import track
 
-from retain.core import Decision, Gate
+from retain.core import Decision, Evidence, Gate
 from retain.update import Better, NotWorse
 
 STREAMS, PAIRS, ERROR, APART = 1_000, 20_000, 0.2, 0.1
@@ -32,7 +32,7 @@ def pairs(rng: np.random.Generator, gain: float) -> tuple[np.ndarray, np.ndarray
 
 def line(name: str, make: Callable[[], Gate], gain: float, bar: str) -> str:
     rng = np.random.default_rng(0)
-    found = [make()(*pairs(rng, gain)) for _ in track(range(STREAMS), description=name)]
+    found = [make()(Evidence(*pairs(rng, gain))) for _ in track(range(STREAMS), description=name)]
     for_it = [verdict.pairs for verdict in found if verdict.decision is Decision.PROMOTE]
     refused = sum(verdict.decision is Decision.REFUSE for verdict in found)
     soon = f"{np.median(for_it):,.0f}" if for_it else ""
@@ -57,7 +57,7 @@ def main() -> None:
     ]
     champion, candidate = pairs(np.random.default_rng(1), 0.0)
     gate, start = Better(most=10**9, alpha=1e-12, beta=1e-12), time.process_time()
-    gate(champion, candidate)
+    gate(Evidence(champion, candidate))
     cost = (time.process_time() - start) / PAIRS
     record("gates", "\n".join([*lines, "", f"A pair costs {1e9 * cost:.0f} ns."]))
 

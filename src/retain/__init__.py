@@ -6,7 +6,8 @@ Every name here is resolved on first use (PEP 562), so that `import retain` cost
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from typing import Any as _Any  # rt.Any is a trigger
 
 __version__ = "0.1.0"
 
@@ -49,10 +50,29 @@ _HOME = {
     "NoChange": "learners.baselines",
     "Prior": "learners.baselines",
     "FileRegistry": "registry",
+    "Evidence": "core",
+    "Alert": "update",
+    "All": "update",
+    "Any": "update",
+    "AtLeast": "update",
     "Better": "update",
+    "Canary": "update",
+    "Every": "update",
+    "Keep": "update",
+    "NotForgotten": "update",
     "NotWorse": "update",
+    "OnDrift": "update",
+    "OnShift": "update",
+    "PerSlice": "update",
+    "Retrain": "update",
+    "RollBack": "update",
+    "Rule": "update",
+    "Unanimous": "update",
+    "WhenWorse": "update",
     "Delay": "run",
+    "Exam": "run",
     "Experiences": "run",
+    "Pipeline": "run",
     "Prequential": "run",
     "continual": "run",
     "durable": "run",
@@ -67,13 +87,14 @@ _ROOMS = {
     "strategies": "strategies",
     "streams": "streams",
     "testing": "testing",
+    "update": "update",
 }
 
 if not TYPE_CHECKING:  # type checkers read the imports at the end of this file instead
     __all__ = [*_HOME, *_ROOMS]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
     if name in _HOME:
         value = getattr(import_module(f"retain.{_HOME[name]}"), name)
         globals()[name] = value  # found without this function from now on: rt.Batch stands in loops over rows
@@ -95,10 +116,12 @@ if TYPE_CHECKING:
     from retain import strategies as strategies
     from retain import streams as streams
     from retain import testing as testing
+    from retain import update as update
     from retain.compose import Chain as Chain
     from retain.core import CSR as CSR
     from retain.core import Batch as Batch
     from retain.core import Column as Column
+    from retain.core import Evidence as Evidence
     from retain.core import Kind as Kind
     from retain.core import Report as Report
     from retain.core import Schema as Schema
@@ -135,10 +158,28 @@ if TYPE_CHECKING:
     from retain.learners.neural import Neural as Neural
     from retain.registry import FileRegistry as FileRegistry
     from retain.run import Delay as Delay
+    from retain.run import Exam as Exam
     from retain.run import Experiences as Experiences
+    from retain.run import Pipeline as Pipeline
     from retain.run import Prequential as Prequential
     from retain.run import continual as continual
     from retain.run import durable as durable
     from retain.run import scenarios as scenarios
+    from retain.update import Alert as Alert
+    from retain.update import All as All
+    from retain.update import Any as Any
+    from retain.update import AtLeast as AtLeast
     from retain.update import Better as Better
+    from retain.update import Canary as Canary
+    from retain.update import Every as Every
+    from retain.update import Keep as Keep
+    from retain.update import NotForgotten as NotForgotten
     from retain.update import NotWorse as NotWorse
+    from retain.update import OnDrift as OnDrift
+    from retain.update import OnShift as OnShift
+    from retain.update import PerSlice as PerSlice
+    from retain.update import Retrain as Retrain
+    from retain.update import RollBack as RollBack
+    from retain.update import Rule as Rule
+    from retain.update import Unanimous as Unanimous
+    from retain.update import WhenWorse as WhenWorse

@@ -19,15 +19,19 @@ from retain.core import Array, Batch, Features, Ints, Learner, State
 from retain.errors import RetainError
 
 __all__ = [
+    "Blending",
     "Chain",
     "Composable",
     "Consolidating",
     "Kept",
     "LabelTransform",
     "LateLearner",
+    "Paced",
+    "Renewing",
     "Steps",
     "consolidate",
     "late",
+    "learns",
     "steps",
 ]
 
@@ -190,6 +194,30 @@ class Consolidating(ABC):
         """All rows of the experience have been learnt; its blocks can be gone through again and again."""
 
 
+class Paced(ABC):
+    """A learner whose learning rate may be changed while it learns."""
+
+    @abstractmethod
+    def pace(self, factor: float, /) -> None:
+        """Multiply the learning rate. Raises SettingError where the update has none."""
+
+
+class Renewing(ABC):
+    """A learner of learners, of which the worst may begin anew."""
+
+    @abstractmethod
+    def renew(self, blank: Learner, /) -> int:
+        """The worst member becomes what it is in `blank`, which has learnt nothing; return its number."""
+
+
+class Blending(ABC):
+    """A learner whose weights may be mixed with those of another of its kind."""
+
+    @abstractmethod
+    def blend(self, other: Learner, share: float, /) -> None:
+        """w <- (1 - share) w + share w', w' the other's; all else stays. Raises SettingError where they do not fit."""
+
+
 @final
 class Chain(LateLearner):
     """Transforms in front of a learner: itself a learner.
@@ -278,6 +306,11 @@ def consolidate(learner: Learner, experience: Iterable[Batch], /) -> None:
         consolidate(learner.learner, _Applied(learner.transforms, experience))
     elif isinstance(learner, Consolidating):
         learner.consolidate(experience)
+
+
+def learns(learner: Learner, /) -> Learner:
+    """The learner at the end of a chain; any other as itself."""
+    return learns(learner.learner) if isinstance(learner, Chain) else learner
 
 
 @final

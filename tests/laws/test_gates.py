@@ -3,10 +3,21 @@
 import numpy as np
 import pytest
 
+import retain as rt
 from retain import testing
-from retain.core import Decision, Verdict
+from retain.core import Decision, Evidence, Verdict
 from retain.errors import PoisonError
-from retain.update import Better, NotWorse
+from retain.update import (
+    Better,
+    Bootstrap,
+    Calibrated,
+    Near,
+    NoLarger,
+    NoSlower,
+    NotForgotten,
+    NotWorse,
+    Unanimous,
+)
 
 RNG = np.random.default_rng(0)
 WORSE, GOOD = (RNG.random(1500) < 0.4).astype(np.float64), (RNG.random(1500) < 0.2).astype(np.float64)
@@ -21,15 +32,46 @@ GATES = {
     "not worse, refused": (lambda: NotWorse(0.05), GOOD, WORSE),
     "not worse, no bound": (lambda: NotWorse(0.1, largest=None), FAR, NEAR),
 }
+CITY = RNG.choice(["a", "b"], 1500)
+Y = RNG.integers(0, 2, 1500)
+SAID = [RNG.dirichlet([2, 2], 1500) for _ in range(2)]
+PAST = {"old": (np.zeros(50), np.full(50, 0.5))}
+RICH = Evidence(
+    WORSE,
+    GOOD,
+    Y,
+    *SAID,
+    columns={"city": CITY},
+    past=lambda: PAST,
+    costs=lambda: {"bytes": (1.0, 2.0), "seconds": (1.0, 2.0)},
+)
+GUARDS = {
+    "unanimous": lambda: Unanimous(rt.Better(), NotWorse(0.1)),
+    "unanimous, refused": lambda: Unanimous(rt.Better(), NotForgotten()),
+    "canary": lambda: rt.Canary(rt.Better()),
+    "slices": lambda: rt.PerSlice(NotWorse(0.05), by="city"),
+    "bootstrap": lambda: Bootstrap(least=700, draws=200),
+    "calibrated": lambda: Calibrated(least=600),
+    "near": lambda: Near(within=5.0, least=300),
+    "not forgotten": lambda: NotForgotten(least=20),
+    "no slower": lambda: NoSlower(least=20),
+    "no larger": lambda: NoLarger(3.0, least=20),
+}
 
 
 @pytest.mark.parametrize("name", GATES)
 def test_gates(name):
-    testing.check_gate(*GATES[name])
+    make, champion, candidate = GATES[name]
+    testing.check_gate(make, Evidence(champion, candidate))
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_guards(name):
+    testing.check_gate(GUARDS[name], RICH, tries=5)
 
 
 def stepping(champion, candidate):
-    return lambda part, start, stop: part(champion[start:stop], candidate[start:stop])
+    return lambda part, start, stop: part(Evidence(champion[start:stop], candidate[start:stop]))
 
 
 PARTS = {name: (make, stepping(*losses)) for name, (make, *losses) in GATES.items()}
@@ -45,7 +87,10 @@ class Broken:
     def __init__(self, breaks=""):
         self.breaks, self.pairs, self.calls = breaks, 0, 0
 
-    def __call__(self, champion, candidate):
+    wants = frozenset()
+
+    def __call__(self, evidence):
+        champion, candidate = evidence.champion, evidence.candidate
         if champion.shape != candidate.shape or champion.dtype.kind not in "fiub" or candidate.dtype.kind not in "fiub":
             raise PoisonError("losses that do not fit; expected one number for each row of both: give both")
         if np.isinf(champion).any() or np.isinf(candidate).any():
@@ -65,7 +110,7 @@ class Broken:
 
 
 def test_a_gate_that_keeps_the_laws_passes():
-    testing.check_gate(Broken, WORSE, GOOD, tries=3)
+    testing.check_gate(Broken, Evidence(WORSE, GOOD), tries=3)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +124,9 @@ def test_a_gate_that_keeps_the_laws_passes():
 )
 def test_the_law_says_what_is_broken(breaks, says):
     with pytest.raises(AssertionError, match=says):
-        testing.check_gate(lambda: Broken(breaks), WORSE[:250], GOOD[:250], tries=3)
+        testing.check_gate(lambda: Broken(breaks), Evidence(WORSE[:250], GOOD[:250]), tries=3)
 
 
 def test_losses_on_which_nothing_is_decided_show_nothing():
     with pytest.raises(AssertionError, match="undecided"):
-        testing.check_gate(Better, GOOD[:200], GOOD[:200])
+        testing.check_gate(Better, Evidence(GOOD[:200], GOOD[:200]))

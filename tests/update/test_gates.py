@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from retain.core import Decision, Gate
+from retain.core import Decision, Evidence, Gate
 from retain.errors import PoisonError, SettingError
 from retain.update import Better, NotWorse
 
@@ -23,7 +23,7 @@ def promoted(make, champion_error, candidate_error, *, drifting=False):
         # Errors that come and go for both leave what is asked, the mean of the difference, as it was.
         rate = 0.5 + np.sin(np.arange(PAIRS) / 300) / 2 if drifting else np.ones(PAIRS)
         champion, candidate = u < champion_error * rate, own < candidate_error * rate
-        verdict = make()(champion.astype(np.float64), candidate.astype(np.float64))
+        verdict = make()(Evidence(champion.astype(np.float64), candidate.astype(np.float64)))
         count += verdict.decision is Decision.PROMOTE
     return count
 
@@ -45,7 +45,8 @@ def test_what_is_better_is_promoted():
 def test_heavy_tails_do_not_promote_what_is_no_better():
     rng = np.random.default_rng(3)
     count = sum(
-        Better(largest=None)(*rng.lognormal(0.0, 1.0, (2, 2_000))).decision is Decision.PROMOTE for _ in range(STREAMS)
+        Better(largest=None)(Evidence(*rng.lognormal(0.0, 1.0, (2, 2_000)))).decision is Decision.PROMOTE
+        for _ in range(STREAMS)
     )
     assert count <= MOST
 
@@ -54,7 +55,7 @@ def test_the_bets_written_out():
     rng = np.random.default_rng(1)
     champion, candidate = (rng.random((2, 3_000)) < [[0.3], [0.26]]).astype(np.float64)
     gate = NotWorse(0.01, alpha=0.01, beta=0.01)
-    verdict = gate(champion, candidate)
+    verdict = gate(Evidence(champion, candidate))
     bets = [0.5**j for j in range(1, 11)]
     w, v = [1.0] * 10, [1.0] * 10
     for i, (a, b) in enumerate(zip(champion, candidate, strict=True), start=1):
@@ -71,16 +72,16 @@ def test_the_bets_written_out():
 
 def test_nobody_is_promoted_on_too_few_pairs_and_who_never_shows_it_is_refused():
     sure = Better(least=50, most=500)
-    assert sure(np.ones(49), np.zeros(49)).decision is Decision.UNDECIDED
-    assert sure(np.ones(1), np.zeros(1)).pairs == 50
+    assert sure(Evidence(np.ones(49), np.zeros(49))).decision is Decision.UNDECIDED
+    assert sure(Evidence(np.ones(1), np.zeros(1))).pairs == 50
     same = np.random.default_rng(0).integers(0, 2, 600).astype(np.float64)
-    verdict = Better(most=500)(same, same)
+    verdict = Better(most=500)(Evidence(same, same))
     assert (verdict.decision, verdict.pairs) == (Decision.REFUSE, 500)
 
 
 def test_it_is_the_gate_that_core_speaks_of():
     gate: Gate = Better()
-    assert gate(np.empty(0), np.empty(0)).decision is Decision.UNDECIDED
+    assert gate(Evidence(np.empty(0), np.empty(0))).decision is Decision.UNDECIDED
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,6 @@ def test_settings_that_make_no_sense_are_refused(make):
 
 def test_losses_beyond_the_largest_and_below_zero_are_refused():
     with pytest.raises(PoisonError, match="largest=None"):
-        Better()(np.array([0.0, 3.0]), np.zeros(2))
+        Better()(Evidence(np.array([0.0, 3.0]), np.zeros(2)))
     with pytest.raises(PoisonError, match="row 1"):
-        Better()(np.array([0.0, -1.0]), np.zeros(2))
+        Better()(Evidence(np.array([0.0, -1.0]), np.zeros(2)))

@@ -132,8 +132,11 @@ class FileRegistry:
         """Which version each alias points to."""
         return self._known.aliases
 
-    def point(self, alias: str, version: str, /, *, why: str = "") -> None:
-        """Move an alias to a version that can be pulled; to promote and to roll back are both this."""
+    def point(self, alias: str, version: str, /, *, why: str = "", decision: Mapping[str, Any] | None = None) -> None:
+        """Move an alias to a version that can be pulled; to promote and to roll back are both this.
+
+        `decision`, plain data, is what it rests on: it stands in the log, and `decided` finds it there.
+        """
         if not alias.isidentifier() or alias == PREVIOUS:
             raise SettingError(f"{alias!r} cannot be moved; expected a word such as 'champion' (previous follows it)")
         with self._journal.turn():
@@ -141,6 +144,8 @@ class FileRegistry:
             self._read(version)  # an alias never points to what cannot be pulled
             before = self.aliases().get(alias)
             told = {"alias": alias, "version": self.name(version), "before": before, "why": why}
+            if decision is not None:
+                told["decision"] = _plain(decision)
             self._journal.append("point", told, who=self._who)
 
     def rollback(self, alias: str = CHAMPION, /, *, why: str = "") -> Version:
@@ -180,6 +185,17 @@ class FileRegistry:
     def log(self) -> tuple[Entry, ...]:
         """All that was done, oldest first."""
         return tuple(self._journal.entries)
+
+    def note(self, what: str, decision: Mapping[str, Any], /, *, why: str = "") -> None:
+        """Put a decision that moves nothing into the log: what was refused, and on what evidence."""
+        with self._journal.turn():
+            self._own_still()
+            self._journal.append(what, {"decision": _plain(decision), "why": why}, who=self._who)
+
+    def decided(self, decision: Mapping[str, Any], /) -> bool:
+        """Whether the log holds this very decision: after a crash what was done is not done twice."""
+        told = _plain(decision)
+        return any(entry.about.get("decision") == told for entry in reversed(self._journal.entries))
 
     def own(self) -> int:
         """Become the one process that may write; whoever was before is refused from now on, even if it wakes up later.

@@ -123,12 +123,25 @@ class Log:
     def add(self, report: Report, /) -> None:
         """Take in the next report of the run."""
         before = 0 if self.last is None else self.last.learnt
-        self.last = replace(report, id=None, y=None, prediction=None, loss=None, shadows={}, events=())
+        self.last = replace(
+            report,
+            arrived=None,
+            row=None,
+            id=None,
+            y=None,
+            prediction=None,
+            loss=None,
+            evidence=None,
+            hindsight=None,
+            deeds=(),
+            events=(),
+        )
         self._reports += 1
         if any(np.isfinite(value) for value in report.metrics.values()):  # not while warming up
             self.scored += report.learnt - before if report.y is None else len(report.y)
-        self.events += [Event(report.rows, text) for text in report.events]
-        self.event_count += len(report.events)
+        texts = [*report.events, *map(str, report.deeds)]
+        self.events += [Event(report.rows, text) for text in texts]
+        self.event_count += len(texts)
         del self.events[: -self._most]
         if self._reports % self._stride == 0:
             self._curve.append(self._point(report))

@@ -11,15 +11,22 @@ from retain.run.prequential import Prequential
 
 if TYPE_CHECKING:
     from retain.run import scenarios
+    from retain.run.exam import Exam
     from retain.run.experiences import Experiences, continual
+    from retain.run.pipeline import Pipeline
 
-__all__ = ["Delay", "Experiences", "Prequential", "continual", "durable", "scenarios"]
+__all__ = ["Delay", "Exam", "Experiences", "Pipeline", "Prequential", "continual", "durable", "scenarios"]
 
-_HOME = {"Experiences": "experiences", "continual": "experiences"}
+_HOME = {
+    "Exam": "exam",
+    "Experiences": "experiences",
+    "Pipeline": "pipeline",
+    "continual": "experiences",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """What has to do with experiences is loaded on first use (PEP 562): `retain run` has none."""
+    """What has to do with experiences and rules is loaded on first use (PEP 562): a plain run has none."""
     if name == "scenarios":
         return import_module("retain.run.scenarios")
     if name in _HOME:

@@ -6,7 +6,7 @@ Shapes: n arrivals in a block, m rows that wait and whose labels land during the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -17,7 +17,7 @@ from retain.compose import Kept
 from retain.core import Array, Batch, Ints, State
 from retain.errors import PoisonError, SettingError
 
-__all__ = ["Delay", "Events", "Pending", "Waiting", "clocks", "events", "pad"]
+__all__ = ["Delay", "Events", "Pending", "Waiting", "clocks", "events", "nothing", "pad"]
 
 Times = npt.NDArray[np.float64]
 
@@ -158,11 +158,26 @@ class Pending:
                 left.append(chunk.take(np.arange(stop, len(chunk))) if stop else chunk)
         self._chunks = left
 
+    def bare(self) -> Pending:
+        """The same rows, with nothing kept for a learner."""
+        result = Pending()
+        result._chunks = [replace(chunk, kept=nothing(len(chunk))) for chunk in self._chunks]
+        return result
+
+    def rows(self) -> Ints:
+        """Numbers of the rows that wait."""
+        return np.concatenate([np.empty(0, dtype=np.int64), *(chunk.row for chunk in self._chunks)])
+
     def state_dict(self) -> State:
         return {str(i): _chunk_state(chunk) for i, chunk in enumerate(self._chunks)}
 
     def load_state_dict(self, state: State) -> None:
         self._chunks = [_chunk(state[str(i)]) for i in range(len(state))]
+
+
+def nothing(n: int, /) -> Kept:
+    """What is kept of n rows for a learner that does not want to see them again."""
+    return Kept((Batch(np.empty((n, 0), dtype=np.float32)),))
 
 
 def pad(predictions: Sequence[Array]) -> Array:

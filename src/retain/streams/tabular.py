@@ -18,8 +18,9 @@ from retain import buffers
 from retain.blocks import concat_batches, take_batch
 from retain.core import Batch, Kind, Schema, State
 from retain.errors import DataError, SchemaError, SettingError, SourceError
-from retain.streams.bad_rows import BadRows, Ledger, Refused, Stop, open_ledger
+from retain.streams.bad_rows import BadRows, Ledger, Quarantine, Refused, Skip, Stop, open_ledger
 from retain.streams.columns import Coder, Fault, screen
+from retain.streams.files import STDIN
 from retain.streams.infer import Head, Layout, Roles, infer
 
 if TYPE_CHECKING:
@@ -106,6 +107,16 @@ class Tabular:
             yield from _Cutter(layout, ledger, position, self._block, self._policy).cut(self._reader)
         finally:
             ledger.close()
+
+    def again(self) -> Tabular:
+        """The same rows, for a second reader beside the first: refused rows are noted by the first alone.
+
+        Raises SettingError for standard input, which can be read once.
+        """
+        if self._reader.head().source == STDIN:
+            raise SettingError("standard input cannot be read a second time; give a file where history is needed")
+        policy = Skip() if isinstance(self._policy, Quarantine) else self._policy
+        return Tabular(self._reader, self._roles, block=self._block, on_bad_rows=policy)
 
     def _begin(self) -> Layout:
         self.schema()

@@ -4,9 +4,9 @@
     rt.testing.check_learner(lambda: MyLearner(), rt.testing.examples("classification"))
 
 Each law is a plain function that raises `AssertionError` with what differed; `check_learner`, `check_transform`,
-`check_metric`, `check_stream`, `check_memory`, `check_detector` and `check_gate` run all laws of their kind with
-Hypothesis choosing splits and save points (`pip install hypothesis`). Parts are given as `make`, a function that
-returns a new one, always built the same way.
+`check_metric`, `check_stream`, `check_memory`, `check_detector`, `check_gate` and `check_trigger` run all laws of their
+kind with Hypothesis choosing splits and save points (`pip install hypothesis`). Parts are given as `make`, a function
+that returns a new one, always built the same way.
 
 A tolerance of 0 asks for equality bit for bit, which is the law at granularity 1. A larger one is relative and
 absolute, and belongs beside its reason.
@@ -53,6 +53,7 @@ from retain.testing.transforms import (
     transform_purity,
     transform_resume,
 )
+from retain.testing.triggers import check_trigger
 
 __all__ = [
     "check_detector",
@@ -62,6 +63,7 @@ __all__ = [
     "check_metric",
     "check_stream",
     "check_transform",
+    "check_trigger",
     "detector_blocks",
     "detector_bounded",
     "detector_poison",

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC
-from typing import final
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, final
 
 import numpy as np
 from numba import njit
 
-from retain.core import Array, Decision, Floats, State, Verdict
+from retain.core import Array, Decision, Evidence, Floats, Ints, State, Verdict
 from retain.errors import PoisonError, SettingError
 
-__all__ = ["Better", "NotWorse", "Sequential"]
+__all__ = ["Better", "NotWorse", "Sequential", "losses", "pairs", "some", "verdict_from", "verdict_state"]
 
 _UNDECIDED, _PROMOTE, _REFUSE = 0, 1, 2
 _DECISIONS = (Decision.UNDECIDED, Decision.PROMOTE, Decision.REFUSE)
@@ -107,8 +109,12 @@ class Sequential(ABC):
         self._wealth = np.zeros((2, len(_BETS)))
         self._sums = np.zeros(_SUMS)
 
-    def __call__(self, champion: Array, candidate: Array, /) -> Verdict:
-        own, other = _losses(champion, candidate, type(self).__name__)
+    @property
+    def wants(self) -> frozenset[str]:
+        return frozenset()
+
+    def __call__(self, evidence: Evidence, /) -> Verdict:
+        own, other = losses(evidence, reader=type(self).__name__)
         unit, allowed = self._unit, self._allowed
         worst = float(np.fmax(own, other).max(initial=0.0, where=~np.isnan(own + other)))
         if unit and worst > unit:
@@ -153,10 +159,10 @@ class Better(Sequential):
     Raises:
         SettingError: a setting out of range.
 
-    >>> import numpy as np
+    >>> import numpy as np, retain as rt
     >>> rng = np.random.default_rng(0)
     >>> champion, candidate = rng.random(5000) < 0.20, rng.random(5000) < 0.15
-    >>> verdict = Better()(champion.astype(float), candidate.astype(float))
+    >>> verdict = Better()(rt.Evidence(champion.astype(float), candidate.astype(float)))
     >>> verdict.decision.value, verdict.pairs < 2000
     ('promote', True)
 
@@ -194,11 +200,11 @@ class NotWorse(Sequential):
     Raises:
         SettingError: a setting out of range.
 
-    >>> import numpy as np
+    >>> import numpy as np, retain as rt
     >>> rng = np.random.default_rng(0)
     >>> same = (rng.random(20_000) < 0.2).astype(float)
     >>> quick = np.where(rng.random(20_000) < 0.01, 1 - same, same)  # answers otherwise in one row of a hundred
-    >>> NotWorse(margin=0.02)(same, quick).decision.value
+    >>> NotWorse(margin=0.02)(rt.Evidence(same, quick)).decision.value
     'promote'
 
     References:
@@ -221,14 +227,16 @@ class NotWorse(Sequential):
         super().__init__(alpha=alpha, beta=beta, least=least, most=most, largest=largest)
 
 
-def _losses(champion: Array, candidate: Array, reader: str) -> tuple[Floats, Floats]:
+def losses(evidence: Evidence, /, *, reader: str) -> tuple[Floats, Floats]:
+    """Losses of champion and candidate (m,), checked; NaN: no pair. Raises PoisonError."""
+    champion, candidate = evidence.champion, evidence.candidate
     if champion.ndim != 1 or champion.shape != candidate.shape:
         raise PoisonError(
             f"{reader} got losses of shape {champion.shape} and {candidate.shape}; expected one for each row, of both"
         )
-    for losses in (champion, candidate):
-        if losses.dtype.kind not in "fiub":
-            raise PoisonError(f"{reader} got losses of type {losses.dtype}; expected numbers")
+    for given in (champion, candidate):
+        if given.dtype.kind not in "fiub":
+            raise PoisonError(f"{reader} got losses of type {given.dtype}; expected numbers")
     own, other = champion.astype(np.float64), candidate.astype(np.float64)
     bad = np.isinf(own) | np.isinf(other) | (own < 0) | (other < 0)
     if bad.any():
@@ -242,3 +250,40 @@ def _losses(champion: Array, candidate: Array, reader: str) -> tuple[Floats, Flo
 def _log_mean(log: Floats) -> float:
     top = float(log.max())
     return top + math.log(float(np.exp(log - top).mean()))
+
+
+def verdict_state(verdict: Verdict | None, /) -> dict[str, Any] | None:
+    """A verdict as a `State`."""
+    if verdict is None:
+        return None
+    return {
+        "decision": verdict.decision.value,
+        "pairs": verdict.pairs,
+        "evidence": dict(verdict.evidence),
+        "why": verdict.why,
+    }
+
+
+def verdict_from(state: Mapping[str, Any] | None, /) -> Verdict | None:
+    """The verdict that `verdict_state` kept."""
+    if state is None:
+        return None
+    return Verdict(Decision(state["decision"]), state["pairs"], state["evidence"], state["why"])
+
+
+def pairs(evidence: Evidence, /) -> Ints:
+    """How many pairs there are up to each row (m,)."""
+    return np.cumsum(~np.isnan(np.add(*losses(evidence, reader="the gate"))))
+
+
+def some(evidence: Evidence, which: Array, /) -> Evidence:
+    """Some rows of the evidence."""
+    optional = {
+        name: None if column is None else column[which]
+        for name in ("y", "champion_said", "candidate_said")
+        for column in [getattr(evidence, name)]
+    }
+    columns = {name: column[which] for name, column in evidence.columns.items()}
+    return replace(
+        evidence, champion=evidence.champion[which], candidate=evidence.candidate[which], columns=columns, **optional
+    )

@@ -1,5 +1,6 @@
 """`Neural` against plain torch loops, and what it does with what it cannot learn."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -313,3 +314,49 @@ def test_targets_that_do_not_fit_the_outputs_are_refused() -> None:
     learner = rt.Neural(rt.neural.MLP(6, 2), criterion=rt.neural.Squared())
     with pytest.raises(PoisonError, match="for a module of 2 outputs"):
         learner.learn(rt.Batch(np.zeros((3, 6), np.float32), y=np.zeros(3)))
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+def test_a_deep_copy_is_a_learner_of_its_own(learnt: bool) -> None:
+    """It learns, predicts and is saved as its original would be, and leaves the original alone."""
+
+    def made() -> rt.Neural:
+        strategies = [rt.strategies.SI(), rt.strategies.Replay(rt.memory.Reservoir(40, seed=1), size=8)]
+        return rt.Neural(
+            rt.neural.MLP(4, 8, 2, seed=0), batch_size=8, strategies=strategies, averaging=rt.strategies.EMA(), seed=0
+        )
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 4)).astype(np.float32)
+    batch = rt.Batch(x, y=rng.integers(0, 3, 200))  # a class more than there are outputs
+    original = made()
+    if learnt:
+        original.learn(batch)
+    before = encode(original.state_dict())
+    copy, expected = deepcopy(original), made()
+    expected.load_state_dict(decode(before))
+    np.testing.assert_array_equal(copy.learn(batch), expected.learn(batch))
+    np.testing.assert_array_equal(copy.predict(x), expected.predict(x))
+    assert encode(copy.state_dict()) == encode(expected.state_dict())
+    assert encode(original.state_dict()) == before
+    resumed = made()
+    resumed.load_state_dict(decode(encode(copy.state_dict())))
+    np.testing.assert_array_equal(resumed.predict(x), copy.predict(x))
+
+
+def test_blending_moves_weights_towards_another_learner_and_pacing_its_steps() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 3)).astype(np.float32)
+    batch = rt.Batch(x, y=(x[:, 0] > 0).astype(int))
+    first, second = (rt.Neural(rt.neural.MLP(3, 4, 2, seed=s), optimizer=None, batch_size=8) for s in (0, 1))
+    a, b = weights(first), weights(second)
+    first.blend(second, 0.25)
+    torch.testing.assert_close(weights(first), 0.75 * a + 0.25 * b)
+    still = deepcopy(second)
+    still.pace(1e-12)
+    still.learn(batch)
+    torch.testing.assert_close(weights(still), b)
+    with pytest.raises(SettingError, match="same module only"):
+        first.blend(rt.Neural(rt.neural.MLP(3, 5, 2), batch_size=8), 0.5)
+    with pytest.raises(SettingError, match="cannot be multiplied"):
+        first.pace(0.0)

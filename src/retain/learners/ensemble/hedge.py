@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from retain import blocks
-from retain.compose import Kept, LateLearner, late
+from retain.compose import Kept, LateLearner, Paced, Renewing, late, learns
 from retain.core import CSR, Array, Batch, Features, Floats, Ints, Learner, State
 from retain.errors import RetainError, SettingError
 from retain.learners.linear import Linear
@@ -114,7 +114,7 @@ def _lower(trust_M: Array, loss_M: Array, rate: float) -> None:  # pragma: no co
 
 
 @final
-class Hedge(LateLearner):
+class Hedge(LateLearner, Paced, Renewing):
     """Predicts with the mean of its members, weighted by how well each predicted lately; all of them go on learning.
 
     After every label, with l_m the loss of member m (log-loss; for numbers the squared error over twice the mean
@@ -204,6 +204,29 @@ class Hedge(LateLearner):
         if before is not None and before.weight is not None:
             weight = np.concatenate([before.weight, weight])
         return self._mixed(said, before, due_y, weight, order), kept
+
+    def pace(self, factor: float, /) -> None:
+        """Multiply the learning rates of the members that have one that can be multiplied."""
+        paced = [end for member in self.members if isinstance(end := learns(member), Paced)]
+        changed = 0
+        for member in paced:
+            try:
+                member.pace(factor)
+                changed += 1
+            except SettingError:  # an update without a rate
+                continue
+        if not changed:
+            raise SettingError("no member of this Hedge has a learning rate that can be multiplied")
+
+    def renew(self, blank: Learner, /) -> int:
+        """The least trusted member begins anew, with an even share of the trust."""
+        if not isinstance(blank, Hedge) or len(blank.members) != len(self.members):
+            raise SettingError("Hedge can be renewed from a Hedge of the same members only")
+        worst = int(self._trust.argmin())
+        self.members[worst].load_state_dict(blank.members[worst].state_dict())
+        self._trust[worst] = 1.0 / len(self.members)
+        self._trust /= self._trust.sum()
+        return worst
 
     def state_dict(self) -> State:
         members = {str(i): member.state_dict() for i, member in enumerate(self.members)}

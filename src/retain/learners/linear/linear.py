@@ -1,5 +1,5 @@
 # ruff: noqa: SLF001
-# Only `Linear.abreast` and `alike` look into other instances: those of their own class, which ruff cannot see.
+# Only `Linear.abreast`, `alike` and `blend` look into other instances: those of their own class, which ruff cannot see.
 """`Linear`: a weight for every feature, learnt row by row."""
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Any, final
 import numpy as np
 
 from retain import blocks
+from retain.compose import Blending, Paced
 from retain.core import Array, Batch, Features, Floats, Ints, Learner, State
 from retain.errors import PoisonError, SettingError
 from retain.learners.linear.losses import Hinge, Loss, Poisson, Quantile, Squared, code, shape
 from retain.learners.linear.rows import Rows, on_lines, ones, plain, rows_of
-from retain.learners.linear.updates import Adaptive, Coin, PassiveAggressive, Update, plan
+from retain.learners.linear.updates import FTRL, SGD, Adaptive, Coin, PassiveAggressive, Update, plan
 
 __all__ = ["Linear"]
 
@@ -24,7 +25,7 @@ _UNSEEN = (np.inf, -np.inf, 0.0, 0.0, 0.0)  # span of an output that has seen no
 
 
 @final
-class Linear:
+class Linear(Paced, Blending):
     """Predicts from a weighted sum of the features, m = w'x + b, and learns the weights one row at a time.
 
     The loss says what m means and what a good one is, the update how weights move; the defaults need no tuning and no
@@ -76,6 +77,7 @@ class Linear:
         self._shape = shape(loss)
         settings = (float(bias), l1, l2, *self._plan.settings)
         self._settings = np.array([*settings, *[0.0] * (8 - len(settings))])
+        self._pace = 1.0
         self._classes = 0
         self._flat = True  # whether targets are (n,)
         self._width: int | None = None  # features known; None before the first block
@@ -118,8 +120,38 @@ class Linear:
             self._answer(rows, out)
         return out
 
+    def pace(self, factor: float, /) -> None:
+        """Multiply the learning rate, of SGD and Adaptive; the other updates find their own."""
+        if not isinstance(self._update, (SGD, Adaptive)) or not 0 < factor < float("inf"):
+            raise SettingError(
+                f"{self._update} cannot be paced by {factor}; expected SGD or Adaptive, and a factor > 0"
+            )
+        self._repace(self._pace * factor)
+
+    def blend(self, other: Learner, share: float, /) -> None:
+        """Mix the weights with those of another linear learner of the same loss and update."""
+        fits = isinstance(other, Linear) and (other._update, other._loss) == (self._update, self._loss)
+        if not fits or not isinstance(other, Linear) or isinstance(self._update, (Coin, FTRL)):
+            raise SettingError(
+                f"a linear learner with {self._update} cannot be blended with {other}; expected the same update of "
+                "both, neither Coin nor FTRL, whose weights follow from sums"
+            )
+        if other._span.shape != self._span.shape:
+            raise SettingError(
+                "linear learners of other numbers of outputs cannot be blended; expected the same classes"
+            )
+        slots, theirs = self._slots(), other._slots()
+        wide = max(slots.shape[1], theirs.shape[1])
+        slots, theirs = (np.pad(part, ((0, 0), (0, wide - part.shape[1]))) for part in (slots, theirs))
+        rows = slice(self._plan.shared, None, self._plan.own)
+        slots[rows] += share * (theirs[rows] - slots[rows])
+        self._bias[rows] += share * (other._bias[rows] - self._bias[rows])
+        self._width = wide if self._width is not None or other._width is not None else None
+        self._store(slots)
+
     def state_dict(self) -> State:
         return {
+            "pace": self._pace,
             "classes": self._classes,
             "flat": self._flat,
             "width": self._width,
@@ -132,6 +164,7 @@ class Linear:
         }
 
     def load_state_dict(self, state: State, /) -> None:
+        self._repace(state["pace"])
         self._classes, self._flat = state["classes"], state["flat"]
         self._width, self._growing, self._sparse = state["width"], state["growing"], state["sparse"]
         self._bias, self._total, self._span = (state[name].copy() for name in ("bias", "total", "span"))
@@ -177,6 +210,16 @@ class Linear:
         return out
 
     # --- learning ---
+
+    def _repace(self, pace: float) -> None:
+        match self._update:
+            case Adaptive(rate, _):
+                self._settings[3] = pace * rate
+            case SGD(rate, _):
+                self._settings[4] = pace * rate
+            case _:
+                return
+        self._pace = pace
 
     def _learn_numbers(self, rows: Rows, y: Floats, weight: Floats) -> Array:
         if y.ndim == 2 and self._flat:

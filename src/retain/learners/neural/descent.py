@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any, cast, final
 
 import numpy as np
@@ -99,6 +100,12 @@ class Descent:
         self._slot: Mapping[str, Any] = {}  # of the first parameter, as long as it is the one that was made flat
         self._flat: tuple[Tensor, ...] = ()  # (p,) weights, both moments, gradient
         self._steps = torch.zeros(())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Descent:
+        """A copy between two steps: its slots are made flat anew, where the copy's parameters live."""
+        other = Descent(deepcopy(self._optimizer, memo), deepcopy(self._layout, memo))
+        memo[id(self)] = other
+        return other
 
     def hold(self, spring: Spring | None, /) -> None:
         """What a strategy pulls with in this step, kept for the way; what came before is settled."""

@@ -16,8 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from retain.blocks import concat_batches, labelled
-from retain.compose import Consolidating, Kept, LateLearner
-from retain.core import Array, Averaging, Batch, Features, Forward, Head, Ints, Projection, Rows, State, Strategy
+from retain.compose import Blending, Consolidating, Kept, LateLearner, Paced
+from retain.core import (
+    Array,
+    Averaging,
+    Batch,
+    Features,
+    Forward,
+    Head,
+    Ints,
+    Learner,
+    Projection,
+    Rows,
+    State,
+    Strategy,
+)
 from retain.errors import SettingError
 from retain.learners.neural import intake, optimiser
 from retain.learners.neural.criteria import Criterion, CrossEntropy
@@ -35,7 +48,7 @@ _SUSPECTS = 512  # rows of skipped steps that are kept to be looked at
 
 
 @final
-class Neural(LateLearner, Consolidating):
+class Neural(LateLearner, Consolidating, Paced, Blending):
     """A torch module that learns a step for every `batch_size` labelled rows, as the labels land.
 
     A step makes one forward pass over the new rows and all that strategies add, adds up the losses, goes back through
@@ -371,6 +384,21 @@ class Neural(LateLearner, Consolidating):
             with self._net.evaluating():
                 for part in self._parts():
                     part.consolidate(self._net, _Labelled(experience, self))
+
+    def pace(self, factor: float, /) -> None:
+        """Multiply the learning rate of every group of the optimiser."""
+        if not 0 < factor < math.inf:
+            raise SettingError(f"the learning rate cannot be multiplied by {factor}; expected a finite number > 0")
+        for group in self._optimizer.param_groups:
+            group["lr"] *= factor
+
+    def blend(self, other: Learner, share: float, /) -> None:
+        """Mix the trained weights with those of another learner of the same module; it may know fewer classes."""
+        layout = self._net.layout
+        if not isinstance(other, Neural) or not layout.fits(other._net.layout):  # noqa: SLF001 - its own kind
+            raise SettingError("a neural learner can be blended with one of the same module only, of no more classes")
+        with torch.no_grad():
+            layout.flat.lerp_(layout.widen(other._net.weights).to(layout.flat), share)  # noqa: SLF001
 
     def labelled(self, batch: Batch, /) -> Rows:
         """The rows of a block that have labels, on the module's device; every row of the block is checked."""

@@ -5,7 +5,8 @@ Shapes: p parameters, k outputs of the last linear layer, d inputs of it.
 
 from __future__ import annotations
 
-from typing import final
+from copy import deepcopy
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,18 @@ class Weights:
             p.data = value
             p.grad = slope
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Weights:
+        """A copy whose vector is, again, where its parameters live: torch copies each of them on its own."""
+        other = object.__new__(Weights)
+        memo[id(self)] = other
+        other.names = self.names
+        other.parameters = tuple(deepcopy(p, memo) for p in self.parameters)
+        other.head = deepcopy(self.head, memo)
+        other.flat = self.flat.clone()
+        other._bind()
+        other.gradient.copy_(self.gradient)
+        return other
+
     def views(self, vector: Tensor, /) -> tuple[Tensor, ...]:
         """A vector (p,) cut into pieces of the shapes of the parameters."""
         # Every step asks for these two; to cut them anew takes as long as a product of ten rows.
@@ -91,6 +104,14 @@ class Weights:
         """The parameters of the last linear layer that are trained."""
         own = {id(p) for p in self.head.parameters()} if self.head is not None else set[int]()
         return [p for p in self.parameters if id(p) in own]
+
+    def fits(self, other: Weights, /) -> bool:
+        """Whether `widen` makes the other's vector one over these weights: the same layers, of no more outputs."""
+        own = {id(p) for p in self._own()}
+        pairs = list(zip(self.parameters, other.parameters, strict=False))
+        return len(self.parameters) == len(other.parameters) and all(
+            p.shape[1:] == q.shape[1:] and (len(q) <= len(p) if id(p) in own else len(q) == len(p)) for p, q in pairs
+        )
 
     def widen(self, vector: Tensor, /) -> Tensor:
         """A vector over the weights as they once were, over the weights as they are: zeros where the head grew."""

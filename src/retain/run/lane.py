@@ -1,0 +1,308 @@
+"""One learner, the rows it has answered and whose labels are to come, and how well it did: test, then train.
+
+A lane takes blocks in arrival order and gives a `Report` of each. Where the blocks come from is for a loop to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+import numpy as np
+
+from retain.blocks import from_state, labelled, take_batch, to_state
+from retain.compose import Kept, LateLearner, late
+from retain.core import Array, Batch, Features, Ints, Learner, Metric, Report, Schema, State
+from retain.errors import PoisonError, SettingError
+from retain.metrics import MAE, R2, RMSE, ROCAUC, Accuracy, LogLoss, update
+from retain.metrics.decisions import mistakes
+from retain.run.landing import Delay, Pending, Waiting, clocks, events, nothing, pad
+
+__all__ = ["Lane", "Terms", "losses"]
+
+_MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """When labels land, and from when on rows are scored."""
+
+    delay: Delay | None = None
+    expire: float | None = None
+    warm: int = 0
+
+    def __post_init__(self) -> None:
+        if self.warm < 0 or (self.expire is not None and not self.expire >= 0):
+            raise SettingError(f"warm={self.warm}, expire={self.expire}: expected numbers >= 0")
+
+
+@final
+class Lane:
+    """A learner beside baselines on rows in arrival order, each predicted on arrival, learnt and scored on landing.
+
+    Args:
+        learner: what learns.
+        terms: when labels land.
+        metrics: what to measure; None: what suits the target.
+        baselines: learners that need no features, by name.
+        row, clock: the number of the first row to come, and the event time before it.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        terms: Terms,
+        /,
+        *,
+        metrics: Sequence[Metric] | None,
+        baselines: Mapping[str, Learner],
+        row: int = 0,
+        clock: float = -np.inf,
+    ) -> None:
+        self.learner = learner
+        self._model: LateLearner = late(learner)
+        self._delay, self._expire, self._warm = terms.delay, terms.expire, terms.warm
+        self._baselines = dict(baselines)
+        self._given = metrics
+        self._metrics: dict[str, list[Metric]] = {}
+        self._pending = Pending()
+        self._blank: Batch | None = None  # no rows, in the form of those that arrive
+        self._rows, self._learnt, self._lost = row, 0, 0
+        self._clock = clock
+        self._task: str | None = None
+        self.said: Array = np.empty(0)
+        """What was said of the rows of the last block when they arrived; not part of the state."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows have arrived; the number of the next one."""
+        return self._rows
+
+    @property
+    def clock(self) -> float:
+        """Event time of the last row, as far as it has gone; minus infinity before the first."""
+        return self._clock
+
+    @property
+    def schema(self) -> Schema | None:
+        """The schema as known so far, with the classes seen on the way; None before the first row."""
+        return None if self._blank is None else self._blank.schema
+
+    @property
+    def waiting(self) -> Ints:
+        """Numbers of the rows whose labels are still to come."""
+        return self._pending.rows()
+
+    def step(self, batch: Batch, /) -> Report:
+        """Rows arrive, and labels land whose time has come. Its clocks are for the loop to fill in."""
+        if self._task is None and batch.y is not None:
+            self._begin("classification" if batch.y.dtype.kind in "iub" else "regression")
+        self._blank = take_batch(batch, slice(0, 0))
+        lag = self._delay is not None or batch.label_time is not None
+        try:
+            landed = self._learn_late(batch) if lag else self._learn_now(batch)
+        except PoisonError as error:
+            last = self._rows + len(batch) - 1
+            raise PoisonError(f"{error} (in the block of rows {self._rows} to {last} of the stream)") from error
+        self._rows += len(batch)
+        self._score(landed)
+        if batch.time is not None and len(batch):
+            self._clock = max(self._clock, float(np.nanmax(batch.time)))
+        return self._report(landed, batch)
+
+    def finish(self) -> Report | None:
+        """Land the labels still on their way; None where there are none."""
+        due = self._pending.due(np.inf)
+        if due is None or self._blank is None:
+            return None
+        due = due.take(np.lexsort((due.row, due.landing)))
+        self._flow(self._blank, due, due.y, ~np.arange(len(due)))
+        landed = _Landed(due.id, due.row, due.y, due.prediction)
+        self._pending.drop(np.inf)
+        self._score(landed)
+        return self._report(landed, self._blank)
+
+    def values(self) -> dict[str, float]:
+        """What the metrics say of the learner by now."""
+        return {metric.name: metric.value() for metric in self._metrics.get(_MODEL, ())}
+
+    def freeze(self) -> None:
+        """Answer from now on as the learner is, and learn nothing more."""
+        self._model = _Still(self.learner)
+        self._pending = self._pending.bare()
+
+    def state_dict(self) -> State:
+        return {
+            "learner": self._model.state_dict(),
+            "baselines": {name: part.state_dict() for name, part in self._baselines.items()},
+            "metrics": {who: {m.name: m.state_dict() for m in group} for who, group in self._metrics.items()},
+            "pending": self._pending.state_dict(),
+            "blank": None if self._blank is None else to_state(self._blank),
+            "counts": [self._rows, self._learnt, self._lost],
+            "clock": float(self._clock),
+            "task": self._task,
+        }
+
+    def load_state_dict(self, state: State, /) -> None:
+        self._model.load_state_dict(state["learner"])
+        for name, part in self._baselines.items():
+            part.load_state_dict(state["baselines"][name])
+        if state["task"] is not None:
+            self._begin(state["task"])
+        for who, group in self._metrics.items():
+            for metric in group:
+                metric.load_state_dict(state["metrics"][who][metric.name])
+        self._pending.load_state_dict(state["pending"])
+        self._blank = None if state["blank"] is None else from_state(state["blank"])
+        self._rows, self._learnt, self._lost = state["counts"]
+        self._clock = state["clock"]
+
+    def _begin(self, task: str) -> None:
+        """Set up the measures, once the first block has told what kind of target it is."""
+        self._task = task
+        if self._given is None:
+            defaults = {"classification": (Accuracy, ROCAUC, LogLoss), "regression": (MAE, RMSE, R2)}[task]
+            groups: list[list[Metric]] = [[make() for make in defaults] for _ in range(1 + len(self._baselines))]
+        else:
+            groups = [list(self._given), *(deepcopy(list(self._given)) for _ in self._baselines)]
+        self._metrics = dict(zip((_MODEL, *self._baselines), groups, strict=True))
+
+    def _learn_now(self, batch: Batch) -> _Landed:
+        """Every label comes with its row."""
+        n = len(batch)
+        y = batch.y if batch.y is not None else np.full(n, np.nan)
+        said = {_MODEL: self._model.learn(batch)}
+        self.said = said[_MODEL]
+        bare = Batch(_no_features(n), y=y)
+        said |= {name: part.learn(bare) for name, part in self._baselines.items()}
+        rows = np.arange(self._rows, self._rows + n)
+        landed = _Landed(rows if batch.id is None else batch.id, rows, y, said)
+        known = labelled(y, n)
+        if known.all():
+            return landed
+        self._lost += int((~known).sum())
+        return _Landed(landed.id[known], rows[known], y[known], {name: value[known] for name, value in said.items()})
+
+    def _learn_late(self, batch: Batch) -> _Landed:
+        """Labels land when their time has come: rows and labels are learnt in the order of their events."""
+        n, first = len(batch), self._rows
+        arrival, landing = clocks(batch, first, self._clock, self._delay)
+        if self._expire is not None:
+            landing = np.where(landing - arrival > self._expire, np.inf, landing)
+        until = arrival[-1] if n else -np.inf
+        due = self._pending.due(until)
+        due_landing, due_row = (np.empty(0), np.empty(0, dtype=np.int64)) if due is None else (due.landing, due.row)
+        when = events(arrival, landing, due_landing, due_row, first)
+        y = batch.y if batch.y is not None else np.full(n, np.nan)
+        said, kept = self._flow(batch, due, y if due is None else np.concatenate([due.y, y]), when.order)
+        self.said = said[_MODEL]
+        rows = np.arange(first, first + n)
+        arrived = Waiting(kept, landing, rows, rows if batch.id is None else batch.id, y, said)
+        self._lost += int(np.isinf(landing).sum())
+        self._pending.drop(until)
+        self._pending.add(arrived.take(when.waits))
+        return _landed(due, arrived, when.landed)
+
+    def _flow(self, batch: Batch, due: Waiting | None, pool_y: Array, order: Ints) -> tuple[dict[str, Array], Kept]:
+        """Pass the events of a block through the learner and, without their features, through the baselines."""
+        said, kept = self._model.flow(batch, None if due is None else due.kept, pool_y, order)
+        bare = None if due is None else Kept((Batch(_no_features(len(due))),))
+        arrivals = Batch(_no_features(len(batch)))
+        others = {name: late(part).flow(arrivals, bare, pool_y, order)[0] for name, part in self._baselines.items()}
+        return {_MODEL: said, **others}, kept
+
+    def _score(self, landed: _Landed) -> None:
+        y, said = landed.y, landed.prediction
+        self._learnt += len(y)
+        counts = landed.row >= self._warm
+        if not counts.all():
+            y, said = y[counts], {name: value[counts] for name, value in said.items()}
+        if len(y):
+            for who, group in self._metrics.items():
+                update(group, y, said[who])
+
+    def _report(self, landed: _Landed, arrived: Batch) -> Report:
+        values = {who: {m.name: m.value() for m in group} for who, group in self._metrics.items()}
+        prediction = landed.prediction[_MODEL]
+        return Report(
+            rows=self._rows,
+            learnt=self._learnt,
+            pending=len(self._pending),
+            lost=self._lost,
+            quarantined=0,
+            seconds=0.0,
+            cpu_seconds=0.0,
+            metrics=values.pop(_MODEL, {}),
+            baselines=values,
+            time=self._clock if np.isfinite(self._clock) else float("nan"),
+            arrived=arrived,
+            row=landed.row,
+            id=landed.id,
+            y=landed.y,
+            prediction=prediction,
+            loss=losses(landed.y, prediction),
+        )
+
+
+class _Landed(NamedTuple):
+    """Labels that landed during a block, whose they were and what had been said of them."""
+
+    id: Array
+    row: Ints
+    y: Array
+    prediction: dict[str, Array]
+
+
+@final
+class _Still(LateLearner):
+    """A learner that answers and learns nothing."""
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = late(learner)
+
+    def learn(self, batch: Batch, /) -> Array:
+        return self._learner.predict(batch.x)
+
+    def predict(self, x: Features, /) -> Array:
+        return self._learner.predict(x)
+
+    def flow(
+        self,
+        arrivals: Batch,
+        due: Kept | None,  # noqa: ARG002 - nobody learns
+        due_y: Array,  # noqa: ARG002
+        order: Ints,  # noqa: ARG002
+        /,
+    ) -> tuple[Array, Kept]:
+        return self._learner.predict(arrivals.x), nothing(len(arrivals))
+
+    def state_dict(self) -> State:
+        return self._learner.state_dict()
+
+    def load_state_dict(self, state: State, /) -> None:
+        self._learner.load_state_dict(state)
+
+
+def _no_features(n: int) -> Array:
+    return np.empty((n, 0), dtype=np.float32)
+
+
+def _landed(due: Waiting | None, arrived: Waiting, rows: Ints) -> _Landed:
+    """The rows whose labels landed, out of those that waited and those that arrived in the same block."""
+    parts = [arrived] if due is None else [due, arrived]
+    return _Landed(
+        np.concatenate([part.id for part in parts])[rows],
+        np.concatenate([part.row for part in parts])[rows],
+        np.concatenate([part.y for part in parts])[rows],
+        {name: pad([part.prediction[name] for part in parts])[rows] for name in arrived.prediction},
+    )
+
+
+def losses(y: Array, prediction: Array, /) -> Array:
+    """Per-row losses: 0 or 1 for classes (an empty opinion is wrong), absolute errors for numbers."""
+    if y.dtype.kind in "iub":
+        return mistakes(y, prediction)
+    error = np.abs(y - prediction)
+    return error if error.ndim == 1 else error.mean(axis=1)

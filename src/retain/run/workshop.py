@@ -1,0 +1,185 @@
+"""Where candidates are made: copies, and models taught by the history, which is read again from the source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from retain.blocks import labelled, take_batch
+from retain.core import Batch, Ints, Learner, State, Stream
+from retain.errors import SettingError
+from retain.registry import FileRegistry
+from retain.run.cursor import Mark, blocks
+from retain.run.exam import Exam, without_labels
+from retain.run.lane import Lane, Terms
+from retain.streams.tabular import Tabular
+
+__all__ = ["Bench", "History", "Trail"]
+
+_MARKS = 128
+
+
+@final
+class Trail:
+    """Places in the stream from which it can be read again, about evenly far apart, back to where anyone may ask."""
+
+    def __init__(self) -> None:
+        self._marks: list[tuple[Mark, float]] = [(Mark(), -np.inf)]  # with the event time before it; the first stays
+        self._apart = 1  # rows, at least
+
+    def add(self, mark: Mark, clock: float, /, *, oldest: int) -> None:
+        """Remember a place; forget those before row `oldest`, but the last of them and the beginning."""
+        if mark.rows - self._marks[-1][0].rows >= self._apart:
+            self._marks.append((mark, clock))
+        while len(self._marks) > 2 and self._marks[2][0].rows <= oldest:
+            del self._marks[1]
+        if len(self._marks) > _MARKS:
+            del self._marks[2:-1:2]
+            self._apart *= 2
+
+    def before(self, row: int, /) -> tuple[Mark, float]:
+        """The last place at or before a row, and the event time there."""
+        return next(one for one in reversed(self._marks) if one[0].rows <= row)
+
+    def state_dict(self) -> State:
+        marks = {str(i): {**mark.to_state(), "clock": clock} for i, (mark, clock) in enumerate(self._marks)}
+        return {"marks": marks, "apart": self._apart}
+
+    def load_state_dict(self, state: State, /) -> None:
+        found = [state["marks"][str(i)] for i in range(len(state["marks"]))]
+        self._marks = [(Mark.from_state(one), one["clock"]) for one in found]
+        self._apart = state["apart"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class History:
+    """The rows of a stream up to now, to be read again.
+
+    Args:
+        stream, trail: where from.
+        rows: how many there are.
+        step: rows of a block.
+        exam: whose rows nobody learns.
+        waiting: numbers of the rows whose labels have not landed yet.
+    """
+
+    stream: Stream
+    trail: Trail
+    rows: int
+    step: int
+    exam: Exam | None
+    waiting: Ints
+
+    def read(self, since: int) -> Iterator[tuple[Batch, int, float]]:
+        """Blocks from row `since` on, each with the number of its first row and the event time before it.
+
+        Labels that nobody is to learn are left out.
+        """
+        mark, clock = self.trail.before(since)
+        stream = self.stream.again() if isinstance(self.stream, Tabular) else self.stream
+        for block, after in blocks(stream, mark, step=self.step, until=self.rows):
+            first = after.rows - len(block)
+            batch, before = block, clock
+            if block.time is not None and len(block):
+                clock = max(clock, float(np.nanmax(block.time)))
+            if first < since:
+                if after.rows <= since:
+                    continue
+                batch, skipped = (
+                    take_batch(block, slice(since - first, None)),
+                    take_batch(block, slice(0, since - first)),
+                )
+                first = since
+                if skipped.time is not None:
+                    before = max(before, float(np.nanmax(skipped.time)))
+            yield (batch if self.exam is None else self.exam.hide(batch, first)), first, before
+
+    def landed(self, last: int | None) -> Landed:
+        """The rows among the last so many whose labels have landed."""
+        return Landed(self, 0 if last is None else max(self.rows - last, 0))
+
+    def teach(self, learner: Learner, terms: Terms, /, *, since: int) -> Lane:
+        """Let a learner see the rows from `since` on as they came, and those before it that still wait, unlearnt.
+
+        It then waits for the same labels as whoever serves.
+        """
+        begin = min(since, int(self.waiting.min(initial=since)))
+        lane: Lane | None = None
+        for batch, first, clock in self.read(begin):
+            if lane is None:
+                lane = Lane(learner, terms, metrics=(), baselines={}, row=first, clock=clock)
+            numbers = np.arange(first, first + len(batch))
+            lane.step(without_labels(batch, (numbers < since) & ~np.isin(numbers, self.waiting)))
+        return lane if lane is not None else Lane(learner, terms, metrics=(), baselines={}, row=self.rows)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """Rows of history with labels, in order of arrival, each time it is gone through."""
+
+    history: History
+    since: int
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch, first, _ in self.history.read(self.since):
+            numbers = np.arange(first, first + len(batch))
+            known = np.flatnonzero(labelled(batch.y, len(batch)) & ~np.isin(numbers, self.history.waiting))
+            if len(known):
+                yield take_batch(batch, known)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A `retain.core.Workshop`: candidates are lanes beside the champion's.
+
+    Args:
+        template: a learner that has learnt nothing; copied, never touched.
+        champion: the lane that serves.
+        terms: when labels land.
+        past: the rows so far.
+        registry: of the versions; None: there are none.
+        kept: keeps the champion as a version.
+    """
+
+    template: Learner
+    champion: Lane
+    terms: Terms
+    past: History
+    registry: FileRegistry | None
+    kept: Callable[[], None]
+
+    def fresh(self, *, last: int | None) -> Lane:
+        since = 0 if last is None else max(self.past.rows - last, 0)
+        return self.past.teach(deepcopy(self.template), self.terms, since=since)
+
+    def fork(self, *, last: int = 0) -> Lane:
+        learner = deepcopy(self.template)
+        learner.load_state_dict(self.champion.learner.state_dict())
+        if last:
+            return self.past.teach(learner, self.terms, since=max(self.past.rows - last, 0))
+        lane = Lane(learner, self.terms, metrics=(), baselines={})
+        lane.load_state_dict(self.champion.state_dict())
+        return lane
+
+    def version(self, ref: str, /) -> Lane:
+        if self.registry is None:
+            raise SettingError(f"there is no registry to take {ref!r} from; give the pipeline one: registry=...")
+        state = self.registry.pull(ref)["learner"]
+        learner = deepcopy(self.template)
+        learner.load_state_dict(state)
+        lane = self.past.teach(learner, self.terms, since=self.past.rows)
+        learner.load_state_dict(state)  # exactly as it was: what it made of the rows that wait is kept beside it
+        return lane
+
+    def keep(self) -> None:
+        self.kept()
+
+    def history(self, last: int | None, /) -> Landed:
+        return self.past.landed(last)

@@ -1,0 +1,237 @@
+"""What to do when a rule fires: each action makes a candidate of a copy, and never touches the champion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from retain.blocks import labelled
+from retain.compose import Blending, Paced, Renewing, consolidate, learns
+from retain.core import Array, Candidate, Learner, Workshop
+from retain.errors import SettingError
+
+__all__ = ["Alert", "Blend", "Consolidate", "Keep", "Pace", "Renew", "Retrain", "RollBack"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Retrain:
+    """Trains a model on the history, as it came: from scratch, or a copy of the champion once more.
+
+    The history is read again from the source, so nothing has to be stored; labels that have not landed yet are not
+    learnt before they do.
+
+    Args:
+        last: so many rows; None: all since the beginning.
+        warm: begin with a copy of the champion.
+
+    >>> Retrain(last=20_000)
+    Retrain(last=20000, warm=False)
+    """
+
+    last: int | None = None
+    warm: bool = False
+
+    def __post_init__(self) -> None:
+        if self.last is not None and self.last < 1:
+            raise SettingError(f"Retrain got last={self.last}; expected a number of rows >= 1, or None for all")
+        if self.warm and self.last is None:
+            raise SettingError("Retrain got warm=True without last; say how many rows the copy is to see once more")
+
+    @property
+    def needs(self) -> int | None:
+        return self.last
+
+    def __call__(self, workshop: Workshop, /) -> Candidate:
+        if self.warm and self.last is not None:
+            return workshop.fork(last=self.last)
+        return workshop.fresh(last=self.last)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Consolidate:
+    """Tells a copy of the champion that an experience has ended: strategies anchor, teachers and means are renewed.
+
+    Args:
+        last: so many rows are the experience.
+    """
+
+    last: int = 10_000
+
+    @property
+    def needs(self) -> int:
+        return self.last
+
+    def __call__(self, workshop: Workshop, /) -> Candidate:
+        candidate = workshop.fork()
+        consolidate(candidate.learner, workshop.history(self.last))
+        return candidate
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Changes the learning rate of a copy of the champion: up where the world moves, down where it stands still.
+
+    Args:
+        factor: by which the rate is multiplied.
+    """
+
+    factor: float
+
+    @property
+    def needs(self) -> int:
+        return 0
+
+    def __call__(self, workshop: Workshop, /) -> Candidate:
+        candidate = workshop.fork()
+        learner = learns(candidate.learner)
+        if not isinstance(learner, Paced):
+            raise SettingError(f"Pace needs a learner with a learning rate; {type(learner).__name__} has none")
+        learner.pace(self.factor)
+        return candidate
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Lets the worst member of a copy of the champion begin anew; for learners of learners."""
+
+    @property
+    def needs(self) -> int:
+        return 0
+
+    def __call__(self, workshop: Workshop, /) -> Candidate:
+        candidate = workshop.fork()
+        learner = learns(candidate.learner)
+        if not isinstance(learner, Renewing):
+            raise SettingError(f"Renew needs a learner of learners, e.g. rt.Hedge; {type(learner).__name__} is not")
+        learner.renew(learns(workshop.fresh(last=0).learner))
+        return candidate
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """Mixes the champion's weights with those of a version: what was forgotten comes back, what is new stays.
+
+    The share is the one that loses least on the last rows. The champion has learnt these, which favours small shares;
+    whether the mixture is better is for the gate to say, on rows that follow.
+
+    Args:
+        with_: a version of the registry, or an alias.
+        shares: of the version's weights, to be tried; 0 is the champion.
+        last: rows on which they are tried.
+
+    References:
+        Wortsman et al. 2022, Robust fine-tuning of zero-shot models (WiSE-FT), CVPR.
+    """
+
+    with_: str = "previous"
+    shares: Sequence[float] = (0.1, 0.25, 0.5, 0.75)
+    last: int = 2_000
+
+    @property
+    def needs(self) -> int:
+        return self.last
+
+    def __call__(self, workshop: Workshop, /) -> Candidate | None:
+        other = learns(workshop.version(self.with_).learner)
+        best: tuple[float, Candidate | None] = (_loss(workshop.fork().learner, workshop, self.last), None)
+        for share in self.shares:
+            candidate = workshop.fork()
+            learner = learns(candidate.learner)
+            if not isinstance(learner, Blending):
+                raise SettingError(f"Blend needs a learner whose weights can be mixed; {type(learner).__name__} is not")
+            learner.blend(other, share)
+            loss = _loss(candidate.learner, workshop, self.last)
+            if loss < best[0]:
+                best = loss, candidate
+        return best[1]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RollBack:
+    """Returns to a version as it was when it was kept. Without a gate it serves at once.
+
+    Args:
+        to: a version of the registry, or an alias.
+
+    When the last 2,000 answers were right in fewer than 7 of 10 cases, the version before serves again:
+
+    >>> import retain as rt
+    >>> recent = rt.metrics.Windowed(rt.metrics.Accuracy(), rows=2_000)
+    >>> rt.Rule(when=rt.WhenWorse(recent, than=0.7), do=rt.RollBack(), cooldown=20_000).name
+    'RollBack when WhenWorse'
+    """
+
+    to: str = "previous"
+
+    @property
+    def needs(self) -> int:
+        return 0
+
+    def __call__(self, workshop: Workshop, /) -> Candidate:
+        return workshop.version(self.to)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Keeps the champion, as it is, as a version: a place to return to. Nothing else changes.
+
+    >>> import retain as rt
+    >>> rt.Rule(when=rt.Every(cron="0 3 * * *"), do=rt.Keep(), name="nightly copy").name
+    'nightly copy'
+    """
+
+    @property
+    def needs(self) -> int:
+        return 0
+
+    def __call__(self, workshop: Workshop, /) -> None:
+        workshop.keep()
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Does nothing: that the rule fired stands in the report, for whoever reads it.
+
+    >>> import retain as rt
+    >>> rt.Rule(when=rt.update.Quality(missing=0.1), do=rt.Alert(), name="missing data").name
+    'missing data'
+    """
+
+    @property
+    def needs(self) -> int:
+        return 0
+
+    def __call__(self, workshop: Workshop, /) -> None:
+        pass
+
+
+def _loss(learner: Learner, workshop: Workshop, last: int) -> float:
+    """The mean log-loss, or squared error, on rows of history."""
+    total, count = 0.0, 0
+    for batch in workshop.history(last):
+        if batch.y is None:
+            continue
+        known = labelled(batch.y, len(batch))
+        losses = _losses(batch.y[known], learner.predict(batch.x)[known])
+        total, count = total + float(losses.sum()), count + len(losses)
+    return total / count if count else float("inf")
+
+
+def _losses(y: Array, said: Array) -> Array:
+    if y.dtype.kind not in "iub":
+        return (y - said) ** 2
+    p = np.zeros(len(y))
+    there = y < said.shape[1]
+    p[there] = said[there, y[there]]
+    return -np.log(np.maximum(p, 1e-12))

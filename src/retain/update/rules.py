@@ -1,0 +1,147 @@
+"""When, what and whether: rules, and the fold over reports that says what they would do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import NamedTuple, final
+
+from retain.core import Action, Decision, Gate, Report, State, Trigger, Verdict
+from retain.errors import SettingError
+from retain.update.watched import Telling
+
+__all__ = ["Judgement", "Overseer", "Rule"]
+
+
+@final
+class Rule:
+    """When a trigger fires, an action makes a candidate, and a gate decides whether it becomes the champion.
+
+    Args:
+        when: the trigger.
+        do: the action.
+        gate: None: what the action makes serves at once.
+        name: as in reports and logs; by default what it is made of.
+        warmup: rows before which it never acts.
+        cooldown: rows after it has acted before it may act again.
+        patience: a candidate that has been on trial for more rows than this gives way to a newer one; before, rules
+            that fire are noted and do nothing.
+
+    >>> import retain as rt
+    >>> rt.Rule(when=rt.OnDrift(rt.detectors.ADWIN()), do=rt.Retrain(last=20_000), gate=rt.Better()).name
+    'Retrain when OnDrift'
+    """
+
+    def __init__(
+        self,
+        *,
+        when: Trigger,
+        do: Action,
+        gate: Gate | None = None,
+        name: str | None = None,
+        warmup: int = 0,
+        cooldown: int = 0,
+        patience: int = 10_000,
+    ) -> None:
+        if min(warmup, cooldown, patience) < 0:
+            raise SettingError(f"warmup={warmup}, cooldown={cooldown}, patience={patience}; expected rows >= 0")
+        self.when, self.do, self.gate = when, do, gate
+        self.name = f"{type(do).__name__} when {type(when).__name__}" if name is None else name
+        self.warmup, self.cooldown, self.patience = warmup, cooldown, patience
+
+
+class Judgement(NamedTuple):
+    """What is to be done after a report."""
+
+    verdict: Verdict | None  # on the candidate on trial; None: undecided, or there is none
+    fired: tuple[tuple[int, str], ...]  # rules that act, by number, and why
+    held: tuple[int, ...]  # rules that fired while a candidate was on trial
+
+
+@final
+class Overseer:
+    """Folds reports through rules. What it says depends on the reports alone: the same reports, the same decisions.
+
+    Args:
+        rules: names must differ.
+
+    >>> import retain as rt
+    >>> overseer = Overseer([rt.Rule(when=rt.Every(rows=500), do=rt.Alert(), warmup=1000)])
+    >>> [rows for rows in range(250, 2001, 250) if overseer(rt.Report(rows, 0, 0, 0, 0, 0.0, 0.0)).fired]
+    [1000, 1500, 2000]
+    """
+
+    def __init__(self, rules: Sequence[Rule], /) -> None:
+        names = [rule.name for rule in rules]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise SettingError(f"two rules are called {twice!r}; give them names: Rule(..., name=...)")
+        # What folds is copied, so that one set of rules may serve in several runs.
+        self.rules = tuple(rules)
+        self._triggers = [deepcopy(rule.when) for rule in rules]
+        self._acted: list[int | None] = [None] * len(rules)  # after how many rows
+        self._trial: int | None = None  # the rule whose candidate is on trial
+        self._opened = 0
+        self._gate: Gate | None = None
+
+    @property
+    def trial(self) -> int | None:
+        """The number of the rule whose candidate is on trial."""
+        return self._trial
+
+    @property
+    def gate(self) -> Gate | None:
+        """What judges the candidate on trial."""
+        return self._gate
+
+    def open(self, rule: int, rows: int, /) -> None:
+        """A candidate of a rule goes on trial."""
+        self._trial, self._opened = rule, rows
+        self._gate = deepcopy(self.rules[rule].gate)
+
+    def close(self) -> None:
+        """There is no candidate any more."""
+        self._trial = self._gate = None
+
+    def __call__(self, report: Report, /) -> Judgement:
+        verdict: Verdict | None = None
+        if self._gate is not None and report.evidence is not None:
+            verdict = self._gate(report.evidence)
+            if verdict.decision is Decision.UNDECIDED:
+                verdict = None
+        waiting = self._trial is not None and verdict is None
+        fired: list[tuple[int, str]] = []
+        held: list[int] = []
+        for i, (rule, trigger) in enumerate(zip(self.rules, self._triggers, strict=True)):
+            acted = self._acted[i]
+            if not trigger(report) or report.rows < rule.warmup:
+                continue
+            if acted is not None and report.rows - acted < rule.cooldown:
+                continue
+            if waiting and rule.gate is not None and report.rows - self._opened <= rule.patience:
+                held.append(i)
+                continue
+            self._acted[i] = report.rows
+            fired.append((i, trigger.why if isinstance(trigger, Telling) else ""))
+        if verdict is not None:
+            self.close()
+        return Judgement(verdict, tuple(fired), tuple(held))
+
+    def state_dict(self) -> State:
+        return {
+            "triggers": {str(i): trigger.state_dict() for i, trigger in enumerate(self._triggers)},
+            "acted": list(self._acted),
+            "trial": self._trial,
+            "opened": self._opened,
+            "gate": None if self._gate is None else self._gate.state_dict(),
+        }
+
+    def load_state_dict(self, state: State, /) -> None:
+        for i, trigger in enumerate(self._triggers):
+            trigger.load_state_dict(state["triggers"][str(i)])
+        self._acted = list(state["acted"])
+        self._trial, self._opened, self._gate = state["trial"], state["opened"], None
+        if self._trial is not None:
+            self._gate = deepcopy(self.rules[self._trial].gate)
+            if self._gate is not None:
+                self._gate.load_state_dict(state["gate"])

@@ -5,6 +5,7 @@
 #   make check   only the checks: ruff, pyright, floors
 #   make slow    the slow proofs
 #   make bench   side by side with the peers
+#   make chaos   kill -9 at every seam and at a hundred random moments, and count what was lost
 #   make docs    the documentation, into site/
 #   make clean   forget what the above installed and built
 
@@ -17,12 +18,13 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_DOCS := $(VENV)/.installed-docs
 
-.PHONY: run test check slow bench docs clean
+.PHONY: run test check slow bench chaos docs clean
 .DEFAULT_GOAL := test
 
 run: $(INSTALLED)
 	@mkdir -p reports
-	$(BIN)/retain run flights --report reports/flights.html
+	@rm -rf reports/models
+	$(BIN)/retain run flights --rules recommended --registry reports/models --report reports/flights.html
 
 test: check
 	$(BIN)/python -m pytest -q -n $(JOBS)
@@ -41,6 +43,9 @@ bench: $(INSTALLED_DEV)
 
 docs: $(INSTALLED_DOCS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+chaos: $(INSTALLED_DEV)
+	$(BIN)/python benchmarks/bench_chaos.py
 
 clean:
 	rm -rf $(VENV) build dist reports site .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -241,20 +241,6 @@ def test_lists_name_what_run_accepts(command: str, capfd: pytest.CaptureFixture[
     assert {"datasets": "flights", "learners": "rls", "metrics": "kappa"}[command] in capfd.readouterr().out
 
 
-def test_init_writes_a_pipeline_that_works(tmp_path: Path) -> None:
-    assert main(["init", str(tmp_path / "pipeline.py")]) == 0
-    assert main(["init", str(tmp_path / "pipeline.py")]) == 2
-    text = (
-        (tmp_path / "pipeline.py")
-        .read_text()
-        .replace("rt.Prequential(stream, learner)", "rt.Prequential(stream, learner, limit=3000)")
-    )
-    (tmp_path / "pipeline.py").write_text(text)
-    done = subprocess.run([sys.executable, "pipeline.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "3,000 rows" in done.stdout
-    assert list((tmp_path / "state").glob("*.safetensors"))
-
-
 def test_other_csv_files_by_their_options(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     body = GOOD.partition("\n")[2].replace(",", ";").replace("a;1", "none;1")
     (tmp_path / "rows.csv").write_text(body)

@@ -237,7 +237,7 @@ def test_the_log_of_reports_replays_the_decisions() -> None:
         if judgement.verdict is not None:
             what = "promoted" if judgement.verdict.decision.value == "promote" else "refused"
             got.append((report.rows, "drift", what))
-        got += [(report.rows, names[i], "fired") for i in judgement.held]
+        got += [(report.rows, names[i], "held") for i in judgement.held]
         for i, _ in judgement.fired:
             got.append((report.rows, names[i], "fired"))
             if any(deed.what == "opened" and deed.rule == names[i] for deed in report.deeds):

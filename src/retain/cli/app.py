@@ -40,7 +40,10 @@ def _main(
 @app.command()
 def run(
     source: Annotated[
-        str, typer.Argument(help="A file, a glob in quotes, '-' for standard input, or a name of `retain datasets`.")
+        str,
+        typer.Argument(
+            help="A file, a glob in quotes, '-' for standard input, a name of `retain datasets`, or a pipeline.py."
+        ),
     ],
     *,
     target: Annotated[str | None, typer.Option(help="The column to predict.", metavar="COL")] = None,
@@ -90,8 +93,13 @@ def run(
         Path | None, typer.Option(help="Keep the run's state here, safe from kill -9.", metavar="DIR")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in --state.")] = False,
+    rules: Annotated[
+        str,
+        typer.Option(help="By what the model is updated besides: a name of `retain rules`.", metavar="NAME"),
+    ] = "none",
     registry: Annotated[
-        Path | None, typer.Option(help="Keep the model as a version in this registry when the run ends.", metavar="DIR")
+        Path | None,
+        typer.Option(help="Keep the model, and what rules promote, as versions in this registry.", metavar="DIR"),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.", metavar="FILE.html")] = None,
     json: Annotated[
@@ -99,7 +107,10 @@ def run(
     ] = False,
 ) -> None:
     """Learn a stream row by row: predict, score when the label arrives, learn."""
-    from retain.cli.run import Source, run_source
+    from retain.cli.run import Source, run_file, run_source
+
+    if source.endswith(".py"):
+        raise typer.Exit(run_file(Path(source), limit=limit, state=state, resume=resume, report=report, as_json=json))
 
     where = Source(
         source,
@@ -125,11 +136,34 @@ def run(
         limit=limit,
         state=state,
         resume=resume,
+        rules=rules,
         registry=registry,
         report=report,
         as_json=json,
     )
     raise typer.Exit(code)
+
+
+@app.command()
+def backtest(
+    source: Annotated[
+        str, typer.Argument(help="A Python file with a `pipeline`, or a name of `retain datasets`.", show_default=False)
+    ],
+    *,
+    rules: Annotated[
+        list[str] | None,
+        typer.Option(help="For a bundled stream: a name of `retain rules`; may be given again.", metavar="NAME"),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Stop after so many rows.", min=1, metavar="N")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.", metavar="FILE.html")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object, last on standard output.")
+    ] = False,
+) -> None:
+    """Try rules out on past rows: what would have served, how well, at what cost, and each decision."""
+    from retain.cli.pipelines import run_backtest
+
+    raise typer.Exit(run_backtest(source, rules=rules or [], limit=limit, report=report, as_json=json))
 
 
 @app.command()
@@ -219,6 +253,14 @@ def learners() -> None:
 
 
 @app.command()
+def rules() -> None:
+    """List the sets of rules that `retain run --rules` and `retain backtest` know."""
+    from retain.cli.catalogue import RULES, show
+
+    show("Rules", {name: entry.about for name, entry in RULES.items()})
+
+
+@app.command()
 def metrics() -> None:
     """List the measures that `retain run --metric` knows."""
     from retain.cli.catalogue import METRICS, show
@@ -300,4 +342,4 @@ def init(
     from retain.cli.init import write_pipeline
 
     write_pipeline(path)
-    typer.echo(f"wrote {path}; run it with: python {path}")
+    typer.echo(f"wrote {path}; try its rules out: retain backtest {path}; or serve: retain run {path} --state state")

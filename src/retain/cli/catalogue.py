@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
@@ -11,8 +11,9 @@ import retain as rt
 from retain.core import Learner, Metric, Schema, Stream
 from retain.errors import SettingError
 from retain.learners.auto import encoder, loss
+from retain.update.rules import Rule
 
-__all__ = ["BLOCK", "DATASETS", "LEARNERS", "METRICS", "Entry", "find", "show"]
+__all__ = ["BLOCK", "DATASETS", "LEARNERS", "METRICS", "RULES", "Entry", "find", "show"]
 
 T = TypeVar("T")
 
@@ -98,6 +99,31 @@ METRICS: Mapping[str, Entry[Callable[[], Metric]]] = {
     "mae": Entry("mean absolute error", lambda: rt.metrics.MAE()),
     "rmse": Entry("root of the mean squared error", lambda: rt.metrics.RMSE()),
     "r2": Entry("share of the variance explained", lambda: rt.metrics.R2()),
+}
+
+
+def _retrain(_: Learner, schema: Schema) -> list[Rule]:
+    gate = rt.Better(least=500, most=20_000, largest=None if schema.classes is None else 1.0)
+    return [
+        rt.Rule(when=rt.OnDrift(rt.detectors.ADWIN()), do=rt.Retrain(last=20_000), gate=gate, name="retrain on drift")
+    ]
+
+
+def _scheduled(_: Learner, schema: Schema) -> list[Rule]:
+    gate = rt.NotWorse(margin=0.01, most=10_000, largest=None if schema.classes is None else 1.0)
+    return [
+        rt.Rule(when=rt.Every(rows=20_000), do=rt.Retrain(last=100_000), gate=gate, name="retrain every 20,000 rows")
+    ]
+
+
+RULES: Mapping[str, Entry[Callable[[Learner, Schema], Sequence[Rule]]]] = {
+    "none": Entry("the model learns on, and nothing else happens", lambda _learner, _schema: []),
+    "recommended": Entry(
+        "faster and slower copies stand trial, on drift and in turn",
+        lambda learner, schema: rt.update.recommended(learner, classes=schema.classes is not None),
+    ),
+    "retrain-on-drift": Entry("a model taught on the last 20,000 rows stands trial on drift", _retrain),
+    "scheduled": Entry("a model taught on the last 100,000 rows stands trial every 20,000", _scheduled),
 }
 
 

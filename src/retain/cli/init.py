@@ -9,29 +9,53 @@ from retain.errors import SettingError
 __all__ = ["write_pipeline"]
 
 _PIPELINE = '''\
-"""A model that keeps learning: flights from New York, labels that arrive when the plane lands.
+"""A model in service, and the rules by which it is updated: flights from New York, late labels.
 
-Run me: python pipeline.py
+    retain backtest pipeline.py --report backtest.html    what these rules would have done, beside others
+    retain run pipeline.py --state state                  serve; kill it at any instant, then add --resume
+    retain versions models                                what was kept; retain log models says why
+    retain rollback models                                the way back
 """
 
 import retain as rt
 
-# 1. Where rows come from. Yours: rt.streams.csv("payments/*.csv", target="fraud", time="at")
+# 1. Where rows come from. Yours: rt.streams.csv("payments/*.csv", target="fraud", time="at", label_time="known")
 stream = rt.streams.flights()
 
-# 2. What learns. Dates become their parts, categories one slot each; the update needs no tuning and no scaling.
-learner = rt.DateParts() | rt.OneHot() | rt.Linear(loss=rt.Logistic())
+# 2. What learns: good untuned, whatever the columns hold. Yours may be rt.Scale() | rt.Linear(...), rt.Neural(...), ...
+learner = rt.auto(stream.schema())
 
-# 3. Test, then train: each row is predicted when it arrives, and learnt and scored when its label lands.
-run = rt.Prequential(stream, learner)
+# 3. When to act, what to do, and whether to dare. Candidates are copies: they answer and learn the same rows as the
+#    champion, unseen by anyone, until the gate knows.
+rules = [
+    # On drift and in turn, copies with other learning rates stand trial.
+    *rt.update.recommended(learner),
+    # Every month of flights a model is taught anew on the latest 50,000. It must be better, and worse nowhere by far.
+    rt.Rule(
+        name="taught anew",
+        when=rt.Every(rows=30_000),
+        do=rt.Retrain(last=50_000),
+        gate=rt.Unanimous(rt.Better(least=2_000, most=10_000), rt.PerSlice(rt.NotWorse(0.05), by="origin")),
+    ),
+    # Were more than 3 of 10 of the latest answers wrong, the version before would serve again.
+    rt.Rule(
+        name="way back",
+        when=rt.WhenWorse(rt.metrics.Windowed(rt.metrics.Accuracy(), rows=5_000), than=0.55),
+        do=rt.RollBack(),
+        cooldown=50_000,
+    ),
+    # Somebody ought to look at the data.
+    rt.Rule(name="data", when=rt.update.Quality(of=rt.update.Inputs("temp", "humid"), reference=30_000), do=rt.Alert()),
+]
 
-# 4. Save everything as you go: kill this at any instant and run it again, it goes on where it was.
-for report in rt.durable(run, "state"):
-    line = "  ".join(f"{name} {value:.4f}" for name, value in report.metrics.items())
-    print(f"{report.rows:>9,} rows  {report.learnt:>9,} learnt  {line}", end="\\r", flush=True)
-print()
-for name, values in report.baselines.items():
-    print(f"beside {name}: " + "  ".join(f"{metric} {value:.4f}" for metric, value in values.items()))
+# 4. All of it together. Versions and decisions go to a folder of files.
+pipeline = rt.Pipeline(stream=stream, learner=learner, rules=rules, registry=rt.FileRegistry("models"))
+
+# 5. What `retain backtest` compares it with: other rules, by name.
+beside = {
+    "learning on": [],
+    "recommended": rt.update.recommended(learner),
+}
 '''
 
 

@@ -7,22 +7,24 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import retain as rt
 from retain.blocks import schema_to_state
 from retain.cli import collect
-from retain.cli.catalogue import BLOCK, DATASETS, LEARNERS, METRICS, find
+from retain.cli.catalogue import BLOCK, DATASETS, LEARNERS, METRICS, RULES, find
+from retain.cli.pipelines import load
 from retain.cli.signals import INTERRUPTED, interruptible
 from retain.core import Kind, Report, Schema
 from retain.errors import SchemaError, SettingError
 from retain.registry import CANDIDATE, CHAMPION, FileRegistry
 from retain.report import Log, Progress, table, write_html
-from retain.run import Delay, Prequential, durable
+from retain.run import Delay, Pipeline, Prequential, durable
+from retain.run.service import Service
 
-__all__ = ["Source", "run_source"]
+__all__ = ["Source", "run_file", "run_source"]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SUFFIXES = {
@@ -63,6 +65,7 @@ def run_source(
     limit: int | None,
     state: Path | None,
     resume: bool,
+    rules: str,
     registry: Path | None,
     report: Path | None,
     as_json: bool,
@@ -74,10 +77,23 @@ def run_source(
     schema = stream.schema()
     model = find(LEARNERS, learner, "learner")(schema)
     measures = [find(METRICS, name, "metric")() for name in metrics] or None
-    run = Prequential(stream, model, metrics=measures, delay=_delay(source.delay), limit=limit)
+    chosen = find(RULES, rules, "set of rules")(model, schema)
+    run: Prequential | Service
+    if chosen:
+        run = Pipeline(
+            stream=stream,
+            learner=model,
+            rules=chosen,
+            registry=None if registry is None else FileRegistry(registry),
+            metrics=measures,
+            delay=_delay(source.delay),
+            limit=limit,
+        ).service()
+    else:
+        run = Prequential(stream, model, metrics=measures, delay=_delay(source.delay), limit=limit)
     log = Log()
     settings = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(source).items()}
-    settings |= {"learner": learner, "metrics": list(metrics)}
+    settings |= {"learner": learner, "metrics": list(metrics), "rules": rules}
     steps = durable(run, state, resume=resume, beside={"log": log}, settings=settings) if state else iter(run)
     last, interrupted = _follow(steps, log, rows=limit)
     if last is None:
@@ -89,8 +105,37 @@ def run_source(
     if report is not None:
         write_html(log, report, title=f"retain run {source.name}")
     _tell(last, log, source, learner, as_json=as_json)
-    if registry is not None:
+    if registry is not None and isinstance(run, Service):
+        _say(f"versions and decisions: retain versions {registry}, retain log {registry}")
+    elif registry is not None and isinstance(run, Prequential):
         _say(_kept(run, last, schema, registry, recipe=learner, source=source.name))
+    if state is not None and interrupted:
+        _say(f"stopped; go on with the same command and --resume (state in {state})")
+    if report is not None:
+        (_say if as_json else print)(f"report: {report}")
+    return INTERRUPTED if interrupted else 0
+
+
+def run_file(
+    path: Path, /, *, limit: int | None, state: Path | None, resume: bool, report: Path | None, as_json: bool
+) -> int:
+    """Run the pipeline of a Python file and show what came of it; return the exit code."""
+    if resume and state is None:
+        raise SettingError("--resume needs --state DIR, the folder to resume from")
+    pipeline, _ = load(path)
+    service = (pipeline if limit is None else replace(pipeline, limit=limit)).service()
+    log = Log()
+    steps = durable(service, state, resume=resume, beside={"log": log}) if state else iter(service)
+    last, interrupted = _follow(steps, log, rows=limit if limit is not None else pipeline.limit)
+    if last is None:
+        raise SchemaError(f"the stream of {path} has no rows to learn from")
+    log.classes = None if service.schema is None else service.schema.classes
+    if report is not None:
+        write_html(log, report, title=f"retain run {path.name}")
+    _tell(last, log, Source(str(path)), type(pipeline.learner).__name__, as_json=as_json)
+    if pipeline.registry is not None:
+        folder = pipeline.registry.folder
+        _say(f"versions and decisions: retain versions {folder}, retain log {folder}")
     if state is not None and interrupted:
         _say(f"stopped; go on with the same command and --resume (state in {state})")
     if report is not None:
@@ -236,6 +281,7 @@ def _tell(last: Report, log: Log, source: Source, learner: str, *, as_json: bool
         "rows_per_second": round(last.rows / last.seconds, 1) if last.seconds else None,
         "metrics": _plain(last.metrics),
         "baselines": {name: _plain(values) for name, values in last.baselines.items()},
+        "deeds": dict(log.deeds),
     }
     sys.stdout.write(json.dumps(result) + "\n")
 

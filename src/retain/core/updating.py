@@ -84,7 +84,7 @@ class Deed:
     rows: int  # that had arrived
     time: float  # event time
     rule: str
-    what: str  # "fired", "opened", "promoted", "refused", "set aside", "returned", "alert"
+    what: str  # fired, held, opened, promoted, refused, set aside, returned, failed
     why: str = ""
     evidence: Mapping[str, float] = field(default_factory=dict[str, float])
     seconds: float = 0.0  # CPU time that the action took

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from retain.report.backtest import Backtest, Trace, write_backtest
     from retain.report.continual import Continual, Estimate, Run
     from retain.report.html import write_html
     from retain.report.log import Curve, Event, Log
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from retain.report.tables import table
 
 __all__ = [
+    "Backtest",
     "Continual",
     "Curve",
     "Estimate",
@@ -22,13 +24,16 @@ __all__ = [
     "Log",
     "Progress",
     "Run",
+    "Trace",
     "figures",
     "table",
+    "write_backtest",
     "write_continual",
     "write_html",
 ]
 
 _HOME = {
+    "Backtest": "backtest",
     "Continual": "continual",
     "Curve": "log",
     "Estimate": "continual",
@@ -36,8 +41,10 @@ _HOME = {
     "Log": "log",
     "Progress": "progress",
     "Run": "continual",
+    "Trace": "backtest",
     "figures": "plots",
     "table": "tables",
+    "write_backtest": "backtest",
     "write_continual": "matrix",
     "write_html": "html",
 }

@@ -12,7 +12,7 @@ from typing import Any, cast, final
 import numpy as np
 from numba import njit
 
-from retain.core import Array, Report, State
+from retain.core import Array, Deed, Report, State
 from retain.errors import SettingError, StateError
 from retain.metrics.running import likeliest
 
@@ -30,6 +30,7 @@ class Event:
 
     rows: int
     text: str
+    what: str = ""  # of a deed: "promoted", "refused", ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ class Log:
         self.classes = None if classes is None else tuple(classes)
         self.last: Report | None = None  # the latest report, without its rows
         self.events: list[Event] = []
+        self.deeds: dict[str, int] = {}  # how often rules did what
         self.event_count = 0
         self.scored = 0
         self._points, self._size, self._shown, self._most = points, sample, shown, events
@@ -139,9 +141,12 @@ class Log:
         self._reports += 1
         if any(np.isfinite(value) for value in report.metrics.values()):  # not while warming up
             self.scored += report.learnt - before if report.y is None else len(report.y)
-        texts = [*report.events, *map(str, report.deeds)]
-        self.events += [Event(report.rows, text) for text in texts]
-        self.event_count += len(texts)
+        happened = [Event(report.rows, text) for text in report.events]
+        happened += [Event(deed.rows, str(deed), deed.what) for deed in report.deeds if _worth_telling(deed, report)]
+        self.events += happened
+        self.event_count += len(happened)
+        for deed in report.deeds:
+            self.deeds[deed.what] = self.deeds.get(deed.what, 0) + 1
         del self.events[: -self._most]
         if self._reports % self._stride == 0:
             self._curve.append(self._point(report))
@@ -218,7 +223,8 @@ class Log:
         return {
             "classes": None if self.classes is None else list(self.classes),
             "last": None if self.last is None else _report_state(self.last),
-            "events": [[event.rows, event.text] for event in self.events],
+            "events": [[event.rows, event.text, event.what] for event in self.events],
+            "deeds": dict(self.deeds),
             "event_count": self.event_count,
             "scored": self.scored,
             "reports": self._reports,
@@ -241,7 +247,8 @@ class Log:
             )
         self.classes = None if state["classes"] is None else tuple(state["classes"])
         self.last = None if state["last"] is None else Report(**state["last"])
-        self.events = [Event(int(rows), text) for rows, text in state["events"]]
+        self.events = [Event(int(rows), text, what) for rows, text, what in state["events"]]
+        self.deeds = dict(state["deeds"])
         self.event_count, self.scored = int(state["event_count"]), int(state["scored"])
         self._reports, self._stride = int(state["reports"]), int(state["stride"])
         self._names = list(state["names"])
@@ -296,6 +303,13 @@ class Log:
         at = (self._sampled + len(y) - len(rows) + np.arange(len(rows))) % self._size
         self._ring[at] = rows
         self._sampled += len(y)
+
+
+def _worth_telling(deed: Deed, report: Report) -> bool:
+    """That a rule fired is told only where nothing else came of it."""
+    if deed.what in ("opened", "held"):
+        return False
+    return deed.what != "fired" or not any(o.rule == deed.rule and o.what != "fired" for o in report.deeds)
 
 
 def _pair(name: str) -> tuple[str, str]:

@@ -175,6 +175,8 @@ def _draw_lines(axes: Axes, curve: Curve, metric: str, *, width: float) -> None:
 def _mark_events(axes: Axes, log: Log, curve: Curve) -> None:
     x = _clock(curve)
     for event in log.events:
+        if event.what in ("refused", "set aside", "fired"):
+            continue  # these changed nothing
         axes.axvline(float(np.interp(event.rows, curve.rows, x)), color="#c0392b", linewidth=0.7, alpha=0.6, zorder=1)
 
 

@@ -34,6 +34,9 @@ def counts(log: Log, /) -> dict[str, str]:
         found["labels lost"] = f"{report.lost:,}"
     if report.quarantined:
         found["quarantined"] = f"{report.quarantined:,}"
+    for what in ("promoted", "refused", "returned"):
+        if what in log.deeds:
+            found[what] = f"{log.deeds[what]:,}"
     found["time"] = duration(report.seconds)
     found["CPU time"] = duration(report.cpu_seconds)
     if report.seconds > 0:

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from retain.run import scenarios
     from retain.run.exam import Exam
     from retain.run.experiences import Experiences, continual
+    from retain.run.past import backtest
     from retain.run.pipeline import Pipeline
 
-__all__ = ["Delay", "Exam", "Experiences", "Pipeline", "Prequential", "continual", "durable", "scenarios"]
+__all__ = ["Delay", "Exam", "Experiences", "Pipeline", "Prequential", "backtest", "continual", "durable", "scenarios"]
 
 _HOME = {
     "Exam": "exam",
     "Experiences": "experiences",
     "Pipeline": "pipeline",
+    "backtest": "past",
     "continual": "experiences",
 }
 

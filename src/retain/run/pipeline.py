@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from retain.core import Learner, Metric, Report, Stream
 from retain.errors import SettingError
@@ -16,6 +16,9 @@ from retain.run.exam import Exam
 from retain.run.landing import Delay
 from retain.run.service import Service
 from retain.update import Rule
+
+if TYPE_CHECKING:
+    from retain.report.backtest import Backtest
 
 __all__ = ["Pipeline"]
 
@@ -100,6 +103,31 @@ class Pipeline:
             exam=deepcopy(self.exam),
             frozen=self.frozen,
         )
+
+    def backtest(
+        self,
+        history: Stream | None = None,
+        /,
+        *,
+        beside: Mapping[str, Sequence[Rule] | Pipeline] | None = None,
+        window: int = 2_000,
+    ) -> Backtest:
+        """What these rules would have done on past rows, beside others; see `retain.backtest`.
+
+        Args:
+            history: the past rows; by default the pipeline's own stream.
+            beside: other rules, or other pipelines, by name; by default none at all ("no rules").
+            window: rows over which recent and worst accuracy are taken.
+        """
+        from retain.run.past import backtest
+
+        own = self if history is None else replace(self, stream=history)
+        others = {"no rules": ()} if beside is None else beside
+        named = {
+            name: replace(other, stream=own.stream) if isinstance(other, Pipeline) else replace(own, rules=other)
+            for name, other in others.items()
+        }
+        return backtest({"rules": own, **named}, window=window)
 
     def run(self, state: str | Path | None = None, /, *, resume: bool | None = None) -> Iterator[Report]:
         """Reports of the run; with a folder for its state it survives `kill -9` (see `retain.durable`)."""

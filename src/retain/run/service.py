@@ -28,6 +28,7 @@ from retain.core import (
     Learner,
     Metric,
     Report,
+    Schema,
     State,
     Stream,
     Verdict,
@@ -147,6 +148,11 @@ class Service:
     def candidate(self) -> Learner | None:
         """What is on trial."""
         return None if self._trial is None else self._trial.lane.learner
+
+    @property
+    def schema(self) -> Schema | None:
+        """The schema as known so far, with the classes seen on the way; None before the first row."""
+        return self._ledger.schema
 
     # ---------------------------------------------------------------------------------------------------- the loop
 
@@ -300,7 +306,7 @@ class Service:
             elif what == "broke":
                 deeds.append(self._deed(rule, "set aside", why))
             elif what == "held":
-                deeds.append(self._deed(rule, "fired", "a candidate is on trial"))
+                deeds.append(self._deed(rule, "held", "a candidate is on trial"))
             else:
                 deeds += self._act(rule, why)
             self._due.pop(0)

@@ -4,6 +4,7 @@ from retain.update.actions import Alert, Blend, Consolidate, Keep, Pace, Renew, 
 from retain.update.gates import Better, NotWorse
 from retain.update.guards import Canary, PerSlice, Unanimous
 from retain.update.once import Bootstrap, Calibrated, Near, NoLarger, NoSlower, NotForgotten
+from retain.update.recommended import recommended
 from retain.update.rules import Judgement, Overseer, Rule
 from retain.update.shift import KS, MMD, PSI, ClassifierTest, OnShift, Quality
 from retain.update.triggers import All, Any, AtLeast, Every, Hindsight, OnDrift, Regret, WhenWorse
@@ -50,4 +51,5 @@ __all__ = [
     "Rule",
     "Unanimous",
     "WhenWorse",
+    "recommended",
 ]

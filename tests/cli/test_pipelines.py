@@ -1,0 +1,121 @@
+"""`retain init`, `backtest`, and `run` with rules, as typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from retain.cli import main
+from retain.registry import FileRegistry
+
+PIPELINE = """
+import numpy as np
+import retain as rt
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(5_000, 2))
+y = (x[:, 0] * np.where(np.arange(5_000) < 2_500, 1, -1) > 0).astype(int)
+learner = rt.Linear(loss=rt.Logistic(), update=rt.FTRL())
+drift = rt.Rule(when=rt.OnDrift(rt.detectors.ADWIN()), do=rt.Retrain(last=500), gate=rt.Better(), name="drift")
+never = rt.Rule(when=rt.Every(rows=1_000), do=rt.Retrain(last=60), gate=rt.Better(most=400), name="no", cooldown=9_000)
+pipeline = rt.Pipeline(
+    stream=rt.streams.arrays(x, y), learner=learner, rules=[drift, never], step=250,
+    registry=rt.FileRegistry("models", who="test"),
+)
+beside = {"none": []}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("pipeline.py").write_text(PIPELINE)
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> dict:
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_backtest_compares_and_leaves_nothing_behind(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["backtest", "pipeline.py", "--json", "--report", "b.html"]) == 0
+    result = said(capsys)
+    assert set(result) == {"pipeline", "none"}
+    assert result["pipeline"]["accuracy"] > result["none"]["accuracy"]
+    assert result["pipeline"]["updates"] == 1
+    assert "<svg" in Path("b.html").read_text()
+    assert not Path("models").exists()
+
+
+def test_backtest_prints_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["backtest", "pipeline.py", "--limit", "2000"]) == 0
+    out = capsys.readouterr().out
+    assert "refused" in out
+    assert "none" in out
+
+
+def test_a_pipeline_runs_promotes_refuses_and_is_rolled_back(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "pipeline.py", "--state", "state", "--json"]) == 0
+    result = said(capsys)
+    assert result["deeds"]["promoted"] == 1
+    assert result["deeds"]["refused"] >= 1
+    assert result["rows"] == 5_000
+    before = FileRegistry("models").aliases()["champion"]
+    assert main(["log", "models"]) == 0
+    log = capsys.readouterr().out
+    assert "drift" in log
+    assert "refused" in log
+    assert main(["rollback", "models"]) == 0
+    assert FileRegistry("models").aliases()["champion"] != before
+    assert main(["verify", "models"]) == 0
+
+
+def test_a_pipeline_resumes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "pipeline.py", "--state", "state", "--limit", "2250", "--json"]) == 0
+    said(capsys)
+    assert main(["run", "pipeline.py", "--state", "state", "--resume", "--json"]) == 0
+    assert said(capsys)["rows"] == 5_000
+
+
+def test_rules_by_name_on_a_bundled_stream(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "stagger", "--rules", "recommended", "--registry", "kept", "--limit", "30000", "--json"]) == 0
+    assert "deeds" in said(capsys)
+    assert "champion" in FileRegistry("kept").aliases()
+    assert main(["backtest", "stagger", "--rules", "none", "--rules", "scheduled", "--limit", "25000", "--json"]) == 0
+    assert set(said(capsys)) == {"none", "scheduled"}
+    assert main(["rules"]) == 0
+    assert "recommended" in capsys.readouterr().out
+
+
+def test_what_init_writes_is_a_pipeline(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "mine.py"]) == 0
+    assert "retain backtest mine.py" in capsys.readouterr().out
+    assert main(["run", "mine.py", "--limit", "40000", "--json"]) == 0
+    assert said(capsys)["rows"] == 40_000
+    assert main(["init", "mine.py"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("x = 1\n", "has no `pipeline"), ("import retain as rt\nbeside = 3\n", "has no `pipeline")],
+)
+def test_a_file_without_a_pipeline_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str], text: str, says: str
+) -> None:
+    Path("bad.py").write_text(text)
+    assert main(["run", "bad.py"]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_what_cannot_be_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command, says in (
+        (["run", "gone.py"], "retain init gone.py"),
+        (["backtest", "rows.csv"], "write a pipeline.py"),
+        (["backtest", "pipeline.py", "--rules", "none"], "brings its own rules"),
+        (["run", "stagger", "--rules", "recomended"], "did you mean 'recommended'"),
+        (["run", "pipeline.py", "--resume"], "--state"),
+    ):
+        assert main(command) == 2
+        assert says in capsys.readouterr().err

@@ -165,7 +165,7 @@ def main() -> None:
         setattr(owner, name, killing(getattr(owner, name), [int(count)], before=when == "before"))
     service = pipeline(here, given.kind).service()
     *_, last = durable_run(service, here / "state", every=given.every)
-    kept = {**service.state_dict(), "clocks": None, "actions": None}
+    kept = {**service.state_dict(), "clocks": None, "actions": None, "log": None}
     # Where an entry of the log stands depends on how often somebody became its owner, what it says does not.
     models = rt.FileRegistry(here / "models")
     told = [[e.what, {k: v for k, v in e.about.items() if k != "hash"}] for e in models.log() if e.what != "own"]

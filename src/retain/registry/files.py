@@ -192,6 +192,24 @@ class FileRegistry:
             self._own_still()
             self._journal.append(what, {"decision": _plain(decision), "why": why}, who=self._who)
 
+    def since(self, number: int, /) -> tuple[Entry, ...]:
+        """What was done after an entry."""
+        return tuple(self._journal.entries[number:])
+
+    def head(self) -> tuple[int, str]:
+        """The number and the hash of the newest entry: kept elsewhere, they show whether the log was rewritten."""
+        entries = self._journal.entries
+        return (entries[-1].number, entries[-1].hash) if entries else (0, "")
+
+    def vouch(self, number: int, digest: str, /) -> None:
+        """Raise StateError where the entry of that number is not the one that `head` once told of."""
+        entries = self._journal.entries
+        if number and (number > len(entries) or entries[number - 1].hash != digest):
+            raise StateError(
+                f"the log in {self.folder} is not the one that this run wrote to: its entry {number} is gone or "
+                "another; restore the folder from a copy, or begin anew with another registry"
+            )
+
     def decided(self, decision: Mapping[str, Any], /) -> bool:
         """Whether the log holds this very decision: after a crash what was done is not done twice."""
         told = _plain(decision)

@@ -131,6 +131,7 @@ class Service:
         self._due: list[tuple[str, int, str]] = []  # what was decided and is still to be done
         self._verdict: Verdict | None = None
         self._promoted = False  # whether a candidate ever was
+        self._heard, self._asked = 0, -np.inf  # entries of the registry's log that are known, and when it was looked at
         self._actions, self._action_seconds = 0, 0.0
         self._clock = Clock()
         self._last: Report | None = None
@@ -161,8 +162,11 @@ class Service:
         self._clock.start()
         if self._registry is not None:
             self._registry.own()  # whoever wrote before, and was thought dead, writes no more
+            if not self._heard:
+                self._heard = self._registry.head()[0]
         for batch, after in blocks(self._stream, self._mark, step=self._step_rows, until=self._limit):
             deeds = self._perform()  # what a failure kept from being done after the step before
+            deeds += self._heed()
             report = self._step(batch, after)
             self._mark = after
             self._judge(report)
@@ -278,6 +282,10 @@ class Service:
         rows = self._champion.rows
         return History(self._stream, self._trail, rows, self._step_rows, self._exam, self._champion.waiting)
 
+    def _bench(self, why: str) -> Bench:
+        keep = lambda: self._keep(why)  # noqa: E731 - where it is used
+        return Bench(self._template, self._champion, self._terms, self._history(), self._registry, keep)
+
     def _oldest(self) -> int:
         """The first row that anyone may ask to see again."""
         if self._reach is None:
@@ -312,6 +320,31 @@ class Service:
             self._due.pop(0)
         return deeds
 
+    def _heed(self) -> list[Deed]:
+        """Obey people: who moves the champion by hand, by `retain rollback` or `promote`, moves what serves here.
+
+        Looked at once a second at most. When it is seen depends on the clock, and so does not come out the same again.
+        """
+        now = time.monotonic()
+        if self._registry is None or now - self._asked < 1.0:
+            return []
+        self._asked = now
+        entries = self._registry.since(self._heard)
+        self._heard += len(entries)
+        by_hand = [
+            e for e in entries if e.what == "point" and e.about["alias"] == CHAMPION and "decision" not in e.about
+        ]
+        if not by_hand or by_hand[-1].about["version"] == self._version:
+            return []
+        entry = by_hand[-1]
+        self._champion, self._trial = self._bench("").version(entry.about["version"]), None
+        self._version, self._promoted = entry.about["version"], True
+        self._overseer.close()
+        if self._frozen:
+            self._champion.freeze()
+        why = f"{entry.who} moved the champion" + (f": {entry.about['why']}" if entry.about["why"] else "")
+        return [self._deed(-1, "returned", why)]
+
     def _deed(
         self, rule: int, what: str, why: str, *, seconds: float = 0.0, evidence: Mapping[str, float] | None = None
     ) -> Deed:
@@ -331,11 +364,8 @@ class Service:
         rule = self._overseer.rules[number]
         deeds = [self._deed(number, "fired", why)]
         start = time.process_time()
-        bench = Bench(
-            self._template, self._champion, self._terms, self._history(), self._registry, lambda: self._keep(rule.name)
-        )
         try:
-            candidate = rule.do(bench)
+            candidate = rule.do(self._bench(rule.name))
         except StateError:
             raise  # the registry cannot be read or written: it stays due
         except RetainError as error:
@@ -435,6 +465,7 @@ class Service:
             "exam": None if self._exam is None else self._exam.state_dict(),
             "recent": {"rows": self._recent[0].copy(), "losses": self._recent[1].copy()},
             "version": self._version,
+            "log": None if self._registry is None else [*self._registry.head(), self._heard],
             "due": [list(one) for one in self._due],
             "verdict": verdict_state(self._verdict),
             "promoted": self._promoted,
@@ -457,6 +488,9 @@ class Service:
             self._exam.load_state_dict(state["exam"])
         self._recent = state["recent"]["rows"].copy(), state["recent"]["losses"].copy()
         self._version = state["version"]
+        if self._registry is not None and state["log"] is not None:
+            number, digest, self._heard = state["log"]
+            self._registry.vouch(number, digest)
         self._due = [(what, rule, why) for what, rule, why in state["due"]]
         self._verdict = verdict_from(state["verdict"])
         self._actions, self._action_seconds = state["actions"]

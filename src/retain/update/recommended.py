@@ -14,7 +14,7 @@ __all__ = ["recommended"]
 
 
 def recommended(learner: Learner, /, *, classes: bool = True) -> list[Rule]:
-    """Rules for a learner that learns on: other learning rates stand trial, faster ones on drift, slower ones in turn.
+    """Rules for a learner that learns on: copies with other learning rates stand trial, on drift and in turn.
 
     What slows a learner down on a moving stream is most often its rate, and the right one is not known beforehand. A
     copy with another rate costs less than a new model and, on the streams of `benchmarks/bench_update.py`, gains more.
@@ -27,7 +27,7 @@ def recommended(learner: Learner, /, *, classes: bool = True) -> list[Rule]:
 
     >>> import retain as rt
     >>> [rule.name for rule in recommended(rt.Scale() | rt.Linear())]
-    ['faster on drift', 'slower']
+    ['faster on drift', 'slower in turn', 'faster in turn']
     >>> [rule.name for rule in recommended(rt.RLS())]
     ['retrain on drift']
     """
@@ -36,5 +36,6 @@ def recommended(learner: Learner, /, *, classes: bool = True) -> list[Rule]:
         return [Rule(when=OnDrift(ADWIN()), do=Retrain(last=20_000), gate=gate, name="retrain on drift")]
     return [
         Rule(when=OnDrift(ADWIN()), do=Pace(2.0), gate=gate, name="faster on drift"),
-        Rule(when=Every(rows=20_000), do=Pace(0.5), gate=gate, name="slower"),
+        Rule(when=Every(rows=20_000), do=Pace(0.5), gate=gate, name="slower in turn"),
+        Rule(when=Every(rows=30_000), do=Pace(2.0), gate=gate, name="faster in turn"),
     ]

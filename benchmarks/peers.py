@@ -97,7 +97,7 @@ class Retain:
         return rt.Neural(
             rt.neural.MLP(784, 400, 400, 10, seed=job.seed),
             strategies=[strategies[job.strategy]()] if job.strategy in strategies else [],
-            projection=AGEM(kept, size=job.batch) if job.strategy == "A-GEM" else None,
+            projection=AGEM(rt.memory.Past(kept), size=job.batch) if job.strategy == "A-GEM" else None,
             batch_size=job.batch,
             classes=10,
             seed=job.seed,

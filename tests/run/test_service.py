@@ -145,6 +145,17 @@ def test_rows_that_waited_when_the_champion_changed_are_scored_by_what_was_serve
         np.testing.assert_array_equal(scored[row][: len(served.get(row, scored[row]))], served.get(row, scored[row]))
 
 
+def test_a_rule_keeps_to_its_warmup_cooldown_and_times() -> None:
+    def fired(**kwargs: Any) -> list[int]:
+        rule = rt.Rule(when=rt.Every(rows=500), do=rt.Alert(), **kwargs)
+        return [rows for rows, _, _ in deeds(list(pipeline(rules=[rule]).run()))]
+
+    assert fired() == list(range(500, 6_001, 500))
+    assert fired(warmup=4_800) == [5_000, 5_500, 6_000]
+    assert fired(cooldown=1_600) == [500, 2_500, 4_500]
+    assert fired(times=2) == [500, 1_000]
+
+
 # ------------------------------------------------------------------------------------------------------ kill and resume
 
 

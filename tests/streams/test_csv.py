@@ -531,3 +531,20 @@ def test_a_changed_file_is_noticed(write, tmp_path):
     (tmp_path / "moved").mkdir()
     moved = write("x,y\n1,a\n2,b\n3,a\n4,b\n", "moved/x.csv")
     assert len(rows_of(streams.csv(moved, target="y", block=2), first)) == 2
+
+
+@pytest.mark.parametrize("policy", [streams.Skip, lambda most: streams.Quarantine("bad.jsonl", most)])
+def test_too_many_bad_rows_break_the_circuit(write, tmp_path, monkeypatch, policy):
+    monkeypatch.chdir(tmp_path)
+    lines = [f"{'broken' if i > 900 and i % 3 == 0 else i},{i % 2}" for i in range(3_000)]
+    path = write("a,y\n" + "\n".join(["1,0"] * 20 + lines) + "\n")
+    kinds = {"a": Kind.NUMERIC}
+    found = []
+    source = streams.csv(path, target="y", kinds=kinds, block=100, on_bad_rows=policy(0.05))
+    with pytest.raises(SourceError, match=r"rows were bad, more than the 5 % that are borne.*'a' holds 'broken'"):
+        found.extend(len(batch) for batch in source)
+    assert 800 <= sum(found) < 1_500
+    kept = sum(len(batch) for batch in streams.csv(path, target="y", kinds=kinds, on_bad_rows=policy(0.5)))
+    assert kept == 3_020 - 699
+    with pytest.raises(SettingError, match=r"most=1\.5"):
+        policy(1.5)

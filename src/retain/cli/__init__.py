@@ -16,6 +16,7 @@ _OPTIONS = {
     r"\bkinds=\{'([^']+)': '(\w+)'\}": r"--kind \1=\2",
     r"\b(ignore|missing)=\['([^']*)'\]": r"--\1 '\2'",
     r"\bdelimiter=": "--delimiter ",
+    r"\bmost=$": "--bad-at-most",
     r"\bnames=\[\.\.\.\]": "--names A,B,...",
 }
 

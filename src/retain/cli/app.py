@@ -88,6 +88,10 @@ def run(
     on_bad_rows: Annotated[
         str, typer.Option(help="Rows that cannot be read: stop, skip, or quarantine FILE.", metavar="POLICY")
     ] = "stop",
+    bad_at_most: Annotated[
+        float | None,
+        typer.Option(help="End with an error when more than this share of the rows cannot be read.", metavar="SHARE"),
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Stop after so many rows.", min=1, metavar="N")] = None,
     state: Annotated[
         Path | None, typer.Option(help="Keep the run's state here, safe from kill -9.", metavar="DIR")
@@ -125,6 +129,7 @@ def run(
         task=task,
         delay=delay,
         on_bad_rows=on_bad_rows,
+        bad_at_most=bad_at_most,
         delimiter=delimiter,
         missing=tuple(missing or ()),
         names=tuple(names.split(",")) if names else (),

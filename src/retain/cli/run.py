@@ -51,6 +51,7 @@ class Source:
     task: str | None = None
     delay: str | None = None
     on_bad_rows: str = "stop"
+    bad_at_most: float | None = None
     delimiter: str | None = None
     missing: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
@@ -199,7 +200,7 @@ def _open(source: Source) -> Any:
         "ignore": source.ignore,
         "kinds": dict(_kind(text) for text in source.kinds),
         "task": source.task,
-        "on_bad_rows": _policy(source.on_bad_rows),
+        "on_bad_rows": _policy(source.on_bad_rows, source.bad_at_most),
         "block": BLOCK,
     }
     if kind == "csv":
@@ -232,14 +233,16 @@ def _kind(text: str) -> tuple[str, Kind]:
     return name, Kind(kind)
 
 
-def _policy(text: str) -> Any:
+def _policy(text: str, most: float | None) -> Any:
     word, _, file = text.partition(" ")
     if word == "quarantine" and file:
-        return rt.streams.Quarantine(file)
+        return rt.streams.Quarantine(file, most)
     if text == "stop":
+        if most is not None:
+            raise SettingError("--bad-at-most is for rows that are left out: say --on-bad-rows skip or quarantine FILE")
         return rt.streams.Stop()
     if text == "skip":
-        return rt.streams.Skip()
+        return rt.streams.Skip(most)
     raise SettingError(f"--on-bad-rows {text} makes no sense; expected stop, skip, or quarantine FILE")
 
 

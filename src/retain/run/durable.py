@@ -19,6 +19,7 @@ from retain.errors import RetainError, StateError
 
 __all__ = ["Resumable", "durable"]
 
+_APART = 50  # times as long as a snapshot takes must pass before the next
 _KEPT = 2  # the newest snapshot, and one to fall back on where it turns out damaged
 
 
@@ -68,7 +69,8 @@ def durable(
         beside: what the consumer folds reports into and wants saved with them, such as a `retain.report.Log`. A report
             counts as folded when the next one is asked for.
         settings: what the run was built from; a snapshot made with other settings is refused.
-        every: seconds between snapshots, at least.
+        every: seconds between snapshots, at least; more where snapshots take long, so that all of them together take
+            no more than a fiftieth of the time. 0: one after every step, whatever it takes.
 
     Raises:
         StateError: the folder holds state and `resume` is False, or none and it is True; was made with other settings,
@@ -100,17 +102,18 @@ def durable(
             for _, path in list(states.snapshots(folder))[_KEPT:]:
                 path.unlink(missing_ok=True)
 
-        last = time.monotonic()
+        last, wait = time.monotonic(), every
         unsaved = True
         try:
             for step in run.steps():
                 unsaved = True
                 yield replace(step, events=(*told, *step.events)) if told else step
                 told = ()
-                if time.monotonic() - last >= every:
+                if (begun := time.monotonic()) - last >= wait:
                     save()
                     unsaved = False
                     last = time.monotonic()
+                    wait = max(every, _APART * (last - begun)) if every else 0.0
         except (GeneratorExit, RetainError):
             # The consumer stops early, or the source fails: what was learnt until there is kept. After any other error
             # the run may stand in the middle of a step, and the last snapshot stays the last.

@@ -15,7 +15,9 @@ from typing import Protocol, TypeAlias, final
 
 from retain.errors import DataError, PoisonError, SettingError, SourceError
 
-__all__ = ["BadRows", "Ledger", "Quarantine", "Refused", "Skip", "Stop", "open_ledger"]
+__all__ = ["BadRows", "Ledger", "Quarantine", "Refused", "Skip", "Stop", "breaks", "open_ledger"]
+
+_ENOUGH = 1_000  # rows that a share is told of
 
 
 @final
@@ -27,7 +29,17 @@ class Stop:
 @final
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A bad row is counted and left out."""
+    """A bad row is counted and left out.
+
+    Args:
+        most: a circuit breaker: if more than this share of all rows so far were bad, once 1,000 were read, the stream
+            ends with an error; a source that sends nothing but bad rows is not to be passed over in silence.
+    """
+
+    most: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_most(self.most, "Skip")
 
 
 @final
@@ -37,9 +49,17 @@ class Quarantine:
 
     The file is started anew when the stream is read from its beginning, and cut back to where it was when the stream
     is read from a position.
+
+    Args:
+        path: of the file.
+        most: as for `Skip`.
     """
 
     path: str | os.PathLike[str]
+    most: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_most(self.most, "Quarantine")
 
 
 BadRows: TypeAlias = Stop | Skip | Quarantine
@@ -78,6 +98,12 @@ class Ledger(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def breaks(policy: BadRows, refused: int, read: int, /) -> bool:
+    """Whether so many refused rows of all that were read are more than a policy bears."""
+    most = None if isinstance(policy, Stop) else policy.most
+    return most is not None and read >= _ENOUGH and refused > most * read
 
 
 def open_ledger(policy: BadRows, /, *, length: int | None) -> Ledger:
@@ -169,3 +195,8 @@ class _File:
             f"cannot write the quarantine file {self._path}: {error.strerror or error}; "
             "free some space or choose another file"
         )
+
+
+def _check_most(most: float | None, part: str) -> None:
+    if most is not None and not 0 <= most < 1:
+        raise SettingError(f"{part} got most={most}; expected a share of at least 0 and below 1, or None")

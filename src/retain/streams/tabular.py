@@ -18,7 +18,7 @@ from retain import buffers
 from retain.blocks import concat_batches, take_batch
 from retain.core import Batch, Kind, Schema, State
 from retain.errors import DataError, SchemaError, SettingError, SourceError
-from retain.streams.bad_rows import BadRows, Ledger, Quarantine, Refused, Skip, Stop, open_ledger
+from retain.streams.bad_rows import BadRows, Ledger, Quarantine, Refused, Skip, Stop, breaks, open_ledger
 from retain.streams.columns import Coder, Fault, screen
 from retain.streams.files import STDIN
 from retain.streams.infer import Head, Layout, Roles, infer
@@ -115,7 +115,7 @@ class Tabular:
         """
         if self._reader.head().source == STDIN:
             raise SettingError("standard input cannot be read a second time; give a file where history is needed")
-        policy = Skip() if isinstance(self._policy, Quarantine) else self._policy
+        policy = Skip(self._policy.most) if isinstance(self._policy, Quarantine) else self._policy
         return Tabular(self._reader, self._roles, block=self._block, on_bad_rows=policy)
 
     def _begin(self) -> Layout:
@@ -160,6 +160,7 @@ class _Cutter:
     def __init__(self, layout: Layout, ledger: Ledger, position: State | None, block: int, policy: BadRows) -> None:
         self._layout, self._ledger, self._block = layout, ledger, block
         self._stops = isinstance(policy, Stop)
+        self._policy, self._most = policy, None if isinstance(policy, Stop) else policy.most
         self._coder = Coder(layout)
         self._schema = layout.schema
         self._place: State | None = None if position is None else position["place"]
@@ -225,6 +226,14 @@ class _Cutter:
             self._ledger.note(refused)
             self._refused += len(refused)
             self._first = self._first or refused[0]
+            read = self._rows + self._waiting + self._refused
+            if breaks(self._policy, self._refused, read):
+                share = f"{100 * (self._most or 0.0):g} %"
+                raise SourceError(
+                    f"{self._refused:,} of the first {read:,} rows were bad, more than the {share} that are borne; the "
+                    f"last, {refused[-1].file}, {refused[-1].unit} {refused[-1].line}: "
+                    f"{refused[-1].reason}; correct the source, or bear more with most="
+                )
 
     def _emit(self) -> tuple[Batch, State]:
         batch = concat_batches(self._parts)

@@ -24,6 +24,7 @@ class Rule:
         name: as in reports and logs; by default what it is made of.
         warmup: rows before which it never acts.
         cooldown: rows after it has acted before it may act again.
+        times: how often it acts at most, in the whole run: a cap on returns, say; None: no limit.
         patience: a candidate that has been on trial for more rows than this gives way to a newer one; before, rules
             that fire are noted and do nothing.
 
@@ -41,13 +42,18 @@ class Rule:
         name: str | None = None,
         warmup: int = 0,
         cooldown: int = 0,
+        times: int | None = None,
         patience: int = 10_000,
     ) -> None:
-        if min(warmup, cooldown, patience) < 0:
-            raise SettingError(f"warmup={warmup}, cooldown={cooldown}, patience={patience}; expected rows >= 0")
+        if min(warmup, cooldown, patience) < 0 or (times is not None and times < 1):
+            raise SettingError(
+                f"warmup={warmup}, cooldown={cooldown}, patience={patience}, times={times}; expected rows >= 0, and "
+                "times >= 1 or None"
+            )
         self.when, self.do, self.gate = when, do, gate
         self.name = f"{type(do).__name__} when {type(when).__name__}" if name is None else name
         self.warmup, self.cooldown, self.patience = warmup, cooldown, patience
+        self.times = times
 
 
 class Judgement(NamedTuple):
@@ -79,7 +85,8 @@ class Overseer:
         # What folds is copied, so that one set of rules may serve in several runs.
         self.rules = tuple(rules)
         self._triggers = [deepcopy(rule.when) for rule in rules]
-        self._acted: list[int | None] = [None] * len(rules)  # after how many rows
+        self._acted: list[int | None] = [None] * len(rules)  # after how many rows it did last,
+        self._times = [0] * len(rules)  # and how often
         self._trial: int | None = None  # the rule whose candidate is on trial
         self._opened = 0
         self._gate: Gate | None = None
@@ -118,10 +125,13 @@ class Overseer:
                 continue
             if acted is not None and report.rows - acted < rule.cooldown:
                 continue
+            if rule.times is not None and self._times[i] >= rule.times:
+                continue
             if waiting and rule.gate is not None and report.rows - self._opened <= rule.patience:
                 held.append(i)
                 continue
             self._acted[i] = report.rows
+            self._times[i] += 1
             fired.append((i, trigger.why if isinstance(trigger, Telling) else ""))
         if verdict is not None:
             self.close()
@@ -131,6 +141,7 @@ class Overseer:
         return {
             "triggers": {str(i): trigger.state_dict() for i, trigger in enumerate(self._triggers)},
             "acted": list(self._acted),
+            "times": list(self._times),
             "trial": self._trial,
             "opened": self._opened,
             "gate": None if self._gate is None else self._gate.state_dict(),
@@ -139,7 +150,7 @@ class Overseer:
     def load_state_dict(self, state: State, /) -> None:
         for i, trigger in enumerate(self._triggers):
             trigger.load_state_dict(state["triggers"][str(i)])
-        self._acted = list(state["acted"])
+        self._acted, self._times = list(state["acted"]), list(state["times"])
         self._trial, self._opened, self._gate = state["trial"], state["opened"], None
         if self._trial is not None:
             self._gate = deepcopy(self.rules[self._trial].gate)

@@ -81,7 +81,9 @@ def table(log: Log, /) -> RenderableType:
             cells.append(Text(mark + shown(row[name]), style=style))
         grid.add_row(*cells)
     parts: list[RenderableType] = [grid, Text(""), Text(_line(counts(log)), style="dim")]
-    parts += [Text(f"{event.rows:,}: {event.text}", style="dim") for event in log.events[-5:]]
+    # What was refused changed nothing; it is counted above, and told where there is nothing else to tell.
+    telling = [event for event in log.events if event.what not in ("refused", "set aside", "fired")] or log.events
+    parts += [Text(f"{event.rows:,}: {event.text}", style="dim") for event in telling[-5:]]
     return Group(*parts)
 
 

@@ -387,6 +387,40 @@ figure.savefig("linear_regression.png", dpi=110)
 console.print("picture: linear_regression.png")
 
 # %% [markdown]
+# ## When the truth changes: a rule
+#
+# Remembering everything is wrong when the world has changed. Here the rows come six times over, and after the third
+# the line turns round. The exact step now averages two truths. A *rule* says **when** to act (the losses drift), **what**
+# to do (teach a new line on the latest 200 rows), and **whether** to dare: the new line stands trial on the rows that
+# follow, beside the old one, and takes its place only if it proves better on these.
+#
+# `backtest` runs the rule on past rows, and beside it no rule at all.
+
+# %%
+again = np.tile(shuffled, 6)
+turned = np.where(np.arange(len(again)) < 3 * n, y[again], 4 - y[again])
+pipeline = rt.Pipeline(
+    stream=rt.streams.arrays(x[again, None], turned),
+    learner=normal_learner(),
+    rules=[
+        rt.Rule(
+            name="new line",
+            when=rt.OnDrift(rt.detectors.ADWIN()),
+            do=rt.Retrain(last=200),
+            gate=rt.Better(largest=None),  # distances have no bound
+        )
+    ],
+    step=100,
+)
+tried = pipeline.backtest(window=300).traces
+for name, trace in tried.items():
+    console.print(f"{name}: mean absolute error {trace.loss:.2f}, {trace.count('promoted')} promoted")
+for deed in tried["rules"].deeds:
+    console.print(f"  after {deed.rows:,} rows, {deed}")
+assert tried["rules"].count("promoted") == 1
+assert tried["rules"].loss < 0.5 * tried["no rules"].loss
+
+# %% [markdown]
 # ## What to take away
 #
 # - A **gradient step** knows only the rows in front of it. It needs a rate, many passes, and something that remembers
@@ -398,3 +432,4 @@ console.print("picture: linear_regression.png")
 #   else.
 # - In `retain`, how rows are cut into chunks never matters, and every learner has the same verb, so the two are
 #   exchanged by changing one line.
+# - Where the truth changes, memory is no virtue: a **rule** begins anew, and only on evidence.

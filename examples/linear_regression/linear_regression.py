@@ -390,9 +390,9 @@ console.print("picture: linear_regression.png")
 # ## When the truth changes: a rule
 #
 # Remembering everything is wrong when the world has changed. Here the rows come six times over, and after the third
-# the line turns round. The exact step now averages two truths. A *rule* says **when** to act (the losses drift), **what**
-# to do (teach a new line on the latest 200 rows), and **whether** to dare: the new line stands trial on the rows that
-# follow, beside the old one, and takes its place only if it proves better on these.
+# the line turns round. The exact step now averages two truths. A *rule* says **when** to act (the losses drift),
+# **what** to do (teach a new line on the latest 200 rows), and **whether** to dare: the new line stands trial on the
+# rows that follow, beside the old one, and takes its place only if it proves better on these.
 #
 # `backtest` runs the rule on past rows, and beside it no rule at all.
 

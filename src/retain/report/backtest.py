@@ -22,7 +22,6 @@ from retain.report.plots import BLUE, GRID, INK, canvas, dress
 from retain.report.words import duration, shown
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from rich.console import RenderableType
 
@@ -238,22 +237,21 @@ def _decisions(name: str, trace: Trace) -> str:
 def _over_time(result: Backtest) -> Figure:
     drawing = canvas(8.4, 3.7)
     axes = drawing.subplots()
-    ends: list[tuple[float, str, str]] = []
     for (name, trace), colour in zip(result.traces.items(), _cycle(len(result.traces)), strict=True):
         rows, recent, _ = trace.curve()
         axes.plot(rows, recent, color=colour, linewidth=1.4, label=name)
         for deed in trace.deeds:
             if deed.what in _UPDATES and len(rows) and trace.count(*_UPDATES) <= 60:
                 axes.plot(deed.rows, np.interp(deed.rows, rows, recent), "o", color=colour, markersize=3.6)
-        if len(rows):
-            ends.append((float(recent[-1]), name, colour))
     first = next(iter(result.traces.values()))
     dress(axes)
     axes.set(xlabel="rows")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     said = "Accuracy" if first.classes else "Minus the mean absolute error"
     axes.set_title(f"{said} of the last {first.window:,} rows; dots: updates", loc="left", fontsize=10.5, color=INK)
-    _legend(axes)
+    legend = drawing.legend(loc="outside lower center", frameon=False, fontsize=8.5, ncols=4)
+    for text in legend.get_texts():
+        text.set_color(INK)
     return drawing
 
 
@@ -288,9 +286,3 @@ def _against_cost(result: Backtest) -> Figure:
 
 def _cycle(count: int) -> list[str]:
     return [_COLOURS[i % len(_COLOURS)] for i in range(count)]
-
-
-def _legend(axes: Axes) -> None:
-    legend = axes.legend(loc="lower right", frameon=False, fontsize=8.5, ncols=2)
-    for text in legend.get_texts():
-        text.set_color(INK)

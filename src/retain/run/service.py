@@ -48,6 +48,7 @@ from retain.update.watched import columns_of
 
 __all__ = ["Service"]
 
+_CANARY = 0xCA11  # seed of the rows that a canary answers; not those of an exam
 _RECENT = 4_096  # losses that are remembered, for hindsight
 
 
@@ -134,7 +135,6 @@ class Service:
         self._heard, self._asked = 0, -np.inf  # entries of the registry's log that are known, and when it was looked at
         self._actions, self._action_seconds = 0, 0.0
         self._clock = Clock()
-        self._last: Report | None = None
 
     def __iter__(self) -> Iterator[Report]:
         yield from self.steps()
@@ -172,19 +172,19 @@ class Service:
             self._judge(report)
             deeds += self._perform()
             self._trail.add(after, self._champion.clock, oldest=self._oldest())
-            report = replace(report, deeds=tuple(deeds), **self._clock.lap())
-            self._last = report
-            yield report
+            yield replace(report, deeds=tuple(deeds), **self._clock.lap())
 
     def finish(self) -> Iterator[Report]:
         """Land the labels still on their way, and keep the champion as a version where there is a registry."""
         self._clock.start()
+        deeds = self._perform()  # where a failure at the last step kept it from being done
         self._champion.finish()
         report = self._ledger.finish()
         if self._registry is not None and self._ledger.rows:
             self._keep("as it was at the end of the run")
         if report is not None:
-            yield self._told(replace(report, quarantined=self._mark.quarantined, **self._clock.lap()))
+            counted = replace(report, quarantined=self._mark.quarantined, deeds=tuple(deeds))
+            yield self._told(replace(counted, **self._clock.lap()))
 
     def _step(self, batch: Batch, after: Mark) -> Report:
         first = self._champion.rows
@@ -225,7 +225,7 @@ class Service:
             return own
         answers = pad([own, other])
         mine, theirs = answers[: len(own)], answers[len(own) :]
-        chosen = drawn(np.arange(first, first + len(own)), 0) < gate.share
+        chosen = drawn(np.arange(first, first + len(own)), _CANARY) < gate.share
         return np.where(chosen if own.ndim == 1 else chosen[:, None], theirs, mine)
 
     # ------------------------------------------------------------------------------------------- what rules look at

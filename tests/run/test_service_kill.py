@@ -16,11 +16,9 @@ import pytest
 from tests.run import victim
 
 SEAMS = (
-    "step after",
     "decide before",
     "push after",
     "point before",
-    "append after",
     "rename before",
 )  # all: make chaos
 

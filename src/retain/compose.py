@@ -180,6 +180,10 @@ class LateLearner(ABC):
         """
 
     @abstractmethod
+    def meet(self, arrivals: Batch, /) -> tuple[Array, Kept]:
+        """As `flow`, of rows alone: they are answered and kept, and nothing is learnt, not even how rows look."""
+
+    @abstractmethod
     def state_dict(self) -> State: ...
 
     @abstractmethod
@@ -258,7 +262,22 @@ class Chain(LateLearner):
             self._restore(before)
             raise
 
+    def meet(self, arrivals: Batch, /) -> tuple[Array, Kept]:
+        """As `retain.compose.LateLearner.meet`: transforms apply what they know; what is new to them stays unknown."""
+        batch = replace(arrivals, y=None)
+        views: list[Batch] = []
+        for transform in self.transforms:
+            if isinstance(transform, LabelTransform):
+                views.append(replace(batch, x=transform.keep(batch.x)))
+            batch = replace(batch, x=transform.apply(batch.x))
+        if isinstance(self.learner, LateLearner):
+            prediction, kept = self.learner.meet(batch)
+            return prediction, Kept(tuple(views), (kept,))
+        return self.learner.predict(batch.x), Kept((*views, batch))
+
     def _flow(self, arrivals: Batch, due: Kept | None, due_y: Array, order: Ints) -> tuple[Array, Kept]:
+        if due_y.dtype.kind in "ub":  # a missing label is -1, which these cannot hold
+            due_y = due_y.astype(np.int64)
         landing = ~order[order < 0]
         event = order.copy()
         event[order < 0] = ~np.arange(len(landing))

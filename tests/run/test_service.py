@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,45 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.run.turning import AT, RNG, SIGN, STEP, N, X, Y, deeds, drift, linear, pipeline, stream, timeless
 
 import retain as rt
-from retain import registry, state
-from retain.core import Deed, Report, State
+from retain import state
+from retain.core import Decision, Deed, Report
 from retain.errors import SettingError, StateError
 from retain.update import Overseer
-
-N, AT, STEP = 6_000, 3_000, 250
-RNG = np.random.default_rng(3)
-X = RNG.normal(size=(N, 3)).astype(np.float32)
-SIGN = np.where(np.arange(N) < AT, 1.0, -1.0)
-Y = ((X[:, 0] + 0.5 * X[:, 1]) * SIGN + 0.3 * RNG.normal(size=N) > 0).astype(np.int64)
-
-
-def stream(n: int = N, **kwargs: Any) -> rt.streams.Arrays:
-    return rt.streams.arrays(X[:n], Y[:n], block=130, **kwargs)
-
-
-def linear() -> rt.Chain:
-    return rt.Scale() | rt.Linear(loss=rt.Logistic(), update=rt.FTRL())
-
-
-def drift(**kwargs: Any) -> rt.Rule:
-    kwargs = {"gate": rt.Better(most=2_000), **kwargs}
-    return rt.Rule(when=rt.OnDrift(rt.detectors.ADWIN()), do=rt.Retrain(last=600), name="drift", **kwargs)
-
-
-def pipeline(**kwargs: Any) -> rt.Pipeline:
-    given: dict[str, Any] = {"stream": stream(), "learner": linear(), "rules": [drift()], "step": STEP, **kwargs}
-    return rt.Pipeline(**given)
-
-
-def deeds(reports: list[Report]) -> list[tuple[int, str, str]]:
-    return [(deed.rows, deed.rule, deed.what) for report in reports for deed in report.deeds]
-
-
-def timeless(kept: State) -> bytes:
-    return state.encode({**kept, "clocks": None, "actions": None})
-
 
 # --------------------------------------------------------------------------------------------------- what it computes
 
@@ -238,23 +205,37 @@ def test_durable_pipelines_resume_with_their_registry(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------------------------- decisions
 
 
+DONE = {Decision.PROMOTE: "promoted", Decision.REFUSE: "refused"}
+
+
 def test_the_log_of_reports_replays_the_decisions() -> None:
-    rules = [drift(), rt.Rule(when=rt.Every(rows=1_000), do=rt.Alert(), name="alert")]
+    """An overseer that hears what was reported and done says what is done next, and nothing else."""
+    rules = [
+        drift(),
+        rt.Rule(when=rt.Every(rows=1_000), do=rt.Alert(), name="alert"),
+        rt.Rule(when=rt.Every(rows=2_000), do=rt.Retrain(last=300), gate=rt.Better(most=1_500), name="night"),
+        rt.Rule(when=rt.Every(rows=4_250), do=rt.Retrain(last=300), name="swap"),
+    ]
     reports = list(pipeline(rules=rules).run())
     overseer, got = Overseer(rules), []
-    names = [rule.name for rule in rules]
     for report in reports:
         judgement = overseer(report)
+        told = list(report.deeds)
         if judgement.verdict is not None:
-            what = "promoted" if judgement.verdict.decision.value == "promote" else "refused"
-            got.append((report.rows, "drift", what))
-        got += [(report.rows, names[i], "held") for i in judgement.held]
-        for i, _ in judgement.fired:
-            got.append((report.rows, names[i], "fired"))
-            if any(deed.what == "opened" and deed.rule == names[i] for deed in report.deeds):
-                overseer.open(i, report.rows)
-                got.append((report.rows, names[i], "opened"))
+            decided = told.pop(0)
+            got.append((report.rows, decided.rule, DONE[judgement.verdict.decision]))
+            overseer.follow(decided)
+        for number, _ in judgement.fired:
+            rule = rules[number]
+            what = "held" if overseer.holds(number, report.rows) else "fired"
+            got.append((report.rows, rule.name, what))
+            overseer.follow(told.pop(0))
+            while what == "fired" and told and told[0].what not in ("fired", "held"):
+                got.append((report.rows, told[0].rule, told[0].what))
+                overseer.follow(told.pop(0))
+        assert not told
     assert got == deeds(reports)
+    assert {"held", "fired", "opened", "promoted", "refused", "set aside"} <= {what for _, _, what in got}
 
 
 def test_a_candidate_that_is_better_overall_and_worse_on_a_past_experience_is_refused() -> None:
@@ -371,48 +352,6 @@ def test_rolled_back_it_answers_exactly_as_before(tmp_path: Path) -> None:
                 answers[1] = service.champion.predict(X[:50])
     np.testing.assert_array_equal(answers[0], answers[1])
     assert service._ledger.rows == N
-
-
-@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO])
-def test_a_full_disk_at_a_promotion_loses_no_decision(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: int
-) -> None:
-    """Every write of the registry fails in turn; with space again, the decision is taken as if nothing had been."""
-    expected = rt.FileRegistry(tmp_path / "whole", who="test")
-    whole = list(pipeline(registry=expected).run())
-    versions = [v.name for v in expected.versions()]
-    real = registry.files.write_file
-    for nth in range(1, 8):
-        count = 0
-
-        def failing(path: Path, data: bytes, nth: int = nth) -> None:
-            nonlocal count
-            count += 1
-            if count == nth:
-                raise OSError(fault, "no")
-            real(path, data)
-
-        monkeypatch.setattr(registry.files, "write_file", failing)
-        monkeypatch.setattr(registry.journal, "write_file", failing)
-        kept = rt.FileRegistry(tmp_path / f"{fault}-{nth}", who="test")
-        got: list[Report] = []
-        service = pipeline(registry=kept).service()
-        failures = 0
-        while True:
-            try:
-                got += list(service.steps())
-                got += list(service.finish())
-                break
-            except StateError:
-                failures += 1
-                saved = state.encode(service.state_dict())
-                service = pipeline(registry=kept).service()
-                service.load_state_dict(state.decode(saved))
-        assert failures <= 1
-        assert [v.name for v in kept.versions()] == versions, nth
-        assert kept.aliases() == expected.aliases()
-        assert kept.verify() == []
-        assert got[-1].metrics == whole[-1].metrics
 
 
 @pytest.mark.parametrize("delay", [None, rt.Delay(rows=77)])

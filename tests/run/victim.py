@@ -98,6 +98,8 @@ def pipeline(folder: Path, kind: str) -> rt.Pipeline:
         when=rt.Every(rows=700), do=rt.Retrain(last=200), gate=rt.Better(largest=None, most=250), name="early",
         cooldown=10_000,
     )  # fmt: skip
+    keep = rt.Rule(when=rt.Every(rows=1_500), do=rt.update.Keep(), name="keep")
+    back = rt.Rule(when=rt.Every(rows=3_500), do=rt.RollBack(), name="back")
     return rt.Pipeline(
         stream=rt.streams.csv(
             folder / "rows.csv",
@@ -110,7 +112,7 @@ def pipeline(folder: Path, kind: str) -> rt.Pipeline:
             on_bad_rows=rt.streams.Quarantine(folder / "bad.jsonl"),
         ),
         learner=learner(kind),
-        rules=[early, drift],
+        rules=[early, drift, keep, back],
         registry=rt.FileRegistry(folder / "models", who="victim"),
         exam=rt.Exam(share=0.05, rows=20, every=1_000),
         step=100,
@@ -134,10 +136,10 @@ def killing(call: Callable[..., Any], left: list[int], *, before: bool) -> Calla
 PLACES: dict[str, tuple[Any, str]] = {
     "step": (Lane, "step"),  # champion, candidate and ledger in turn
     "judge": (Service, "_judge"),
-    "perform": (Service, "_perform"),
+    "promote": (Service, "_promote"),
     "decide": (Service, "_decide"),
     "act": (Service, "_act"),
-    "open": (Overseer, "open"),
+    "follow": (Overseer, "follow"),
     "push": (registry.FileRegistry, "push"),
     "point": (registry.FileRegistry, "point"),
     "note": (registry.FileRegistry, "note"),

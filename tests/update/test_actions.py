@@ -143,7 +143,7 @@ def test_consolidate_tells_of_the_latest_rows():
 @pytest.mark.parametrize(
     ("action", "learner", "says"),
     [
-        (Pace(2.0), rt.RLS(), "has none"),
+        (Pace(2.0), rt.RLS(), "learning rate; got RLS"),
         (Pace(2.0), rt.Linear(loss=rt.Logistic(), update=rt.Coin()), "SGD or Adaptive"),
         (Renew(), SGD, "learner of learners"),
         (Blend(), SGD, "registry"),

@@ -164,10 +164,13 @@ class FileRegistry:
             f"{alias!r} in {self.folder} has no whole version before this one; there is nothing to return to"
         )
 
-    def name(self, ref: str, /) -> str:
-        """The name of the version that an alias, a name, or the beginning of one means. Raises StateError if none."""
+    def name(self, ref: str, /, *, until: int | None = None) -> str:
+        """The name of the version that an alias, a name, or the beginning of one means. Raises StateError if none.
+
+        With `until`, aliases mean what they meant when the log had so many entries.
+        """
         known = self._known
-        aliases = known.aliases
+        aliases = (known if until is None else History().follow(self._journal.entries[:until])).aliases
         if ref in aliases:
             return aliases[ref]
         if ref in known.pushed:
@@ -210,10 +213,10 @@ class FileRegistry:
                 "another; restore the folder from a copy, or begin anew with another registry"
             )
 
-    def decided(self, decision: Mapping[str, Any], /) -> bool:
-        """Whether the log holds this very decision: after a crash what was done is not done twice."""
+    def decided(self, decision: Mapping[str, Any], /, *, since: int) -> bool:
+        """Whether the log holds this very decision after an entry: after a crash what was done is not done twice."""
         told = _plain(decision)
-        return any(entry.about.get("decision") == told for entry in reversed(self._journal.entries))
+        return any(entry.about.get("decision") == told for entry in self.since(since))
 
     def own(self) -> int:
         """Become the one process that may write; whoever was before is refused from now on, even if it wakes up later.

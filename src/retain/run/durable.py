@@ -39,8 +39,13 @@ S_co = TypeVar("S_co", bound=Eventful, covariant=True)
 class Resumable(Stateful, Protocol[S_co]):
     """A loop (`Prequential`, `Experiences`) whose state between two steps is all that is needed to go on."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether it stands between two steps: an error in the middle of one leaves a state that is not to be kept."""
+        ...
+
     def steps(self) -> Iterator[S_co]:
-        """From where it stands on. An error of the library leaves the state as it was before the step."""
+        """From where it stands on."""
         ...
 
     def finish(self) -> Iterator[S_co]:
@@ -102,7 +107,7 @@ def durable(
             for _, path in list(states.snapshots(folder))[_KEPT:]:
                 path.unlink(missing_ok=True)
 
-        last, wait = time.monotonic(), every
+        last, wait = time.monotonic(), 0.0  # the first step is kept at once: what a run has begun it goes on with
         unsaved = True
         try:
             for step in run.steps():
@@ -115,9 +120,9 @@ def durable(
                     last = time.monotonic()
                     wait = max(every, _APART * (last - begun)) if every else 0.0
         except (GeneratorExit, RetainError):
-            # The consumer stops early, or the source fails: what was learnt until there is kept. After any other error
-            # the run may stand in the middle of a step, and the last snapshot stays the last.
-            if unsaved:
+            # The consumer stops early, or the source fails: what was learnt until there is kept. After any other error,
+            # and where the run stands in the middle of a step, the last snapshot stays the last.
+            if unsaved and run.whole:
                 save()
             raise
         if unsaved:

@@ -79,9 +79,12 @@ class Exam:
             name = str(number // self._every) if names is None else names[i]
             self._waiting[number] = name, take_batch(rows, slice(i, i + 1))
 
-    def land(self, report: Report, /) -> None:
-        """Keep rows whose labels have landed, as many of each experience as there is room for."""
-        if report.row is None or report.y is None:
+    def land(self, report: Report, waiting: Ints, /) -> None:
+        """Keep rows whose labels have landed, as many of each experience as there is room for; forget the lost.
+
+        `waiting`: numbers of the rows whose labels are still to come.
+        """
+        if not self._waiting or report.row is None or report.y is None:
             return
         for place in np.flatnonzero(np.isin(report.row, list(self._waiting))):
             number = int(report.row[place])
@@ -89,8 +92,16 @@ class Exam:
             if name not in self._kept and self._by is not None and len(self._kept) >= self._most:
                 continue
             self._add(name, number, replace(row, y=report.y[place : place + 1]))
+        lost = set(self._waiting).difference(waiting.tolist())
+        for number in lost:
+            del self._waiting[number]
         while self._by is None and len(self._kept) > self._most:
             self._merge()
+
+    def check(self, batch: Batch, /) -> None:
+        """Raise SettingError where the rows do not have the column that names the experience."""
+        if self._by is not None:
+            columns_of(batch, (self._by,))
 
     def ask(self, champion: Learner, candidate: Learner, /) -> dict[str, tuple[Array, Array]]:
         """The losses of both, as they are now, on what is remembered of every experience."""

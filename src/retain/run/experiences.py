@@ -121,6 +121,11 @@ class Experiences:
             self._learner = self._make(self._seed)
         return self._learner
 
+    @property
+    def whole(self) -> bool:
+        """Always: an error of the library leaves the state as it was before the step."""
+        return True
+
     def steps(self) -> Generator[Step]:
         """From where the run stands to the end."""
         if not self._rows:

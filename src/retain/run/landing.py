@@ -17,7 +17,7 @@ from retain.compose import Kept
 from retain.core import Array, Batch, Ints, State
 from retain.errors import PoisonError, SettingError
 
-__all__ = ["Delay", "Events", "Pending", "Waiting", "clocks", "events", "nothing", "pad"]
+__all__ = ["Delay", "Events", "Pending", "Terms", "Waiting", "clocks", "events", "nothing", "pad"]
 
 Times = npt.NDArray[np.float64]
 
@@ -41,6 +41,30 @@ class Delay:
         length = self.rows if self.rows is not None else self.seconds
         if length is None or not np.isfinite(length) or length < 0:
             raise SettingError(f"{self} makes no sense; expected a finite length >= 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """When labels land, after how long they are lost, and from when on rows are scored."""
+
+    delay: Delay | None = None
+    expire: float | None = None
+    warm: int = 0
+
+    def __post_init__(self) -> None:
+        if self.warm < 0 or (self.expire is not None and not self.expire >= 0):
+            raise SettingError(f"warm={self.warm}, expire={self.expire}: expected numbers >= 0")
+
+    def late(self, batch: Batch, /) -> bool:
+        """Whether labels come later than their rows."""
+        return self.delay is not None or batch.label_time is not None
+
+    def clocks(self, batch: Batch, first: int, now: float, /) -> tuple[Times, Times]:
+        """As `clocks`; infinity also for labels that come too late."""
+        arrival, landing = clocks(batch, first, now, self.delay)
+        if self.expire is not None:
+            landing = np.where(landing - arrival > self.expire, np.inf, landing)
+        return arrival, landing
 
 
 def clocks(batch: Batch, first: int, now: float, delay: Delay | None) -> tuple[Times, Times]:

@@ -7,35 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import NamedTuple, final
 
 import numpy as np
 
 from retain.blocks import from_state, labelled, take_batch, to_state
 from retain.compose import Kept, LateLearner, late
-from retain.core import Array, Batch, Features, Ints, Learner, Metric, Report, Schema, State
-from retain.errors import PoisonError, SettingError
+from retain.core import Array, Batch, Features, Ints, Learner, Metric, Predictor, Report, Schema, State
+from retain.errors import PoisonError
 from retain.metrics import MAE, R2, RMSE, ROCAUC, Accuracy, LogLoss, update
 from retain.metrics.decisions import mistakes
-from retain.run.landing import Delay, Pending, Waiting, clocks, events, nothing, pad
+from retain.run.landing import Pending, Terms, Waiting, events, nothing, pad
 
-__all__ = ["Lane", "Terms", "losses"]
+__all__ = ["Lane", "Still", "losses"]
 
 _MODEL = "model"
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """When labels land, and from when on rows are scored."""
-
-    delay: Delay | None = None
-    expire: float | None = None
-    warm: int = 0
-
-    def __post_init__(self) -> None:
-        if self.warm < 0 or (self.expire is not None and not self.expire >= 0):
-            raise SettingError(f"warm={self.warm}, expire={self.expire}: expected numbers >= 0")
 
 
 @final
@@ -63,7 +49,7 @@ class Lane:
     ) -> None:
         self.learner = learner
         self._model: LateLearner = late(learner)
-        self._delay, self._expire, self._warm = terms.delay, terms.expire, terms.warm
+        self._terms = terms
         self._baselines = dict(baselines)
         self._given = metrics
         self._metrics: dict[str, list[Metric]] = {}
@@ -74,6 +60,8 @@ class Lane:
         self._task: str | None = None
         self.said: Array = np.empty(0)
         """What was said of the rows of the last block when they arrived; not part of the state."""
+        self.torn = False
+        """Whether an error came when rows had been learnt and not been scored: the state is that of no moment."""
 
     @property
     def rows(self) -> int:
@@ -97,20 +85,30 @@ class Lane:
 
     def step(self, batch: Batch, /) -> Report:
         """Rows arrive, and labels land whose time has come. Its clocks are for the loop to fill in."""
-        if self._task is None and batch.y is not None:
-            self._begin("classification" if batch.y.dtype.kind in "iub" else "regression")
-        self._blank = take_batch(batch, slice(0, 0))
-        lag = self._delay is not None or batch.label_time is not None
         try:
-            landed = self._learn_late(batch) if lag else self._learn_now(batch)
+            landed = self._learn_late(batch) if self._terms.late(batch) else self._learn_now(batch)
         except PoisonError as error:
             last = self._rows + len(batch) - 1
             raise PoisonError(f"{error} (in the block of rows {self._rows} to {last} of the stream)") from error
-        self._rows += len(batch)
+        self.torn = True
+        if self._task is None and batch.y is not None:
+            self._begin("classification" if batch.y.dtype.kind in "iub" else "regression")
         self._score(landed)
-        if batch.time is not None and len(batch):
-            self._clock = max(self._clock, float(np.nanmax(batch.time)))
-        return self._report(landed, batch)
+        self._arrived(batch)
+        report = self._report(landed, batch)
+        self.torn = False
+        return report
+
+    def meet(self, batch: Batch, which: Array, /) -> None:
+        """Rows arrive and are answered; those of `which` (n,) booleans wait for their labels, and nothing is learnt."""
+        said, kept = self._model.meet(batch)
+        first, n = self._rows, len(batch)
+        rows = np.arange(first, first + n)
+        y = batch.y if batch.y is not None else np.full(n, np.nan)
+        _, landing = self._terms.clocks(batch, first, self._clock)
+        arrived = Waiting(kept, landing, rows, rows if batch.id is None else batch.id, y, {_MODEL: said})
+        self._pending.add(arrived.take(np.flatnonzero(which)))
+        self._arrived(batch)
 
     def finish(self) -> Report | None:
         """Land the labels still on their way; None where there are none."""
@@ -130,7 +128,7 @@ class Lane:
 
     def freeze(self) -> None:
         """Answer from now on as the learner is, and learn nothing more."""
-        self._model = _Still(self.learner)
+        self._model = Still(late(self.learner))
         self._pending = self._pending.bare()
 
     def state_dict(self) -> State:
@@ -158,6 +156,12 @@ class Lane:
         self._blank = None if state["blank"] is None else from_state(state["blank"])
         self._rows, self._learnt, self._lost = state["counts"]
         self._clock = state["clock"]
+
+    def _arrived(self, batch: Batch) -> None:
+        self._blank = take_batch(batch, slice(0, 0))
+        self._rows += len(batch)
+        if batch.time is not None and len(batch):
+            self._clock = max(self._clock, float(np.nanmax(batch.time)))
 
     def _begin(self, task: str) -> None:
         """Set up the measures, once the first block has told what kind of target it is."""
@@ -188,9 +192,7 @@ class Lane:
     def _learn_late(self, batch: Batch) -> _Landed:
         """Labels land when their time has come: rows and labels are learnt in the order of their events."""
         n, first = len(batch), self._rows
-        arrival, landing = clocks(batch, first, self._clock, self._delay)
-        if self._expire is not None:
-            landing = np.where(landing - arrival > self._expire, np.inf, landing)
+        arrival, landing = self._terms.clocks(batch, first, self._clock)
         until = arrival[-1] if n else -np.inf
         due = self._pending.due(until)
         due_landing, due_row = (np.empty(0), np.empty(0, dtype=np.int64)) if due is None else (due.landing, due.row)
@@ -216,7 +218,7 @@ class Lane:
     def _score(self, landed: _Landed) -> None:
         y, said = landed.y, landed.prediction
         self._learnt += len(y)
-        counts = landed.row >= self._warm
+        counts = landed.row >= self._terms.warm
         if not counts.all():
             y, said = y[counts], {name: value[counts] for name, value in said.items()}
         if len(y):
@@ -256,33 +258,36 @@ class _Landed(NamedTuple):
 
 
 @final
-class _Still(LateLearner):
-    """A learner that answers and learns nothing."""
+class Still(LateLearner):
+    """Answers as a predictor does, and learns nothing."""
 
-    def __init__(self, learner: Learner) -> None:
-        self._learner = late(learner)
+    def __init__(self, predictor: Predictor, /) -> None:
+        self._predictor = predictor
 
     def learn(self, batch: Batch, /) -> Array:
-        return self._learner.predict(batch.x)
+        return self.predict(batch.x)
 
     def predict(self, x: Features, /) -> Array:
-        return self._learner.predict(x)
+        return self._predictor.predict(x)
 
     def flow(
         self,
         arrivals: Batch,
-        due: Kept | None,  # noqa: ARG002 - nobody learns
+        due: Kept | None,  # noqa: ARG002 - what was kept, and all labels, are for those that learn
         due_y: Array,  # noqa: ARG002
         order: Ints,  # noqa: ARG002
         /,
     ) -> tuple[Array, Kept]:
-        return self._learner.predict(arrivals.x), nothing(len(arrivals))
+        return self.meet(arrivals)
+
+    def meet(self, arrivals: Batch, /) -> tuple[Array, Kept]:
+        return self.predict(arrivals.x), nothing(len(arrivals))
 
     def state_dict(self) -> State:
-        return self._learner.state_dict()
+        return self._predictor.state_dict()
 
     def load_state_dict(self, state: State, /) -> None:
-        self._learner.load_state_dict(state)
+        self._predictor.load_state_dict(state)
 
 
 def _no_features(n: int) -> Array:

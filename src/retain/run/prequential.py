@@ -14,8 +14,8 @@ from retain.core import Learner, Metric, Report, Schema, State, Stream
 from retain.errors import SettingError
 from retain.learners.baselines import NoChange, Prior
 from retain.run.cursor import Clock, Mark, blocks
-from retain.run.landing import Delay
-from retain.run.lane import Lane, Terms
+from retain.run.landing import Delay, Terms
+from retain.run.lane import Lane
 
 __all__ = ["Prequential", "honest"]
 
@@ -84,6 +84,11 @@ class Prequential:
     def schema(self) -> Schema | None:
         """The schema as known so far, with the classes seen on the way; None before the first row."""
         return self._lane.schema
+
+    @property
+    def whole(self) -> bool:
+        """Whether it stands between two steps; see `retain.run.durable.Resumable`."""
+        return not self._lane.torn
 
     def steps(self) -> Generator[Report]:
         """One report for each block, from where the run stands to the end of the stream or the limit."""

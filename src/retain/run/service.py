@@ -9,20 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
 
 from retain.blocks import schema_to_state, take_batch
-from retain.compose import Kept, LateLearner
 from retain.core import (
     Array,
     Batch,
     Decision,
     Deed,
-    Evidence,
     Features,
     Ints,
     Learner,
@@ -34,16 +31,16 @@ from retain.core import (
     Verdict,
 )
 from retain.errors import RetainError, SettingError, StateError
-from retain.metrics import state_bytes
-from retain.registry import CHAMPION, FileRegistry
+from retain.registry import CHAMPION, Entry, FileRegistry
 from retain.run.cursor import Clock, Mark, blocks
 from retain.run.exam import Exam, drawn
-from retain.run.landing import Delay, nothing, pad
-from retain.run.lane import Lane, Terms, losses
+from retain.run.landing import Delay, Terms, pad
+from retain.run.lane import Lane, Still, losses
 from retain.run.prequential import honest
+from retain.run.trial import Trial
 from retain.run.workshop import Bench, History, Trail
 from retain.update import Canary, Overseer, RollBack, Rule
-from retain.update.gates import verdict_from, verdict_state
+from retain.update.gates import verdict_state
 from retain.update.watched import columns_of
 
 __all__ = ["Service"]
@@ -53,44 +50,20 @@ _RECENT = 4_096  # losses that are remembered, for hindsight
 
 
 @final
-class _Relay(LateLearner):
-    """Says what it was told to say: through it the ledger scores what was served, whoever served it."""
+class _Relay:
+    """A predictor that says what it was told to say: by it the ledger scores what was served, whoever served it."""
 
     def __init__(self) -> None:
         self.answer: Array = np.empty(0)
 
-    def learn(self, batch: Batch, /) -> Array:  # noqa: ARG002 - whoever knows the rows has spoken
-        return self.answer
-
     def predict(self, x: Features, /) -> Array:
-        raise NotImplementedError
-
-    def flow(
-        self,
-        arrivals: Batch,
-        due: Kept | None,  # noqa: ARG002 - as above
-        due_y: Array,  # noqa: ARG002
-        order: Ints,  # noqa: ARG002
-        /,
-    ) -> tuple[Array, Kept]:
-        return self.answer[: len(arrivals)], nothing(len(arrivals))
+        return self.answer[: len(Batch(x))]  # none of them, where labels land after the last row
 
     def state_dict(self) -> State:
         return {}
 
     def load_state_dict(self, state: State, /) -> None:
         pass
-
-
-@dataclass(slots=True)
-class _Trial:
-    """A candidate, and what its gate must be told of the rows that it has answered."""
-
-    lane: Lane
-    rule: int  # whose candidate it is
-    opened: int  # the first row that it answers unseen
-    columns: dict[str, Array]  # of the rows from `base` on
-    base: int
 
 
 @final
@@ -121,18 +94,19 @@ class Service:
         self._terms = Terms(delay, expire)
         self._champion = Lane(deepcopy(template), self._terms, metrics=(), baselines={})
         self._relay = _Relay()
-        self._ledger = Lane(self._relay, Terms(delay, expire, warm), metrics=metrics, baselines=honest())
+        self._ledger = Lane(Still(self._relay), Terms(delay, expire, warm), metrics=metrics, baselines=honest())
         self._overseer = Overseer(rules)
-        self._trial: _Trial | None = None
+        self._trial: Trial | None = None
         self._trail, self._mark = Trail(), Mark()
         needs = [rule.do.needs for rule in rules]
         self._reach = None if None in needs else max([_RECENT, *(rows for rows in needs if rows is not None)])
         self._recent: tuple[Ints, Array] = np.empty(0, dtype=np.int64), np.empty(0)
         self._version: str | None = None  # that the champion descends from
-        self._due: list[tuple[str, int, str]] = []  # what was decided and is still to be done
-        self._verdict: Verdict | None = None
         self._promoted = False  # whether a candidate ever was
-        self._heard, self._asked = 0, -np.inf  # entries of the registry's log that are known, and when it was looked at
+        self._begun: int | None = None  # the entry of the registry's log with which this run began
+        self._heard, self._asked = 0, -np.inf  # entries of it that are known, and when it was looked at
+        self._torn = False
+        self._checked = False
         self._actions, self._action_seconds = 0, 0.0
         self._clock = Clock()
 
@@ -155,65 +129,93 @@ class Service:
         """The schema as known so far, with the classes seen on the way; None before the first row."""
         return self._ledger.schema
 
+    @property
+    def whole(self) -> bool:
+        """Whether it stands between two steps; see `retain.run.durable.Resumable`."""
+        return not self._torn
+
     # ---------------------------------------------------------------------------------------------------- the loop
 
     def steps(self) -> Generator[Report]:
-        """A report for every step of rows, from where the service stands to the end of the stream or the limit."""
+        """A report for every step of rows, from where the service stands to the end of the stream or the limit.
+
+        A step is whole or not at all. Where something in it fails (a registry that cannot be written, say), what
+        stands in memory is of no use; whoever goes on from the last snapshot takes the same steps again, and what the
+        registry knows already is not done twice.
+        """
+        if self._torn:
+            raise StateError("this service failed in the middle of a step; build it anew and load its last state")
         self._clock.start()
         if self._registry is not None:
-            self._registry.own()  # whoever wrote before, and was thought dead, writes no more
-            if not self._heard:
-                self._heard = self._registry.head()[0]
+            token = self._registry.own()  # whoever wrote before, and was thought dead, writes no more
+            if self._begun is None:
+                self._begun = self._heard = token
         for batch, after in blocks(self._stream, self._mark, step=self._step_rows, until=self._limit):
-            deeds = self._perform()  # what a failure kept from being done after the step before
-            deeds += self._heed()
-            report = self._step(batch, after)
+            deeds = self._heed()
+            report, broke = self._step(batch, after)
+            self._torn = True
+            deeds += [*broke, *self._judge(report)]
             self._mark = after
-            self._judge(report)
-            deeds += self._perform()
             self._trail.add(after, self._champion.clock, oldest=self._oldest())
+            self._torn = False
             yield replace(report, deeds=tuple(deeds), **self._clock.lap())
 
     def finish(self) -> Iterator[Report]:
         """Land the labels still on their way, and keep the champion as a version where there is a registry."""
         self._clock.start()
-        deeds = self._perform()  # where a failure at the last step kept it from being done
         self._champion.finish()
         report = self._ledger.finish()
-        if self._registry is not None and self._ledger.rows:
+        # Who has moved the champion by hand since the last step has the last word.
+        if self._registry is not None and self._ledger.rows and self._by_hand() is None:
             self._keep("as it was at the end of the run")
         if report is not None:
-            counted = replace(report, quarantined=self._mark.quarantined, deeds=tuple(deeds))
-            yield self._told(replace(counted, **self._clock.lap()))
+            yield self._told(replace(report, quarantined=self._mark.quarantined, **self._clock.lap()))
 
-    def _step(self, batch: Batch, after: Mark) -> Report:
+    def _step(self, batch: Batch, after: Mark) -> tuple[Report, list[Deed]]:
+        self._check(batch)
         first = self._champion.rows
         seen = batch if self._exam is None else self._exam.hide(batch, first)
         own = self._champion.step(seen)
+        self._torn = True
         evidence, served = None, self._champion.said
-        trial, shadow = self._trial, self._shadow(seen)
-        if trial is not None and shadow is not None:
-            served = self._served(first, served, trial.lane.said)
-            evidence = self._evidence(trial, batch, own, shadow)
+        shadow, broken = self._shadow(seen)
+        if self._trial is not None and shadow is not None:
+            served = self._served(first, served, self._trial.lane.said)
+            gate = self._overseer.gate
+            evidence = self._trial.evidence(batch, own, shadow, champion=self._champion, gate=gate, exam=self._exam)
         self._relay.answer = served
         report = self._ledger.step(batch)
         if self._exam is not None:
             self._exam.arrive(batch, first)
-            self._exam.land(report)
+            self._exam.land(report, self._ledger.waiting)
         self._remember(own)
-        return self._told(replace(report, quarantined=after.quarantined, evidence=evidence))
+        told = self._told(replace(report, quarantined=after.quarantined, evidence=evidence))
+        return told, self._set_aside(broken) if broken else []
 
-    def _shadow(self, seen: Batch) -> Report | None:
-        """The candidate's turn; one that breaks is set aside, and nobody who is served notices."""
+    def _check(self, batch: Batch) -> None:
+        """Columns that gates and the exam will ask for are there: better now than when the first candidate is made."""
+        if self._checked:
+            return
+        none = take_batch(batch, slice(0, 0))
+        for rule in self._overseer.rules:
+            if rule.gate is not None and rule.gate.wants:
+                columns_of(none, tuple(rule.gate.wants))
+        if self._exam is not None:
+            self._exam.check(none)
+        self._checked = True
+
+    def _shadow(self, seen: Batch) -> tuple[Report | None, str]:
+        """The candidate's turn, and what is wrong with it, if anything; nobody who is served notices."""
         if self._trial is None:
-            return None
+            return None, ""
+        lane = self._trial.lane
         try:
-            return self._trial.lane.step(seen)
-        except RetainError as error:
-            self._due.append(("broke", self._trial.rule, str(error)))
-            self._trial = None
-            self._overseer.close()
-            return None
+            report = lane.step(seen)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the champion serves on
+            return None, f"{type(error).__name__}: {error}"
+        if not np.isfinite(lane.said).all():
+            return None, "it answers with what is no number"
+        return report, ""
 
     def _told(self, report: Report) -> Report:
         return replace(report, actions=self._actions, action_seconds=self._action_seconds, hindsight=self._hindsight)
@@ -229,32 +231,6 @@ class Service:
         return np.where(chosen if own.ndim == 1 else chosen[:, None], theirs, mine)
 
     # ------------------------------------------------------------------------------------------- what rules look at
-
-    def _evidence(self, trial: _Trial, batch: Batch, own: Report, shadow: Report) -> Evidence:
-        row, mine, theirs = _paired(own, shadow)
-        unseen = row >= trial.opened
-        champion, candidate = (_masked(report.loss, place, unseen) for report, place in ((own, mine), (shadow, theirs)))
-        gate = self._overseer.gate
-        if gate is not None and gate.wants:
-            for name, values in columns_of(batch, tuple(sorted(gate.wants))).items():
-                trial.columns[name] = np.concatenate([trial.columns[name], values]) if name in trial.columns else values
-        columns = {name: values[np.where(unseen, row - trial.base, 0)] for name, values in trial.columns.items()}
-        oldest = int(self._champion.waiting.min(initial=self._champion.rows))
-        if oldest > trial.base:
-            trial.columns = {name: values[oldest - trial.base :] for name, values in trial.columns.items()}
-            trial.base = oldest
-        exam, serving, proposed = self._exam, self.champion, trial.lane.learner
-        sample = take_batch(batch, slice(0, 1_000)).x
-        return Evidence(
-            champion,
-            candidate,
-            y=_taken(own.y, mine),
-            champion_said=_taken(own.prediction, mine),
-            candidate_said=_taken(shadow.prediction, theirs),
-            columns=columns,
-            past=None if exam is None else cache(lambda: exam.ask(serving, proposed)),
-            costs=cache(lambda: _costs(serving, proposed, sample)),
-        )
 
     def _remember(self, own: Report) -> None:
         if own.row is None or own.loss is None:
@@ -280,11 +256,20 @@ class Service:
 
     def _history(self) -> History:
         rows = self._champion.rows
-        return History(self._stream, self._trail, rows, self._step_rows, self._exam, self._champion.waiting)
+        clock, waiting = self._champion.clock, self._champion.waiting
+        return History(self._stream, self._trail, rows, self._step_rows, self._exam, self._terms, clock, waiting)
 
-    def _bench(self, why: str) -> Bench:
-        keep = lambda: self._keep(why)  # noqa: E731 - where it is used
-        return Bench(self._template, self._champion, self._terms, self._history(), self._registry, keep)
+    def _bench(self) -> Bench:
+        return Bench(self._template, self._champion, self._history(), self._registry, self._before())
+
+    def _before(self) -> int | None:
+        """How long the registry's log was before what this step decided, which stands in it if the step is retaken."""
+        if self._registry is None or self._begun is None:
+            return None
+        for entry in self._registry.since(self._begun):
+            if entry.about.get("decision", {}).get("rows", -1) >= self._ledger.rows:
+                return entry.number - 1
+        return None
 
     def _oldest(self) -> int:
         """The first row that anyone may ask to see again."""
@@ -295,144 +280,140 @@ class Service:
 
     # ------------------------------------------------------------------------------------------------ what rules do
 
-    def _judge(self, report: Report) -> None:
-        """Let the rules look; what they decide is due from now on, and part of the state until it is done."""
+    def _judge(self, report: Report) -> list[Deed]:
+        """Let the rules look, and do what they say, in order."""
         judgement = self._overseer(report)
-        if judgement.verdict is not None:
-            self._verdict = judgement.verdict
-            self._due.append(("verdict", -1, ""))
-        self._due += [("held", rule, "") for rule in judgement.held]
-        self._due += [("act", rule, why) for rule, why in judgement.fired]
-
-    def _perform(self) -> list[Deed]:
-        """Do what is due, in order. A failure leaves it due."""
-        deeds: list[Deed] = []
-        while self._due:
-            what, rule, why = self._due[0]
-            if what == "verdict":
-                deeds.append(self._decide())
-            elif what == "broke":
-                deeds.append(self._deed(rule, "set aside", why))
-            elif what == "held":
-                deeds.append(self._deed(rule, "held", "a candidate is on trial"))
-            else:
-                deeds += self._act(rule, why)
-            self._due.pop(0)
+        deeds: list[Deed] = [] if judgement.verdict is None else self._decide(judgement.verdict)
+        for rule, why in judgement.fired:
+            deeds += self._act(rule, why)
         return deeds
 
-    def _heed(self) -> list[Deed]:
-        """Obey people: who moves the champion by hand, by `retain rollback` or `promote`, moves what serves here.
-
-        Looked at once a second at most. When it is seen depends on the clock, and so does not come out the same again.
-        """
-        now = time.monotonic()
-        if self._registry is None or now - self._asked < 1.0:
-            return []
-        self._asked = now
-        entries = self._registry.since(self._heard)
-        self._heard += len(entries)
-        by_hand = [
-            e for e in entries if e.what == "point" and e.about["alias"] == CHAMPION and "decision" not in e.about
-        ]
-        if not by_hand or by_hand[-1].about["version"] == self._version:
-            return []
-        entry = by_hand[-1]
-        self._champion, self._trial = self._bench("").version(entry.about["version"]), None
-        self._version, self._promoted = entry.about["version"], True
-        self._overseer.close()
-        if self._frozen:
-            self._champion.freeze()
-        why = f"{entry.who} moved the champion" + (f": {entry.about['why']}" if entry.about["why"] else "")
-        return [self._deed(-1, "returned", why)]
-
     def _deed(
-        self, rule: int, what: str, why: str, *, seconds: float = 0.0, evidence: Mapping[str, float] | None = None
+        self, rule: int | None, what: str, why: str = "", *, seconds: float = 0.0, verdict: Verdict | None = None
     ) -> Deed:
-        name = self._overseer.rules[rule].name if rule >= 0 else "registry"
-        clock = self._ledger.clock
-        return Deed(
+        """Something that was done, of which the overseer takes note."""
+        deed = Deed(
             self._ledger.rows,
-            clock if np.isfinite(clock) else float("nan"),
-            name,
+            self._ledger.clock if np.isfinite(self._ledger.clock) else float("nan"),
+            "registry" if rule is None else self._overseer.rules[rule].name,
             what,
             why,
-            evidence or {},
+            {} if verdict is None else verdict.evidence,
             seconds,
         )
+        self._overseer.follow(deed)
+        return deed
 
     def _act(self, number: int, why: str) -> list[Deed]:
         rule = self._overseer.rules[number]
+        if self._overseer.holds(number, self._ledger.rows):
+            return [self._deed(number, "held", "a candidate is on trial")]
         deeds = [self._deed(number, "fired", why)]
-        start = time.process_time()
+        bench, start = self._bench(), time.process_time()
         try:
-            candidate = rule.do(self._bench(rule.name))
-        except StateError:
-            raise  # the registry cannot be read or written: it stays due
+            candidate = rule.do(bench)
         except RetainError as error:
             return [*deeds, self._deed(number, "failed", str(error))]
         seconds = time.process_time() - start
+        if "keep" in bench.wants:
+            self._keep(rule.name)
         if candidate is None:
             return deeds
         if not isinstance(candidate, Lane):
             raise SettingError(f"{rule.name} made {candidate!r}; expected what a workshop gave it")
         self._actions += 1
         self._action_seconds += seconds
-        if self._trial is not None:
-            deeds.append(self._deed(self._trial.rule, "set aside", f"{rule.name} made a newer candidate"))
-        if self._promoted and self._frozen:
-            candidate.freeze()
-        self._trial = _Trial(candidate, number, self._champion.rows, {}, self._champion.rows)
+        deeds += self._set_aside(f"{rule.name} made a newer candidate")
         if rule.gate is None:
             what = "returned" if isinstance(rule.do, RollBack) else "promoted"
-            self._promote(rule.name, {"rule": rule.name, "rows": self._ledger.rows, "gate": None})
-            return [*deeds, self._deed(number, what, "", seconds=seconds)]
-        self._overseer.open(number, self._champion.rows)
-        return [*deeds, self._deed(number, "opened", "", seconds=seconds)]
+            moved = self._promote(candidate, rule.name, {"rule": rule.name, "rows": self._ledger.rows})
+            return [*deeds, *(moved or [self._deed(number, what, seconds=seconds)])]
+        if self._promoted and self._frozen:
+            candidate.freeze()
+        self._trial = Trial(candidate, number, self._champion.rows)
+        return [*deeds, self._deed(number, "opened", seconds=seconds)]
 
-    def _decide(self) -> Deed:
-        trial, verdict = self._trial, self._verdict
-        if trial is None or verdict is None:
-            raise AssertionError  # for the type checker: a verdict is due only then
-        rule = self._overseer.rules[trial.rule]
-        told = {"rule": rule.name, "rows": self._ledger.rows, **(verdict_state(verdict) or {})}
-        if verdict.decision is Decision.PROMOTE:
-            self._promote(_why(rule.name, verdict), told)
-            what = "promoted"
-        else:
-            if self._registry is not None and not self._registry.decided(told):
-                self._registry.note("refused", told, why=_why(rule.name, verdict))
-            what = "refused"
-            self._trial = None
-        self._verdict = None
-        why = f"after {verdict.pairs:,} pairs" + (f", {verdict.why}" if verdict.why else "")
-        return self._deed(trial.rule, what, why, evidence=verdict.evidence)
+    def _set_aside(self, why: str) -> list[Deed]:
+        """Let the candidate on trial go, if there is one."""
+        trial, self._trial = self._trial, None
+        return [] if trial is None else [self._deed(trial.rule, "set aside", why)]
 
-    def _promote(self, why: str, told: Mapping[str, Any]) -> None:
-        """The candidate becomes the champion: in the registry first, for there it must not be lost."""
-        trial = self._trial
+    def _decide(self, verdict: Verdict) -> list[Deed]:
+        trial, self._trial = self._trial, None
         if trial is None:
-            raise AssertionError  # for the type checker
+            raise AssertionError  # for the type checker: a verdict falls on a trial
+        name = self._overseer.rules[trial.rule].name
+        told = {"rule": name, "rows": self._ledger.rows, **(verdict_state(verdict) or {})}
+        said = f"{name}: {verdict.why}" if verdict.why else name
+        why = f"after {verdict.pairs:,} pairs" + (f", {verdict.why}" if verdict.why else "")
+        if verdict.decision is Decision.PROMOTE:
+            moved = self._promote(trial.lane, said, told)
+            return moved or [self._deed(trial.rule, "promoted", why, verdict=verdict)]
+        if self._registry is not None and not self._registry.decided(told, since=self._begun or 0):
+            self._registry.note("refused", told, why=said)
+        return [self._deed(trial.rule, "refused", why, verdict=verdict)]
+
+    def _promote(self, lane: Lane, why: str, told: Mapping[str, Any]) -> list[Deed]:
+        """A candidate becomes the champion: in the registry first, for there it must not be lost.
+
+        Unless somebody has moved the champion by hand meanwhile: it was judged beside another. Returns what was done
+        then; nothing where it is promoted.
+        """
+        moved = self._heed(now=True)
+        if moved:
+            return moved
         if self._registry is not None:
-            old = self._pushed(self._champion, parent=self._version, why="as it was when it was replaced")
-            new = self._pushed(trial.lane, parent=old, why=why)
-            if not self._registry.decided(told):
-                if self._registry.aliases().get(CHAMPION) != old:
-                    self._registry.point(
-                        CHAMPION, old, why="as it was when it was replaced", decision={"rows": told["rows"]}
-                    )
-                self._registry.point(CHAMPION, new, why=why, decision=told)
+            before = "as it was when it was replaced"
+            old = self._pushed(self._champion, parent=self._version, why=before)
+            new = self._pushed(lane, parent=old, why=why)
+            self._point(old, before, {"rows": told["rows"], "kept": before})
+            self._point(new, why, told)
             self._version = new
-        self._champion, self._trial, self._promoted = trial.lane, None, True
+        self._serve(lane)
+        return []
+
+    def _serve(self, lane: Lane) -> None:
+        self._champion, self._trial, self._promoted = lane, None, True
+        self._recent = np.empty(0, dtype=np.int64), np.empty(0)  # what another lost is no hindsight of this one
         if self._frozen:
-            self._champion.freeze()
+            lane.freeze()
 
     def _keep(self, why: str) -> None:
+        """Keep the champion as it is as a version."""
+        version = self._pushed(self._champion, parent=self._version, why=why)
+        self._point(version, why, {"rows": self._ledger.rows, "kept": why})
+        self._version = version
+
+    def _point(self, version: str, why: str, told: Mapping[str, Any]) -> None:
+        """Make a version the champion in the registry, once, however often the step is taken again."""
+        decision = {**told, "version": version}
+        if self._registry is not None and not self._registry.decided(decision, since=self._begun or 0):
+            self._registry.point(CHAMPION, version, why=why, decision=decision)
+
+    def _by_hand(self) -> Entry | None:
+        """Who moved the champion by hand last, if nobody has moved it by a decision since."""
         if self._registry is None:
-            raise SettingError("there is no registry to keep a version in; give the pipeline one: registry=...")
-        self._version = self._pushed(self._champion, parent=self._version, why=why)
-        told = {"rows": self._ledger.rows, "kept": why}
-        if not self._registry.decided(told):
-            self._registry.point(CHAMPION, self._version, why=why, decision=told)
+            return None
+        moves = [e for e in self._registry.since(self._heard) if e.what == "point" and e.about["alias"] == CHAMPION]
+        return moves[-1] if moves and "decision" not in moves[-1].about else None
+
+    def _heed(self, *, now: bool = False) -> list[Deed]:
+        """Obey people: who moves the champion by hand, by `retain rollback` or `promote`, moves what serves here.
+
+        Looked at once a second at most, and before every promotion. When it is seen depends on the clock, and so does
+        not come out the same again.
+        """
+        if self._registry is None or (not now and time.monotonic() - self._asked < 1.0):
+            return []
+        self._asked = time.monotonic()
+        entry, heard = self._by_hand(), self._registry.head()[0]
+        if entry is None or entry.about["version"] == self._version:
+            self._heard = heard
+            return []
+        self._serve(self._bench().version(entry.about["version"]))
+        self._version, self._heard = entry.about["version"], heard
+        why = f"{entry.who} moved the champion" + (f": {entry.about['why']}" if entry.about["why"] else "")
+        return [self._deed(None, "returned", why)]
 
     def _pushed(self, lane: Lane, *, parent: str | None, why: str) -> str:
         """A lane's learner as a version. Its report holds nothing of clocks: done again, it is the same version."""
@@ -446,28 +427,17 @@ class Service:
     # --------------------------------------------------------------------------------------------------------- state
 
     def state_dict(self) -> State:
-        trial = self._trial
         return {
             "champion": self._champion.state_dict(),
             "ledger": self._ledger.state_dict(),
-            "trial": None
-            if trial is None
-            else {
-                "lane": trial.lane.state_dict(),
-                "rule": trial.rule,
-                "opened": trial.opened,
-                "base": trial.base,
-                "columns": {name: values.copy() for name, values in trial.columns.items()},
-            },
+            "trial": None if self._trial is None else self._trial.state_dict(),
             "overseer": self._overseer.state_dict(),
             "trail": self._trail.state_dict(),
             "mark": self._mark.to_state(),
             "exam": None if self._exam is None else self._exam.state_dict(),
             "recent": {"rows": self._recent[0].copy(), "losses": self._recent[1].copy()},
             "version": self._version,
-            "log": None if self._registry is None else [*self._registry.head(), self._heard],
-            "due": [list(one) for one in self._due],
-            "verdict": verdict_state(self._verdict),
+            "log": None if self._registry is None else [*self._registry.head(), self._begun, self._heard],
             "promoted": self._promoted,
             "actions": [self._actions, self._action_seconds],
             "clocks": [self._clock.seconds, self._clock.cpu_seconds],
@@ -480,7 +450,8 @@ class Service:
         self._trial = None
         if (kept := state["trial"]) is not None:
             lane = self._lane(kept["lane"], frozen=self._promoted and self._frozen)
-            self._trial = _Trial(lane, kept["rule"], kept["opened"], dict(kept["columns"]), kept["base"])
+            self._trial = Trial(lane, kept["rule"], kept["opened"])
+            self._trial.load_columns(kept)
         self._overseer.load_state_dict(state["overseer"])
         self._trail.load_state_dict(state["trail"])
         self._mark = Mark.from_state(state["mark"])
@@ -489,10 +460,8 @@ class Service:
         self._recent = state["recent"]["rows"].copy(), state["recent"]["losses"].copy()
         self._version = state["version"]
         if self._registry is not None and state["log"] is not None:
-            number, digest, self._heard = state["log"]
+            number, digest, self._begun, self._heard = state["log"]
             self._registry.vouch(number, digest)
-        self._due = [(what, rule, why) for what, rule, why in state["due"]]
-        self._verdict = verdict_from(state["verdict"])
         self._actions, self._action_seconds = state["actions"]
         self._clock.seconds, self._clock.cpu_seconds = state["clocks"]
 
@@ -502,40 +471,3 @@ class Service:
             lane.freeze()
         lane.load_state_dict(state)
         return lane
-
-
-def _paired(own: Report, shadow: Report) -> tuple[Ints, Ints, Ints]:
-    """Rows that landed in both lanes: their numbers, and where they are in each."""
-    mine, theirs = own.row, shadow.row
-    if mine is None or theirs is None or np.array_equal(mine, theirs):
-        row = np.empty(0, dtype=np.int64) if mine is None else mine
-        place = np.arange(len(row))
-        return row, place, place
-    row, in_mine, in_theirs = np.intersect1d(mine, theirs, return_indices=True)
-    order = np.argsort(in_mine)
-    return row[order], in_mine[order], in_theirs[order]
-
-
-def _masked(loss: Array | None, place: Ints, unseen: Array) -> Array:
-    return np.where(unseen, np.empty(0) if loss is None else loss[place].astype(np.float64), np.nan)
-
-
-def _taken(column: Array | None, place: Ints) -> Array | None:
-    return None if column is None else column[place]
-
-
-def _costs(champion: Learner, candidate: Learner, sample: Features) -> dict[str, tuple[float, float]]:
-    """Seconds to answer a row, the best of five, in turns; bytes of the state."""
-    seconds = [float("inf"), float("inf")]
-    for _ in range(5):
-        for i, learner in enumerate((champion, candidate)):
-            start = time.perf_counter()
-            learner.predict(sample)
-            seconds[i] = min(seconds[i], time.perf_counter() - start)
-    n = max(len(Batch(sample)), 1)
-    sizes = state_bytes(champion.state_dict()), state_bytes(candidate.state_dict())
-    return {"seconds": (seconds[0] / n, seconds[1] / n), "bytes": (float(sizes[0]), float(sizes[1]))}
-
-
-def _why(rule: str, verdict: Verdict) -> str:
-    return f"{rule}: {verdict.why}" if verdict.why else rule

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -15,7 +15,8 @@ from retain.errors import SettingError
 from retain.registry import FileRegistry
 from retain.run.cursor import Mark, blocks
 from retain.run.exam import Exam, without_labels
-from retain.run.lane import Lane, Terms
+from retain.run.landing import Terms
+from retain.run.lane import Lane
 from retain.streams.tabular import Tabular
 
 __all__ = ["Bench", "History", "Trail"]
@@ -65,6 +66,8 @@ class History:
         rows: how many there are.
         step: rows of a block.
         exam: whose rows nobody learns.
+        terms: when labels land.
+        clock: event time of the last of them.
         waiting: numbers of the rows whose labels have not landed yet.
     """
 
@@ -73,6 +76,8 @@ class History:
     rows: int
     step: int
     exam: Exam | None
+    terms: Terms
+    clock: float
     waiting: Ints
 
     def read(self, since: int) -> Iterator[tuple[Batch, int, float]]:
@@ -90,20 +95,17 @@ class History:
             if first < since:
                 if after.rows <= since:
                     continue
-                batch, skipped = (
-                    take_batch(block, slice(since - first, None)),
-                    take_batch(block, slice(0, since - first)),
-                )
+                batch = take_batch(block, slice(since - first, None))
+                if block.time is not None:
+                    before = max(before, float(np.nanmax(block.time[: since - first])))
                 first = since
-                if skipped.time is not None:
-                    before = max(before, float(np.nanmax(skipped.time)))
             yield (batch if self.exam is None else self.exam.hide(batch, first)), first, before
 
     def landed(self, last: int | None) -> Landed:
         """The rows among the last so many whose labels have landed."""
         return Landed(self, 0 if last is None else max(self.rows - last, 0))
 
-    def teach(self, learner: Learner, terms: Terms, /, *, since: int) -> Lane:
+    def teach(self, learner: Learner, /, *, since: int) -> Lane:
         """Let a learner see the rows from `since` on as they came, and those before it that still wait, unlearnt.
 
         It then waits for the same labels as whoever serves.
@@ -112,10 +114,22 @@ class History:
         lane: Lane | None = None
         for batch, first, clock in self.read(begin):
             if lane is None:
-                lane = Lane(learner, terms, metrics=(), baselines={}, row=first, clock=clock)
+                lane = Lane(learner, self.terms, metrics=(), baselines={}, row=first, clock=clock)
             numbers = np.arange(first, first + len(batch))
             lane.step(without_labels(batch, (numbers < since) & ~np.isin(numbers, self.waiting)))
-        return lane if lane is not None else Lane(learner, terms, metrics=(), baselines={}, row=self.rows)
+        return lane or self._here(learner)
+
+    def introduce(self, learner: Learner, /) -> Lane:
+        """Let a learner answer the rows that wait for their labels, as it is, and learn nothing before these land."""
+        lane: Lane | None = None
+        for batch, first, clock in self.read(int(self.waiting.min(initial=self.rows))):
+            if lane is None:
+                lane = Lane(learner, self.terms, metrics=(), baselines={}, row=first, clock=clock)
+            lane.meet(batch, np.isin(np.arange(first, first + len(batch)), self.waiting))
+        return lane or self._here(learner)
+
+    def _here(self, learner: Learner) -> Lane:
+        return Lane(learner, self.terms, metrics=(), baselines={}, row=self.rows, clock=self.clock)
 
 
 @final
@@ -127,11 +141,13 @@ class Landed:
     since: int
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch, first, _ in self.history.read(self.since):
-            numbers = np.arange(first, first + len(batch))
-            known = np.flatnonzero(labelled(batch.y, len(batch)) & ~np.isin(numbers, self.history.waiting))
-            if len(known):
-                yield take_batch(batch, known)
+        past = self.history
+        for batch, first, clock in past.read(self.since):
+            known = labelled(batch.y, len(batch)) & ~np.isin(np.arange(first, first + len(batch)), past.waiting)
+            if past.terms.late(batch):
+                known &= np.isfinite(past.terms.clocks(batch, first, clock)[1])  # the others are lost
+            if known.any():
+                yield take_batch(batch, np.flatnonzero(known))
 
 
 @final
@@ -142,44 +158,43 @@ class Bench:
     Args:
         template: a learner that has learnt nothing; copied, never touched.
         champion: the lane that serves.
-        terms: when labels land.
         past: the rows so far.
         registry: of the versions; None: there are none.
-        kept: keeps the champion as a version.
+        until: aliases mean what they meant when the registry's log had so many entries; None: what they mean now.
+        wants: what is to be done when the action is through: "keep".
     """
 
     template: Learner
     champion: Lane
-    terms: Terms
     past: History
     registry: FileRegistry | None
-    kept: Callable[[], None]
+    until: int | None = None
+    wants: set[str] = field(default_factory=set[str])
 
     def fresh(self, *, last: int | None) -> Lane:
         since = 0 if last is None else max(self.past.rows - last, 0)
-        return self.past.teach(deepcopy(self.template), self.terms, since=since)
+        return self.past.teach(deepcopy(self.template), since=since)
 
     def fork(self, *, last: int = 0) -> Lane:
         learner = deepcopy(self.template)
         learner.load_state_dict(self.champion.learner.state_dict())
         if last:
-            return self.past.teach(learner, self.terms, since=max(self.past.rows - last, 0))
-        lane = Lane(learner, self.terms, metrics=(), baselines={})
+            return self.past.teach(learner, since=max(self.past.rows - last, 0))
+        lane = Lane(learner, self.past.terms, metrics=(), baselines={})
         lane.load_state_dict(self.champion.state_dict())
         return lane
 
     def version(self, ref: str, /) -> Lane:
         if self.registry is None:
             raise SettingError(f"there is no registry to take {ref!r} from; give the pipeline one: registry=...")
-        state = self.registry.pull(ref)["learner"]
         learner = deepcopy(self.template)
-        learner.load_state_dict(state)
-        lane = self.past.teach(learner, self.terms, since=self.past.rows)
-        learner.load_state_dict(state)  # exactly as it was: what it made of the rows that wait is kept beside it
-        return lane
+        learner.load_state_dict(self.registry.pull(self.registry.name(ref, until=self.until))["learner"])
+        return self.past.introduce(learner)
 
     def keep(self) -> None:
-        self.kept()
+        if self.registry is None:
+            raise SettingError("there is no registry to keep a version in; give the pipeline one: registry=...")
+        self.wants.add("keep")
 
     def history(self, last: int | None, /) -> Landed:
         return self.past.landed(last)

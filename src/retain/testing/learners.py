@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from retain import blocks, state
+from retain.compose import late
 from retain.core import Array, Batch, Learner
 from retain.testing.compare import pieces, same_bytes, same_rows, same_state, stack, with_cuts
 from retain.testing.poison import poisoned, refuses
@@ -78,13 +79,15 @@ def learner_blocks(make: Callable[[], Learner], batch: Batch, cuts: Sequence[int
 
 
 def learner_purity(make: Callable[[], Learner], batch: Batch) -> None:
-    """Purity law: predict changes no state, and says the same twice."""
+    """Purity law: predict changes no state, and says the same twice; so does meeting rows whose labels are to come."""
     learner = make()
     learner.learn(batch)
     before = state.copy(learner.state_dict())
     first = np.array(learner.predict(batch.x))
     same_state(learner.state_dict(), before, 0.0, "state after predict")
     same_rows(learner.predict(batch.x), first, 0.0, "the second predict")
+    same_rows(late(learner).meet(Batch(batch.x))[0], first, 0.0, "answers to rows that are met")
+    same_state(learner.state_dict(), before, 0.0, "state after meeting rows")
 
 
 def learner_before(make: Callable[[], Learner], batch: Batch, *, tolerance: float = 0.0) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import TypeVar, final
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from retain.blocks import labelled
 from retain.compose import Blending, Paced, Renewing, consolidate, learns
 from retain.core import Array, Candidate, Learner, Workshop
 from retain.errors import SettingError
+
+T = TypeVar("T")
 
 __all__ = ["Alert", "Blend", "Consolidate", "Keep", "Pace", "Renew", "Retrain", "RollBack"]
 
@@ -58,6 +60,10 @@ class Consolidate:
 
     Args:
         last: so many rows are the experience.
+
+    >>> import retain as rt
+    >>> rt.Rule(when=rt.Every(seconds=7 * 86_400), do=rt.update.Consolidate(last=50_000), gate=rt.NotWorse()).name
+    'Consolidate when Every'
     """
 
     last: int = 10_000
@@ -79,6 +85,10 @@ class Pace:
 
     Args:
         factor: by which the rate is multiplied.
+
+    >>> import retain as rt
+    >>> rt.Rule(when=rt.OnDrift(rt.detectors.ADWIN()), do=rt.update.Pace(2.0), gate=rt.Better()).name
+    'Pace when OnDrift'
     """
 
     factor: float
@@ -89,17 +99,19 @@ class Pace:
 
     def __call__(self, workshop: Workshop, /) -> Candidate:
         candidate = workshop.fork()
-        learner = learns(candidate.learner)
-        if not isinstance(learner, Paced):
-            raise SettingError(f"Pace needs a learner with a learning rate; {type(learner).__name__} has none")
-        learner.pace(self.factor)
+        _end(candidate.learner, Paced, "Pace needs a learner with a learning rate").pace(self.factor)
         return candidate
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """Lets the worst member of a copy of the champion begin anew; for learners of learners."""
+    """Lets the worst member of a copy of the champion begin anew; for learners of learners.
+
+    >>> import retain as rt
+    >>> rt.Rule(when=rt.Every(rows=50_000), do=rt.update.Renew(), gate=rt.Better(), name="fresh blood").name
+    'fresh blood'
+    """
 
     @property
     def needs(self) -> int:
@@ -107,10 +119,8 @@ class Renew:
 
     def __call__(self, workshop: Workshop, /) -> Candidate:
         candidate = workshop.fork()
-        learner = learns(candidate.learner)
-        if not isinstance(learner, Renewing):
-            raise SettingError(f"Renew needs a learner of learners, e.g. rt.Hedge; {type(learner).__name__} is not")
-        learner.renew(learns(workshop.fresh(last=0).learner))
+        worst = _end(candidate.learner, Renewing, "Renew needs a learner of learners, e.g. rt.Hedge")
+        worst.renew(learns(workshop.fresh(last=0).learner))
         return candidate
 
 
@@ -126,6 +136,9 @@ class Blend:
         with_: a version of the registry, or an alias.
         shares: of the version's weights, to be tried; 0 is the champion.
         last: rows on which they are tried.
+
+    >>> Blend("previous", shares=(0.25, 0.5)).needs
+    2000
 
     References:
         Wortsman et al. 2022, Robust fine-tuning of zero-shot models (WiSE-FT), CVPR.
@@ -144,10 +157,7 @@ class Blend:
         best: tuple[float, Candidate | None] = (_loss(workshop.fork().learner, workshop, self.last), None)
         for share in self.shares:
             candidate = workshop.fork()
-            learner = learns(candidate.learner)
-            if not isinstance(learner, Blending):
-                raise SettingError(f"Blend needs a learner whose weights can be mixed; {type(learner).__name__} is not")
-            learner.blend(other, share)
+            _end(candidate.learner, Blending, "Blend needs a learner whose weights can be mixed").blend(other, share)
             loss = _loss(candidate.learner, workshop, self.last)
             if loss < best[0]:
                 best = loss, candidate
@@ -214,6 +224,14 @@ class Alert:
 
     def __call__(self, workshop: Workshop, /) -> None:
         pass
+
+
+def _end(learner: Learner, kind: type[T], needs: str) -> T:
+    """The learner at the end of a chain, if it is of a kind."""
+    end = learns(learner)
+    if not isinstance(end, kind):
+        raise SettingError(f"{needs}; got {type(end).__name__}")
+    return end
 
 
 def _loss(learner: Learner, workshop: Workshop, last: int) -> float:

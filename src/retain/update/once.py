@@ -231,6 +231,11 @@ class NoSlower(Once):
     Args:
         times: so many times the champion's seconds are allowed.
         least: pairs after which it looks.
+
+    >>> import numpy as np, retain as rt
+    >>> evidence = rt.Evidence(np.zeros(1), np.zeros(1), costs=lambda: {"seconds": (1e-6, 3e-6)})
+    >>> rt.update.NoSlower(times=2)(evidence).why
+    'seconds grew from 1e-06 to 3e-06, at most 2 times are allowed'
     """
 
     moment = True
@@ -250,6 +255,11 @@ class NoLarger(Once):
     Args:
         times: so many times the champion's bytes are allowed.
         least: pairs after which it looks.
+
+    >>> import numpy as np, retain as rt
+    >>> evidence = rt.Evidence(np.zeros(1), np.zeros(1), costs=lambda: {"bytes": (9e6, 2e6)})
+    >>> rt.update.NoLarger(times=0.5)(evidence).decision.value
+    'promote'
     """
 
     moment = True

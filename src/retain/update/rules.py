@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import NamedTuple, final
 
-from retain.core import Action, Decision, Gate, Report, State, Trigger, Verdict
+from retain.core import Action, Decision, Deed, Gate, Report, State, Trigger, Verdict
 from retain.errors import SettingError
 from retain.update.watched import Telling
 
@@ -25,8 +25,9 @@ class Rule:
         warmup: rows before which it never acts.
         cooldown: rows after it has acted before it may act again.
         times: how often it acts at most, in the whole run: a cap on returns, say; None: no limit.
-        patience: a candidate that has been on trial for more rows than this gives way to a newer one; before, rules
-            that fire are noted and do nothing.
+        patience: a candidate that has been on trial for more rows than this gives way to a newer one; a rule that
+            fires before is held, and acts once another rule's candidate has been refused. A promotion answers it: who
+            serves then is another model, which the trigger goes on watching.
 
     >>> import retain as rt
     >>> rt.Rule(when=rt.OnDrift(rt.detectors.ADWIN()), do=rt.Retrain(last=20_000), gate=rt.Better()).name
@@ -57,16 +58,18 @@ class Rule:
 
 
 class Judgement(NamedTuple):
-    """What is to be done after a report."""
+    """What rules say of a report."""
 
     verdict: Verdict | None  # on the candidate on trial; None: undecided, or there is none
-    fired: tuple[tuple[int, str], ...]  # rules that act, by number, and why
-    held: tuple[int, ...]  # rules that fired while a candidate was on trial
+    fired: tuple[tuple[int, str], ...]  # rules that want to act, by number, and why
 
 
 @final
 class Overseer:
     """Folds reports through rules. What it says depends on the reports alone: the same reports, the same decisions.
+
+    Whoever obeys it tells it of every deed (`follow`), and asks before an action whether the rule is held (`holds`);
+    the deeds of past reports do as well.
 
     Args:
         rules: names must differ.
@@ -84,31 +87,19 @@ class Overseer:
             raise SettingError(f"two rules are called {twice!r}; give them names: Rule(..., name=...)")
         # What folds is copied, so that one set of rules may serve in several runs.
         self.rules = tuple(rules)
+        self._number = {name: i for i, name in enumerate(names)}
         self._triggers = [deepcopy(rule.when) for rule in rules]
         self._acted: list[int | None] = [None] * len(rules)  # after how many rows it did last,
         self._times = [0] * len(rules)  # and how often
-        self._trial: int | None = None  # the rule whose candidate is on trial
-        self._opened = 0
+        self._held = [False] * len(rules)  # whether it waits for the candidate on trial
+        self._opened = 0  # after how many rows the candidate on trial was made
+        self._trial: int | None = None  # the rule that made it
         self._gate: Gate | None = None
 
     @property
-    def trial(self) -> int | None:
-        """The number of the rule whose candidate is on trial."""
-        return self._trial
-
-    @property
     def gate(self) -> Gate | None:
-        """What judges the candidate on trial."""
+        """What judges the candidate on trial; None where there is none."""
         return self._gate
-
-    def open(self, rule: int, rows: int, /) -> None:
-        """A candidate of a rule goes on trial."""
-        self._trial, self._opened = rule, rows
-        self._gate = deepcopy(self.rules[rule].gate)
-
-    def close(self) -> None:
-        """There is no candidate any more."""
-        self._trial = self._gate = None
 
     def __call__(self, report: Report, /) -> Judgement:
         verdict: Verdict | None = None
@@ -116,32 +107,49 @@ class Overseer:
             verdict = self._gate(report.evidence)
             if verdict.decision is Decision.UNDECIDED:
                 verdict = None
-        waiting = self._trial is not None and verdict is None
         fired: list[tuple[int, str]] = []
-        held: list[int] = []
         for i, (rule, trigger) in enumerate(zip(self.rules, self._triggers, strict=True)):
-            acted = self._acted[i]
-            if not trigger(report) or report.rows < rule.warmup:
+            acted, wants = self._acted[i], trigger(report)
+            wants = wants or (self._held[i] and self._trial is None)
+            if not wants or report.rows < rule.warmup:
                 continue
             if acted is not None and report.rows - acted < rule.cooldown:
                 continue
-            if rule.times is not None and self._times[i] >= rule.times:
-                continue
-            if waiting and rule.gate is not None and report.rows - self._opened <= rule.patience:
-                held.append(i)
-                continue
-            self._acted[i] = report.rows
-            self._times[i] += 1
-            fired.append((i, trigger.why if isinstance(trigger, Telling) else ""))
-        if verdict is not None:
-            self.close()
-        return Judgement(verdict, tuple(fired), tuple(held))
+            if rule.times is None or self._times[i] < rule.times:
+                fired.append((i, trigger.why if isinstance(trigger, Telling) else ""))
+        return Judgement(verdict, tuple(fired))
+
+    def holds(self, rule: int, rows: int, /) -> bool:
+        """Whether a rule that fired must let the candidate on trial be, after so many rows."""
+        wanted = self.rules[rule]
+        return self._trial is not None and wanted.gate is not None and rows - self._opened <= wanted.patience
+
+    def follow(self, deed: Deed, /) -> None:
+        """Take note of what was done."""
+        rule = self._number.get(deed.rule)
+        match deed.what:
+            case "fired" if rule is not None:
+                self._acted[rule], self._held[rule] = deed.rows, False
+                self._times[rule] += 1
+            case "held" if rule is not None:
+                self._held[rule] = rule != self._trial  # its own candidate's refusal answers it
+            case "opened" if rule is not None:
+                self._trial, self._opened = rule, deed.rows
+                self._gate = deepcopy(self.rules[rule].gate)
+            case "refused" | "set aside":
+                self._trial = self._gate = None
+            case "promoted" | "returned":
+                self._trial = self._gate = None
+                self._held = [False] * len(self.rules)
+            case _:
+                pass
 
     def state_dict(self) -> State:
         return {
             "triggers": {str(i): trigger.state_dict() for i, trigger in enumerate(self._triggers)},
             "acted": list(self._acted),
             "times": list(self._times),
+            "held": list(self._held),
             "trial": self._trial,
             "opened": self._opened,
             "gate": None if self._gate is None else self._gate.state_dict(),
@@ -150,7 +158,7 @@ class Overseer:
     def load_state_dict(self, state: State, /) -> None:
         for i, trigger in enumerate(self._triggers):
             trigger.load_state_dict(state["triggers"][str(i)])
-        self._acted, self._times = list(state["acted"]), list(state["times"])
+        self._acted, self._times, self._held = (list(state[name]) for name in ("acted", "times", "held"))
         self._trial, self._opened, self._gate = state["trial"], state["opened"], None
         if self._trial is not None:
             self._gate = deepcopy(self.rules[self._trial].gate)

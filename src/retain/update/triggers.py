@@ -275,6 +275,13 @@ class Hindsight:
 
     Raises:
         SettingError: neither gap nor loss.
+
+    >>> import numpy as np, retain as rt
+    >>> trigger = rt.update.Hindsight(gap=0.2, rows=100, every=1000)
+    >>> counts = dict(learnt=0, pending=0, lost=0, quarantined=0, seconds=0.0, cpu_seconds=0.0)
+    >>> by_heart = lambda rows: (np.full(rows, 0.4), np.full(rows, 0.1))  # losses then, and of the same rows now
+    >>> [trigger(rt.Report(rows, **counts, hindsight=by_heart)) for rows in (500, 1000, 1500)]
+    [False, True, False]
     """
 
     def __init__(

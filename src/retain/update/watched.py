@@ -5,6 +5,7 @@ Shapes: n rows of a column.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Protocol, cast, final
 
@@ -87,7 +88,7 @@ def columns_of(batch: Batch, names: tuple[str, ...] | None, /) -> dict[str, Arra
     if isinstance(x, CSR):
         found: dict[str, Array] = {}
     elif isinstance(x, np.ndarray):
-        found = _matrix("", x.reshape(len(x), -1))
+        found = _matrix("", x.reshape(len(x), math.prod(x.shape[1:])))
     else:
         wanted = set(x.schema.names if names is None else names)
         found = {

@@ -196,12 +196,10 @@ class Hedge(LateLearner, Paced, Renewing):
             return said
 
         said = _stack(self._all_or_none(arrivals.x, flow))
-        n = said.shape[1]
-        flat = np.moveaxis(said, 0, -1).reshape(n, len(said) * math.prod(said.shape[2:]))
-        weight = blocks.weights(arrivals.weight, n, reader="Hedge")
-        kept = Kept((Batch(flat, weight=weight),), tuple(parts))
+        kept = self._kept(said, arrivals.weight, tuple(parts))
+        weight = kept.views[0].weight
         before = None if due is None else due.views[0]
-        if before is not None and before.weight is not None:
+        if before is not None and before.weight is not None and weight is not None:
             weight = np.concatenate([before.weight, weight])
         return self._mixed(said, before, due_y, weight, order), kept
 
@@ -228,6 +226,12 @@ class Hedge(LateLearner, Paced, Renewing):
         self._trust /= self._trust.sum()
         return worst
 
+    def meet(self, arrivals: Batch, /) -> tuple[Array, Kept]:
+        met = [late(member).meet(arrivals) for member in self.members]
+        said = _stack([answer for answer, _ in met])
+        mixed = self._mixed(said, None, None, None, np.arange(said.shape[1]))
+        return mixed, self._kept(said, arrivals.weight, tuple(part for _, part in met))
+
     def state_dict(self) -> State:
         members = {str(i): member.state_dict() for i, member in enumerate(self.members)}
         return {"members": members, "trust": self._trust.copy(), "scale": self._scale.copy()}
@@ -236,6 +240,12 @@ class Hedge(LateLearner, Paced, Renewing):
         for i, member in enumerate(self.members):
             member.load_state_dict(state["members"][str(i)])
         self._trust, self._scale = state["trust"].copy(), state["scale"].copy()
+
+    def _kept(self, said: Array, weight: Array | None, parts: tuple[Kept, ...]) -> Kept:
+        """What every member said of each row, and what it wants to see again."""
+        n = said.shape[1]
+        flat = np.moveaxis(said, 0, -1).reshape(n, len(said) * math.prod(said.shape[2:]))
+        return Kept((Batch(flat, weight=blocks.weights(weight, n, reader="Hedge")),), parts)
 
     def _check(self, batch: Batch, y: Array | None, n: int) -> None:
         blocks.check_labels(y, n, reader="Hedge")

@@ -133,8 +133,8 @@ class Linear(Paced, Blending):
         fits = isinstance(other, Linear) and (other._update, other._loss) == (self._update, self._loss)
         if not fits or not isinstance(other, Linear) or isinstance(self._update, (Coin, FTRL)):
             raise SettingError(
-                f"a linear learner with {self._update} cannot be blended with {other}; expected the same update of "
-                "both, neither Coin nor FTRL, whose weights follow from sums"
+                f"a linear learner with {self._update} cannot be blended with this {type(other).__name__}; expected "
+                "the same update of both, neither Coin nor FTRL, whose weights follow from sums"
             )
         if other._span.shape != self._span.shape:
             raise SettingError(

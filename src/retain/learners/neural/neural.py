@@ -159,6 +159,9 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         said = self._run(pool, slice(before, before + len(arrivals)), ~order[landing], arrived)
         return self._answers(said, flat=self._intake.flat), Kept((view,))
 
+    def meet(self, arrivals: Batch, /) -> tuple[Array, Kept]:
+        return self.predict(arrivals.x, task=arrivals.task), Kept((replace(arrivals, y=None),))
+
     def predict(self, x: Features, /, *, task: Array | None = None) -> Array:
         """Probabilities (n, k), or numbers (n,) or (n, k). Changes nothing.
 

@@ -1,0 +1,414 @@
+"""What goes wrong around a pipeline: actions that fail, errors within a step, lost labels, people who meddle."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from tests.run.turning import STEP, N, X, Y, deeds, drift, linear, pipeline, stream, timeless
+
+import retain as rt
+from retain import registry
+from retain.core import Batch, Candidate, Report, Workshop
+from retain.errors import SettingError, StateError
+
+CLOCK = np.arange(N, dtype=float)
+
+
+def swap(rows: int, **kwargs: Any) -> rt.Rule:
+    return rt.Rule(when=rt.Every(rows=rows), do=rt.Retrain(last=500), **{"name": "swap", **kwargs})
+
+
+def keeping(rows: int, times: int | None = None) -> rt.Rule:
+    return rt.Rule(when=rt.Every(rows=rows), do=rt.update.Keep(), name="keep", times=times)
+
+
+class Doing:
+    """An action made of a function."""
+
+    def __init__(self, do: Callable[[Workshop], Candidate | None], needs: int = 0) -> None:
+        self.do, self.needs = do, needs
+
+    def __call__(self, workshop: Workshop, /) -> Candidate | None:
+        return self.do(workshop)
+
+
+# ---------------------------------------------------------------------------------------------- actions and candidates
+
+
+@pytest.mark.parametrize("do", [rt.RollBack(), rt.update.Blend()])
+def test_a_version_that_is_not_there_fails_the_deed_and_not_the_service(tmp_path: Path, do: Any) -> None:
+    rule = rt.Rule(when=rt.Every(rows=2_000), do=do, name="back")
+    kept = rt.FileRegistry(tmp_path / "models")
+    reports = list(pipeline(rules=[rule], registry=kept).run(tmp_path / "state"))
+    assert reports[-1].rows == N
+    failed = [deed for report in reports for deed in report.deeds if deed.what == "failed"]
+    assert [deed.rows for deed in failed] == [2_000, 4_000, 6_000]
+    assert "'previous'" in failed[0].why
+
+
+def test_after_a_promotion_without_a_gate_gated_rules_are_free() -> None:
+    slow = rt.Rule(
+        when=rt.Every(rows=1_000), do=rt.Retrain(last=500), gate=rt.Better(least=50_000, most=100_000), name="slow",
+        patience=100_000,
+    )  # fmt: skip
+    done = deeds(list(pipeline(rules=[slow, swap(1_500, times=1)]).run()))
+    assert [what for rows, rule, what in done if rule == "slow" and rows == 1_000] == ["fired", "opened"]
+    assert (1_500, "swap", "promoted") in done
+    assert (2_000, "slow", "opened") in done
+    assert (3_000, "slow", "held") in done
+
+
+def test_of_two_rules_in_one_step_the_second_waits_for_the_first() -> None:
+    rules = [swap(2_000, gate=rt.Better(most=500), name=name) for name in ("first", "second")]
+    done = deeds(list(pipeline(rules=rules, stream=stream(3_000)).run()))
+    assert done == [
+        (2_000, "first", "fired"),
+        (2_000, "first", "opened"),
+        (2_000, "second", "held"),
+        (2_500, "first", "refused"),
+        (2_750, "second", "fired"),
+        (2_750, "second", "opened"),
+    ]
+
+
+@pytest.mark.parametrize("what", ["raises", "is no number"])
+def test_a_candidate_that_breaks_in_any_way_is_set_aside(what: str) -> None:
+    """It would even be promoted, were rows that it does not answer no pairs."""
+
+    def sabotage(workshop: Workshop) -> Candidate:
+        lane: Any = workshop.fork()
+        real = lane._model.learn
+
+        def learn(batch: Batch) -> np.ndarray:
+            if what == "raises":
+                raise FloatingPointError("out of range")
+            said = np.array(real(batch))
+            hard = np.abs(np.asarray(batch.x)[:, 0]) > 0.3
+            said[hard] = np.nan
+            if batch.y is not None:
+                said[~hard] = batch.y[~hard]
+            return said
+
+        lane._model.learn = learn
+        return lane
+
+    rule = rt.Rule(when=rt.Every(rows=1_000), do=Doing(sabotage), gate=rt.Better(largest=None), name="bad", times=1)
+    given = {"stream": rt.streams.arrays(X, X[:, 0] - X[:, 1], block=130), "learner": rt.RLS(forgetting=0.9)}
+    reports = list(pipeline(rules=[rule], **given).run())
+    assert deeds(reports) == [(1_000, "bad", "fired"), (1_000, "bad", "opened"), (1_250, "bad", "set aside")]
+    assert reports[-1].metrics == list(pipeline(rules=[], **given).run())[-1].metrics
+
+
+def test_hindsight_is_that_of_whoever_serves() -> None:
+    """Losses of an earlier champion are not held against the present one."""
+    compared: list[tuple[int, int]] = []
+
+    class Looks:
+        def __call__(self, report: Report, /) -> bool:
+            assert report.hindsight is not None
+            then, now = report.hindsight(1_000)
+            compared.append((report.rows, len(then)))
+            assert len(now) == len(then)
+            return False
+
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+        def load_state_dict(self, kept: Any, /) -> None:
+            pass
+
+    list(pipeline(rules=[swap(3_000, times=1), rt.Rule(when=Looks(), do=rt.Alert(), name="look")]).run())
+    assert dict(compared)[3_000] == 1_000
+    assert dict(compared)[3_250] == STEP
+    assert dict(compared)[4_000] == 1_000
+
+
+# ------------------------------------------------------------------------------------------------ errors within a step
+
+
+class Falters:
+    """A metric, the number of rows, that does not go beyond some number."""
+
+    name = "rows"
+
+    def __init__(self, most: int) -> None:
+        self.most, self.rows = most, 0
+
+    def update(self, y: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = None, /) -> None:
+        if self.rows + len(y) > self.most:
+            raise SettingError("this metric has had enough; expected fewer rows")
+        self.rows += len(y)
+
+    def value(self) -> float:
+        return float(self.rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, kept: Any, /) -> None:
+        self.rows = kept["rows"]
+
+
+@pytest.mark.parametrize("kind", ["prequential", "pipeline"])
+def test_an_error_within_a_step_is_not_saved_and_the_step_is_taken_again(tmp_path: Path, kind: str) -> None:
+    """The learner had learnt the rows when the metric failed: saved, they would be learnt twice."""
+
+    def build(most: int) -> Any:
+        given: Any = {"stream": stream(), "learner": linear(), "metrics": [Falters(most)], "delay": rt.Delay(rows=30)}
+        if kind == "pipeline":
+            return rt.Pipeline(rules=[drift()], step=STEP, **given).service()
+        return rt.Prequential(given.pop("stream"), given.pop("learner"), **given)
+
+    with pytest.raises(SettingError, match="had enough"):
+        list(rt.durable(build(2_000), tmp_path / "state", every=1e9))
+    resumed, whole = build(10_000), build(10_000)
+    *_, last = rt.durable(resumed, tmp_path / "state", resume=True)
+    *_, expected = whole
+    assert (last.rows, last.learnt, last.metrics) == (expected.rows, expected.learnt, expected.metrics)
+    assert timeless(resumed.state_dict()) == timeless(whole.state_dict())
+
+
+def test_a_service_that_failed_within_a_step_does_not_go_on() -> None:
+    service = pipeline(metrics=[Falters(1_000)]).service()
+    with pytest.raises(SettingError, match="had enough"):
+        list(service.steps())
+    with pytest.raises(StateError, match="in the middle of a step"):
+        next(service.steps())
+
+
+@pytest.mark.parametrize("what", ["gate", "exam"])
+def test_a_column_that_is_not_there_is_told_at_the_first_row(tmp_path: Path, what: str) -> None:
+    """Not when the first candidate is made, perhaps weeks later; and with the right name the same folder serves."""
+
+    def build(name: str) -> rt.Pipeline:
+        keyed = rt.streams.arrays(X, Y, key=np.arange(N) % 3, block=130)
+        if what == "exam":
+            return pipeline(stream=keyed, exam=rt.Exam(share=0.05, by=name), rules=[])
+        return pipeline(stream=keyed, rules=[swap(1_000, gate=rt.PerSlice(rt.NotWorse(0.1), by=name))])
+
+    with pytest.raises(SettingError, match="no column 'kye'"):
+        list(build("kye").run(tmp_path / "state"))
+    last = list(build("key").run(tmp_path / "state"))[-1]
+    assert (last.rows, last.learnt) == (N, N)
+
+
+RULES: dict[str, Callable[[], list[rt.Rule]]] = {
+    "on trial": lambda: [drift()],
+    "at once": lambda: [swap(2_000)],
+    "kept": lambda: [keeping(2_000)],
+    "returned": lambda: [keeping(1_000, times=1), rt.Rule(when=rt.Every(rows=3_000), do=rt.RollBack("champion"))],
+}
+
+
+@pytest.mark.parametrize("kind", RULES)
+@pytest.mark.parametrize(("fault", "every"), [(errno.ENOSPC, 0.0), (errno.EIO, 1e9)])
+def test_a_full_disk_loses_no_decision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: int, every: float, kind: str
+) -> None:
+    """Every write of the registry fails in turn; with space again, all is decided as if nothing had been."""
+    expected = rt.FileRegistry(tmp_path / "whole", who="test")
+    whole = list(pipeline(registry=expected, rules=RULES[kind]()).run())
+    versions = [version.name for version in expected.versions()]
+    moves = [entry.about["version"] for entry in expected.log() if entry.what == "point"]
+    assert moves
+    real, nth = registry.files.write_file, 0
+    while True:
+        nth += 1
+        count = 0
+
+        def failing(path: Path, data: bytes, nth: int = nth) -> None:
+            nonlocal count
+            count += 1
+            if count == nth:
+                raise OSError(fault, "no")
+            real(path, data)
+
+        monkeypatch.setattr(registry.files, "write_file", failing)
+        monkeypatch.setattr(registry.journal, "write_file", failing)
+        kept = rt.FileRegistry(tmp_path / f"{nth}", who="test")
+        got: list[Report] = []
+        failures = 0
+        while True:
+            service = pipeline(registry=kept, rules=RULES[kind]()).service()
+            try:
+                for report in rt.durable(service, tmp_path / f"{nth}-state", every=every):
+                    got.append(report)  # noqa: PERF402 - an error in the middle must not lose those before
+                break
+            except StateError:
+                failures += 1
+                assert failures == 1
+        assert [version.name for version in kept.versions()] == versions, nth
+        assert [entry.about["version"] for entry in kept.log() if entry.what == "point"] == moves, nth
+        assert kept.verify() == []
+        assert got[-1].metrics == whole[-1].metrics
+        if every == 0:  # a snapshot after every step: no report is told twice, and no deed
+            assert deeds(got) == deeds(whole), nth
+        if not failures:  # it has no such write
+            break
+    assert nth > 3
+
+
+# ------------------------------------------------------------------------------------------- labels that are not there
+
+
+@pytest.mark.parametrize("how", ["never", "too late"])
+def test_labels_that_were_lost_are_not_taught_later(how: str) -> None:
+    """Whoever serves could not learn them: a candidate that did would be judged by what nobody will have."""
+    lost = np.arange(N) % 2 == 0
+    lag = np.where(lost, np.nan if how == "never" else 50.0, 5.0)
+    told: list[np.ndarray] = []
+    look = Doing(lambda workshop: told.extend(np.asarray(batch.id) for batch in workshop.history(500)), needs=500)
+    source = stream(time=CLOCK, label_time=CLOCK + lag, id=np.arange(N))
+    given = {"stream": source, "limit": 1_000, "expire": None if how == "never" else 20.0}
+    reports = list(pipeline(rules=[rt.Rule(when=rt.Every(rows=1_000), do=look)], **given).run())
+    rows = np.concatenate(told)
+    assert rows.tolist() == [row for row in range(500, 995) if not lost[row]]  # the last have not landed yet
+    assert reports[-1].lost == 500
+
+
+def test_an_exam_forgets_rows_whose_labels_are_lost() -> None:
+    lag = np.where(np.arange(N) % 2 == 0, np.nan, 5.0)
+    service = pipeline(
+        stream=stream(time=CLOCK, label_time=CLOCK + lag), rules=[], exam=rt.Exam(share=0.2, rows=50)
+    ).service()
+    for _ in service.steps():
+        assert service._exam is not None
+        assert set(service._exam._waiting) <= set(service._ledger.waiting.tolist())
+
+
+@pytest.mark.parametrize("loop", ["prequential", "pipeline"])
+@pytest.mark.parametrize("kind", [np.uint8, np.bool_])
+def test_labels_of_every_kind_may_come_late(kind: type, loop: str) -> None:
+    """Neither unsigned numbers nor truths can hold a -1, the label that is not there."""
+
+    class Typed:
+        def __init__(self, kind: type) -> None:
+            self.kind = kind
+
+        def read(self, position: Any = None) -> Iterator[tuple[Batch, Any]]:
+            for i in range(0 if position is None else position["rows"], 2_000, 100):
+                yield Batch(X[i : i + 100], y=Y[i : i + 100].astype(self.kind)), {"rows": i + 100, "quarantined": 0}
+
+        def __iter__(self) -> Iterator[Batch]:
+            return (batch for batch, _ in self.read())
+
+    def last(kind: type) -> Report:
+        given: Any = {"delay": rt.Delay(rows=50)}
+        if loop == "prequential":
+            return list(rt.Prequential(Typed(kind), linear(), **given))[-1]
+        return list(pipeline(stream=Typed(kind), rules=[], exam=rt.Exam(share=0.1), **given).run())[-1]
+
+    assert last(kind).metrics == last(np.int64).metrics
+
+
+def test_rows_that_wait_at_a_return_keep_their_categories() -> None:
+    """The version returned to knows no "z"; the labels of rows with it are still to come, and must not be another's."""
+    n, at = 2_400, 2_000
+    rng = np.random.default_rng(0)
+    shop = np.array(["a", "b"], dtype=object)[rng.integers(0, 2, n)]
+    shop[at - 100 : at] = "z"  # only in rows that wait at the return
+    shop[at:] = "w"  # after it comes one that nobody has seen: it gets the number that "z" had
+    y = np.where(shop == "z", 1, (rng.random(n) < 0.5).astype(int))
+    table = pa.table({"shop": pa.array(shop.tolist()), "label": y, "t": CLOCK[:n], "known": CLOCK[:n] + 150})
+
+    def back(workshop: Workshop) -> Candidate:
+        return workshop.version("champion")
+
+    for do in (rt.RollBack("champion"), Doing(back)):
+        with TemporaryDirectory() as folder:
+            service = rt.Pipeline(
+                stream=rt.streams.table(table, target="label", time="t", label_time="known", task="classification"),
+                learner=rt.OneHot() | rt.Linear(loss=rt.Logistic(), update=rt.SGD(0.5)),
+                rules=[
+                    keeping(1_000, times=1),
+                    rt.Rule(when=rt.Every(rows=at), do=do, name="back", times=1),
+                ],
+                registry=rt.FileRegistry(folder),
+                step=50,
+            ).service()
+            seen = 0
+            for report in service.steps():
+                if any(deed.rule == "back" and deed.what in ("returned", "promoted") for deed in report.deeds):
+                    seen = report.rows
+                if report.rows == at + 100:  # labels of "z" have landed, those of "w" have not
+                    said = service.champion.predict(pa.record_batch({"shop": pa.array(["w", "never seen"])}))
+                    np.testing.assert_array_equal(said[0], said[1])
+            assert seen == at
+
+
+# ---------------------------------------------------------------------------------------------------------- two at work
+
+
+def test_another_run_in_the_same_registry_moves_the_champion_again(tmp_path: Path) -> None:
+    """Its decisions fall at the same rows and for the same reasons; they are others all the same."""
+    kept = rt.FileRegistry(tmp_path)
+    list(pipeline(registry=kept).run())
+    first = kept.aliases()["champion"]
+    moves = sum(entry.what == "point" for entry in kept.log())
+    list(pipeline(registry=kept, learner=rt.Scale() | rt.Linear(loss=rt.Logistic(), update=rt.SGD(0.1))).run())
+    assert kept.aliases()["champion"] != first
+    second = kept.aliases()["champion"]
+    list(pipeline(registry=kept).run())  # and the first once more: the very same decisions
+    assert kept.aliases()["champion"] == first != second
+    assert sum(entry.what == "point" for entry in kept.log()) > 2 * moves
+
+
+def test_a_person_who_moves_the_champion_outdoes_a_promotion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even one within the second in which nobody looks at the log: the candidate was judged beside another champion."""
+    monkeypatch.setattr("retain.run.service.time.monotonic", lambda: 0.0)  # it never looks of itself
+    kept = rt.FileRegistry(tmp_path, who="service")
+    rules = [keeping(1_000, times=2), swap(3_000, times=1)]
+    chosen = ""
+    for report in pipeline(registry=kept, rules=rules).run():
+        if report.rows == 2_750:
+            hand = rt.FileRegistry(tmp_path, who="anna")
+            chosen = hand.aliases()["previous"]
+            hand.point("champion", chosen, why="by hand")
+        if report.rows == 3_000:
+            assert [(deed.rule, deed.what) for deed in report.deeds] == [("swap", "fired"), ("registry", "returned")]
+            assert kept.aliases()["champion"] == chosen
+            break
+    assert chosen
+
+
+def test_a_person_who_moves_the_champion_at_the_end_has_the_last_word(tmp_path: Path) -> None:
+    kept = rt.FileRegistry(tmp_path, who="service")
+    service = pipeline(registry=kept, rules=[keeping(1_000, times=2)]).service()
+    list(service.steps())
+    hand = rt.FileRegistry(tmp_path, who="anna")
+    chosen = hand.aliases()["previous"]
+    hand.point("champion", chosen, why="by hand")
+    list(service.finish())
+    assert rt.FileRegistry(tmp_path).aliases()["champion"] == chosen
+
+
+def test_a_version_chosen_by_hand_that_cannot_be_read_is_chosen_when_it_can(tmp_path: Path) -> None:
+    """The step before the error is saved; nobody's choice is taken for heard that was not followed."""
+    kept = rt.FileRegistry(tmp_path / "models", who="service")
+
+    def run() -> Iterator[Report]:
+        return iter(pipeline(registry=kept, rules=[keeping(1_000, times=2)]).run(tmp_path / "state"))
+
+    reports = run()
+    for report in reports:
+        if report.rows == 2_500:
+            break
+    reports.close()  # type: ignore[attr-defined]
+    hand = rt.FileRegistry(tmp_path / "models", who="anna")
+    chosen = hand.aliases()["previous"]
+    hand.point("champion", chosen, why="by hand")
+    (path,) = [one for one in (tmp_path / "models").rglob("*") if one.is_file() and chosen in one.name]
+    away = path.with_suffix(".away")
+    path.rename(away)
+    with pytest.raises(StateError):
+        list(run())
+    away.rename(path)
+    moved = [(deed.rows, deed.what) for report in run() for deed in report.deeds if deed.rule == "registry"]
+    assert moved == [(2_500, "returned")]

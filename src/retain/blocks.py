@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from retain.core import CSR, Array, Batch, Column, Features, Floats, Ints, Kind, Schema, State
+from retain.core import CSR, Answers, Array, Batch, Column, Features, Floats, Ints, Kind, Schema, State
 from retain.errors import PoisonError, SettingError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "check_labels",
     "codes",
     "concat",
+    "concat_answers",
     "concat_batches",
     "dense",
     "from_state",
@@ -33,6 +34,7 @@ __all__ = [
     "schema_from_state",
     "schema_to_state",
     "take",
+    "take_answers",
     "take_batch",
     "to_state",
     "weights",
@@ -40,7 +42,7 @@ __all__ = [
 ]
 
 _LARGEST = float(np.finfo(np.float32).max)
-_PER_ROW = tuple(f.name for f in fields(Batch) if f.name not in ("x", "schema"))
+_PER_ROW = tuple(f.name for f in fields(Batch) if f.name not in ("x", "schema", "answers"))
 
 
 def width(x: Features, /) -> int:
@@ -89,9 +91,20 @@ def concat(parts: Sequence[Features], /) -> Features:
 
 
 def take_batch(batch: Batch, rows: slice | Ints, /) -> Batch:
-    """The given rows of a batch, in the given order."""
+    """The given rows of a batch, in the given order; labels that came apart from them stay behind."""
     columns = {name: column[rows] for name in _PER_ROW if (column := getattr(batch, name)) is not None}
-    return replace(batch, x=take(batch.x, rows), **columns)
+    answers = None if batch.answers is None else take_answers(batch.answers, slice(0, 0))
+    return replace(batch, x=take(batch.x, rows), answers=answers, **columns)
+
+
+def take_answers(answers: Answers, rows: slice | npt.NDArray[np.bool_] | Ints, /) -> Answers:
+    """The given labels, in the given order."""
+    return Answers(answers.id[rows], answers.y[rows], answers.time[rows])
+
+
+def concat_answers(parts: Sequence[Answers], /) -> Answers:
+    """Labels of all parts, one after the other."""
+    return Answers(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("id", "y", "time")))
 
 
 def concat_batches(batches: Sequence[Batch], /) -> Batch:
@@ -105,7 +118,9 @@ def concat_batches(batches: Sequence[Batch], /) -> Batch:
             columns[name] = np.concatenate(parts)
         elif any(part is not None for part in parts):
             raise SettingError(f"some batches have {name!r} and some have not; give it to all or to none")
-    return Batch(concat([batch.x for batch in batches]), schema=batches[-1].schema, **columns)
+    heard = [batch.answers for batch in batches if batch.answers is not None]
+    answers = concat_answers(heard) if heard else None
+    return Batch(concat([batch.x for batch in batches]), schema=batches[-1].schema, answers=answers, **columns)
 
 
 def matrix(x: Features, /, *, reader: str, columns: int | None = None) -> Floats | CSR:

@@ -249,3 +249,27 @@ def test_other_csv_files_by_their_options(tmp_path: Path, capfd: pytest.CaptureF
     assert json.loads(capfd.readouterr().out.splitlines()[-1])["rows"] == 2000
     assert main(["run", str(tmp_path / "rows.csv"), "--target", "y", "--format", "parquet", "--delimiter", ";"]) == 2
     assert "about CSV files" in capfd.readouterr().err
+
+
+def test_labels_from_a_file_of_their_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    n = 2_000
+    a, when = rng.normal(size=n), np.sort(rng.uniform(0, 1_000, n))
+    heard = when + rng.exponential(20, n)
+    label = np.where(a + 0.3 * rng.normal(size=n) > 0, "yes", "no")
+    rows = "".join(f"o{i},{when[i]:.3f},{a[i]:.4f}\n" for i in range(n))
+    labels = "".join(f"o{i},{heard[i]:.3f},{label[i]}\n" for i in np.argsort(heard) if i % 10)
+    (tmp_path / "rows.csv").write_text("order,at,a\n" + rows)
+    (tmp_path / "labels.csv").write_text("order,at,paid\n" + labels)
+    command = ["run", str(tmp_path / "rows.csv"), "--labels", str(tmp_path / "labels.csv"), "--target", "paid"]
+    command += ["--id", "order", "--time", "at"]
+    assert main([*command, "--json"]) == 0
+    told = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert (told["rows"], told["learnt"], told["pending"], told["strays"]) == (n, n * 9 // 10, n // 10, 0)
+    assert told["metrics"]["accuracy"] > 0.85
+    for left_out in ("--id", "--time"):
+        at = command.index(left_out)
+        assert main([*command[:at], *command[at + 2 :]]) == 2
+        assert f"--labels needs {left_out}" in capfd.readouterr().err
+    assert main([*command, "--delay", "3d"]) == 2
+    assert "leave out --delay" in capfd.readouterr().err

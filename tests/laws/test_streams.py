@@ -102,6 +102,25 @@ def test_arrays():
         )
 
 
+@pytest.mark.parametrize("of_labels", [1, 4, 100])
+def test_rows_and_labels_joined(of_labels):
+    rng = np.random.default_rng(0)
+    time, heard = np.sort(rng.integers(0, 40, 30)), np.sort(rng.integers(0, 50, 25))
+    y, ids = rng.integers(0, 3, 25), rng.permutation(30)[:25]
+    labels = streams.arrays(np.zeros((25, 1)), y, time=heard, id=ids, block=of_labels)
+    rows = rng.normal(size=(30, 2))
+
+    def make(block):
+        return streams.join(streams.arrays(rows, time=time, id=np.arange(30), block=block), labels)
+
+    testing.check_stream(make, rows=30)
+    for block in (1, 7, 30):  # what is heard is heard once, in order, and before the last row of its block
+        blocks = list(make(block))
+        told = np.concatenate([batch.answers.id for batch in blocks])
+        assert told.tolist() == ids[heard < time.max()].tolist()
+        assert all((batch.answers.time < batch.time.max()).all() for batch in blocks)
+
+
 def test_csv_with_refused_rows(tmp_path):
     lines = ["x,y"] + [f"{i},{i % 2}" if i % 7 else ("bad,1" if i % 2 else "1,2,3") for i in range(50)]
     (tmp_path / "a.csv").write_text("\n".join(lines))

@@ -73,6 +73,14 @@ def run(
             metavar="WHEN",
         ),
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Labels that come in files of their own, with the columns --id, --time (when each was heard) and "
+            "--target.",
+            metavar="FILE",
+        ),
+    ] = None,
     format: Annotated[  # noqa: A002 - the option's name
         str | None,
         typer.Option(help="csv, parquet, jsonl or arrow; by default from the file's name.", metavar="FORMAT"),
@@ -127,6 +135,7 @@ def run(
         ignore=tuple(ignore or ()),
         kinds=tuple(kind or ()),
         task=task,
+        labels=labels,
         delay=delay,
         on_bad_rows=on_bad_rows,
         bad_at_most=bad_at_most,

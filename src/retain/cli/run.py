@@ -49,6 +49,7 @@ class Source:
     ignore: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     task: str | None = None
+    labels: str | None = None
     delay: str | None = None
     on_bad_rows: str = "stop"
     bad_at_most: float | None = None
@@ -181,17 +182,9 @@ def _open(source: Source) -> Any:
             raise SettingError(f"{source.name} brings its own columns; leave out --{given[0]}")
         return find(DATASETS, source.name, "dataset")()
     kind = source.format or _format(source.name)
-    readers = {
-        "csv": rt.streams.csv,
-        "parquet": rt.streams.parquet,
-        "jsonl": rt.streams.jsonl,
-        "arrow": rt.streams.arrow,
-    }
-    if kind not in readers:
-        raise SettingError(f"--format {kind} is not known; expected {', '.join(readers)}")
     delay_column = source.delay if _delay(source.delay) is None else None
     common: dict[str, Any] = {
-        "target": source.target,
+        "target": source.target if source.labels is None else None,
         "time": source.time,
         "label_time": delay_column,
         "key": source.key,
@@ -207,11 +200,36 @@ def _open(source: Source) -> Any:
         common |= {"delimiter": source.delimiter, "missing": source.missing, "names": source.names or None}
     elif source.delimiter or source.missing or source.names:
         raise SettingError(f"--delimiter, --missing and --names are about CSV files; {source.name} is {kind}")
-    stream = readers[kind](source.name, **common)
+    stream = _reader(kind)(source.name, **common)
+    if source.labels is not None:
+        stream = rt.streams.join(stream, _labels(source))
     if source.target is None:
         columns = ", ".join(f"{column.name} ({column.kind.value})" for column in stream.schema().columns)
         raise SettingError(f"which column is to be predicted? {source.name} has {columns}; name one with --target")
     return stream
+
+
+def _reader(kind: str) -> Any:
+    readers = {
+        "csv": rt.streams.csv,
+        "parquet": rt.streams.parquet,
+        "jsonl": rt.streams.jsonl,
+        "arrow": rt.streams.arrow,
+    }
+    if kind not in readers:
+        raise SettingError(f"--format {kind} is not known; expected {', '.join(readers)}")
+    return readers[kind]
+
+
+def _labels(source: Source) -> Any:
+    """Labels from a source of their own, whose columns are called as those of the rows."""
+    roles = {name: getattr(source, name) for name in ("target", "time", "id")}
+    missing = [name for name, column in roles.items() if column is None]
+    if source.labels is None or missing:
+        raise SettingError(f"--labels needs --{missing[0]}: labels find their rows by --id, each at its --time")
+    if source.delay is not None:
+        raise SettingError("labels from --labels come at their own times; leave out --delay")
+    return _reader(_format(source.labels))(source.labels, **roles, task=source.task, block=BLOCK)
 
 
 def _format(name: str) -> str:
@@ -278,6 +296,7 @@ def _tell(last: Report, log: Log, source: Source, learner: str, *, as_json: bool
         "learnt": last.learnt,
         "pending": last.pending,
         "lost": last.lost,
+        "strays": last.strays,
         "quarantined": last.quarantined,
         "seconds": round(last.seconds, 3),
         "cpu_seconds": round(last.cpu_seconds, 3),

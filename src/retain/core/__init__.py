@@ -2,6 +2,7 @@
 
 from retain.core.data import (
     CSR,
+    Answers,
     Array,
     Batch,
     Column,
@@ -12,10 +13,12 @@ from retain.core.data import (
     Learner,
     Metric,
     Predictor,
+    Rereadable,
     Schema,
     State,
     Stateful,
     Stream,
+    Trailing,
     Transform,
 )
 from retain.core.training import (
@@ -51,6 +54,7 @@ from retain.core.updating import (
 __all__ = [
     "CSR",
     "Action",
+    "Answers",
     "Array",
     "Averaging",
     "Batch",
@@ -77,6 +81,7 @@ __all__ = [
     "Projection",
     "Registry",
     "Report",
+    "Rereadable",
     "Rows",
     "Schema",
     "Slope",
@@ -85,6 +90,7 @@ __all__ = [
     "Stateful",
     "Strategy",
     "Stream",
+    "Trailing",
     "Transform",
     "Trigger",
     "Verdict",

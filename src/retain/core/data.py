@@ -107,6 +107,21 @@ Features: TypeAlias = "Array | CSR | pa.RecordBatch"
 
 
 @dataclass(frozen=True, slots=True)
+class Answers:
+    """Labels that were heard by the end of a block, of rows that arrived in it or before, in the order of their times.
+
+    Shapes: m labels.
+    """
+
+    id: Array  # (m,) of the rows they belong to
+    y: Array  # (m,) or (m, k), as those of a batch
+    time: Array  # (m,) float64, the clock of the rows, not running backwards
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Examples in arrival order; every column has n rows.
 
@@ -118,11 +133,14 @@ class Batch:
     y: Array | None = None  # (n,) int64 codes of the schema's classes, -1 missing; or (n,), (n, k) floats, NaN missing
     weight: Array | None = None  # (n,) >= 0
     time: Array | None = None  # (n,) float64 seconds since the epoch, or any clock that does not run backwards
-    label_time: Array | None = None  # (n,) float64, the same clock: when the label becomes known; NaN never
+    label_time: Array | None = (
+        None  # (n,) float64, the same clock: when the label becomes known; NaN never, inf unknown
+    )
     key: Array | None = None  # (n,) entity the row belongs to
     id: Array | None = None  # (n,) prediction id, by which a late label finds its row
     task: Array | None = None  # (n,) experience number, where known; no method may require it silently
     schema: Schema | None = None
+    answers: Answers | None = None  # where labels come apart from the rows, by their ids; None: they do not
 
     def __len__(self) -> int:
         if isinstance(self.x, (np.ndarray, CSR)):
@@ -186,6 +204,24 @@ class Stream(Protocol):
         Reading from a position gives exactly the rows that reading on would have given, in blocks that end at the
         same rows. The position is a State and holds the schema as known there.
         """
+        ...
+
+
+@runtime_checkable
+class Rereadable(Protocol):
+    """A stream that does something besides when it is read (notes refused rows), which a second reader must not do."""
+
+    def again(self) -> Stream:
+        """The same rows and nothing else."""
+        ...
+
+
+@runtime_checkable
+class Trailing(Protocol):
+    """A stream whose labels come apart from its rows, and may go on coming behind the last of them."""
+
+    def rest(self, position: State | None, /) -> Answers:
+        """All labels from a position on."""
         ...
 
 

@@ -120,6 +120,7 @@ class Report:
     action_seconds: float = 0.0  # and what CPU time they took
     deeds: tuple[Deed, ...] = ()  # what rules did after this step
     events: tuple[str, ...] = ()  # what happened besides: damage found, warnings
+    strays: int = 0  # labels that came apart and found no row: unknown or twice, or after `expire`
 
 
 class Trigger(Stateful, Protocol):

@@ -326,7 +326,7 @@ def _power(metric: str) -> float | None:
 
 def _report_state(report: Report) -> dict[str, Any]:
     """A report without rows, as a `State`."""
-    kept = ("rows", "learnt", "pending", "lost", "quarantined", "seconds", "cpu_seconds", "time")
+    kept = ("rows", "learnt", "pending", "lost", "strays", "quarantined", "seconds", "cpu_seconds", "time")
     state: dict[str, Any] = {name: getattr(report, name) for name in kept}
     state["metrics"] = {name: float(value) for name, value in report.metrics.items()}
     baselines = cast("Iterable[tuple[str, Mapping[str, float]]]", report.baselines.items())

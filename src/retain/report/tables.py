@@ -32,6 +32,8 @@ def counts(log: Log, /) -> dict[str, str]:
         found["waiting for labels"] = f"{report.pending:,}"
     if report.lost:
         found["labels lost"] = f"{report.lost:,}"
+    if report.strays:
+        found["labels of nobody"] = f"{report.strays:,}"
     if report.quarantined:
         found["quarantined"] = f"{report.quarantined:,}"
     for what in ("promoted", "refused", "returned"):

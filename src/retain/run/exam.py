@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from retain.blocks import concat_batches, from_state, labelled, take_batch, to_state
+from retain.blocks import concat_batches, from_state, labelled, take_answers, take_batch, to_state
 from retain.core import Array, Batch, Ints, Learner, Report, State
 from retain.errors import SettingError
 from retain.run.lane import losses
@@ -65,11 +65,20 @@ class Exam:
 
     def hide(self, batch: Batch, first: int, /) -> Batch:
         """The rows as a learner may see them: without the labels that nobody is to learn."""
-        return without_labels(batch, self.hidden(first, len(batch)))
+        hidden = self.hidden(first, len(batch))
+        if batch.answers is not None and len(batch.answers) and batch.id is not None:
+            kept = [row.id for _, row in self._waiting.values() if row.id is not None]
+            secret = np.isin(batch.answers.id, np.concatenate([batch.id[hidden], *kept]))
+            batch = replace(batch, answers=take_answers(batch.answers, ~secret))
+        if batch.answers is not None:
+            to_come = np.full(len(batch), np.inf) if batch.label_time is None else batch.label_time
+            batch = replace(batch, label_time=np.where(hidden, np.nan, to_come))
+        return without_labels(batch, hidden)
 
     def arrive(self, batch: Batch, first: int, /) -> None:
         """Remember rows that were kept out, until their labels land."""
-        out = np.flatnonzero(self.hidden(first, len(batch)) & labelled(batch.y, len(batch)))
+        to_come = labelled(batch.y, len(batch)) | (batch.answers is not None)
+        out = np.flatnonzero(self.hidden(first, len(batch)) & to_come)
         if not len(out):
             return
         rows = take_batch(replace(batch, y=None, weight=None), out)

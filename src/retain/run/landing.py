@@ -12,14 +12,16 @@ from typing import Any, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from retain.blocks import labelled
+from retain.blocks import labelled, take_answers
 from retain.compose import Kept
-from retain.core import Array, Batch, Ints, State
+from retain.core import Answers, Array, Batch, Ints, State
 from retain.errors import PoisonError, SettingError
 
-__all__ = ["Delay", "Events", "Pending", "Terms", "Waiting", "clocks", "events", "nothing", "pad"]
+__all__ = ["Delay", "Events", "Pending", "Terms", "Waiting", "clocks", "events", "nothing", "pad", "timely"]
 
 Times = npt.NDArray[np.float64]
+_SMALL = 256  # rows; smaller chunks are made one, since looking into each costs the same
+_FOREVER = float(np.finfo(np.float64).max)  # a time that never comes, and yet is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,21 @@ class Terms:
 
     def late(self, batch: Batch, /) -> bool:
         """Whether labels come later than their rows."""
-        return self.delay is not None or batch.label_time is not None
+        return self.delay is not None or batch.label_time is not None or batch.answers is not None
 
     def clocks(self, batch: Batch, first: int, now: float, /) -> tuple[Times, Times]:
-        """As `clocks`; infinity also for labels that come too late."""
+        """As `clocks`; infinity also for labels that come too late.
+
+        Where labels come apart, those that have not been heard: until when they are waited for.
+        """
         arrival, landing = clocks(batch, first, now, self.delay)
         if self.expire is not None:
             landing = np.where(landing - arrival > self.expire, np.inf, landing)
+        if batch.answers is not None:
+            waits = ~labelled(batch.y, len(batch))
+            if batch.label_time is not None:
+                waits &= ~np.isnan(batch.label_time)
+            landing = np.where(waits, _FOREVER if self.expire is None else arrival + self.expire, landing)
         return arrival, landing
 
 
@@ -77,6 +87,8 @@ def clocks(batch: Batch, first: int, now: float, delay: Delay | None) -> tuple[T
         delay: overrides the batch's own `label_time`.
     """
     n = len(batch)
+    if delay is not None and batch.answers is not None:
+        raise SettingError(f"labels come apart from their rows, each at its own time; leave out {delay}")
     if delay is not None and delay.rows is not None:
         arrival = np.arange(first, first + n, dtype=np.float64)
         landing = arrival + (delay.rows + 0.5)  # between two rows, so that no tie needs a rule
@@ -96,6 +108,8 @@ def clocks(batch: Batch, first: int, now: float, delay: Delay | None) -> tuple[T
             landing = time + delay.seconds
         elif batch.label_time is not None:
             landing = batch.label_time.astype(np.float64)
+        elif batch.answers is not None:
+            landing = np.full(n, np.inf)
         else:
             raise SettingError("labels are delayed, but the rows have no label_time; name its column, or give a Delay")
     known = labelled(batch.y, n) & ~np.isnan(landing)
@@ -132,9 +146,18 @@ def events(arrival: Times, landing: Times, due_landing: Times, due_row: Ints, fi
     return Events(order, pool, np.flatnonzero(waits & np.isfinite(landing)))
 
 
+def timely(answers: Answers, id: Array, arrival: Times) -> Answers:  # noqa: A002 - the field's name
+    """The labels but those that were heard before their row arrived, among these rows."""
+    if not len(id):
+        return answers
+    order = np.argsort(id, kind="stable")
+    row = order[np.minimum(np.searchsorted(id[order], answers.id), len(id) - 1)]
+    return take_answers(answers, (id[row] != answers.id) | (arrival[row] <= answers.time))
+
+
 @dataclass(slots=True)
 class Waiting:
-    """Rows in the order in which their labels will land."""
+    """Rows in the order in which their labels will land, or be given up where they have not been heard."""
 
     kept: Kept
     landing: Times
@@ -147,6 +170,23 @@ class Waiting:
         """The given rows."""
         said = {name: value[rows] for name, value in self.prediction.items()}
         return Waiting(self.kept.take(rows), self.landing[rows], self.row[rows], self.id[rows], self.y[rows], said)
+
+    def hear(self, answers: Answers) -> tuple[Waiting, Ints]:
+        """The same rows with the labels that were heard in time, and which of these have found their row.
+
+        A label lands before the first row that arrives after it was heard.
+        """
+        if not len(answers):
+            return self, np.empty(0, dtype=np.int64)
+        order = np.argsort(answers.id, kind="stable")  # of two for one row the first counts
+        place = np.searchsorted(answers.id[order], self.id)
+        found = order[np.minimum(place, len(order) - 1)]
+        time = answers.time[found]
+        fits = (answers.id[found] == self.id) & ~labelled(self.y, len(self)) & (time <= self.landing)
+        rows, found = np.flatnonzero(fits), found[fits]
+        y, landing = self.y.copy(), self.landing.copy()
+        y[rows], landing[rows] = answers.y[found], np.nextafter(time[rows], np.inf)
+        return replace(self, y=y, landing=landing), found
 
     def __len__(self) -> int:
         return len(self.landing)
@@ -164,8 +204,21 @@ class Pending:
 
     def add(self, rows: Waiting) -> None:
         """Remember rows of one block."""
-        if len(rows):
-            self._chunks.append(rows.take(np.lexsort((rows.row, rows.landing))))
+        if not len(rows):
+            return
+        self._chunks.append(rows.take(np.lexsort((rows.row, rows.landing))))
+        while len(self._chunks) > 1 and max(len(chunk) for chunk in self._chunks[-2:]) < _SMALL:
+            both = _join(self._chunks[-2:])
+            self._chunks[-2:] = [both.take(np.lexsort((both.row, both.landing)))]
+
+    def hear(self, answers: Answers) -> tuple[Pending, Ints]:
+        """The same rows with the labels that were heard, and which of these have found one."""
+        result, found = Pending(), list[Ints]()
+        for chunk in self._chunks:
+            heard, places = chunk.hear(answers)
+            result._chunks.append(heard.take(np.lexsort((heard.row, heard.landing))) if len(places) else chunk)
+            found.append(places)
+        return result, np.concatenate([np.empty(0, dtype=np.int64), *found])
 
     def due(self, until: float) -> Waiting | None:
         """The rows whose labels land at or before `until`; None where there are none. They wait until `drop`."""

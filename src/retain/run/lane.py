@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import NamedTuple, final
 
 import numpy as np
 
-from retain.blocks import from_state, labelled, take_batch, to_state
+from retain.blocks import from_state, labelled, take_answers, take_batch, to_state
 from retain.compose import Kept, LateLearner, late
-from retain.core import Array, Batch, Features, Ints, Learner, Metric, Predictor, Report, Schema, State
+from retain.core import Answers, Array, Batch, Features, Ints, Learner, Metric, Predictor, Report, Schema, State
 from retain.errors import PoisonError
 from retain.metrics import MAE, R2, RMSE, ROCAUC, Accuracy, LogLoss, update
 from retain.metrics.decisions import mistakes
-from retain.run.landing import Pending, Terms, Waiting, events, nothing, pad
+from retain.run.landing import Pending, Terms, Waiting, events, nothing, pad, timely
 
 __all__ = ["Lane", "Still", "losses"]
 
@@ -55,7 +56,7 @@ class Lane:
         self._metrics: dict[str, list[Metric]] = {}
         self._pending = Pending()
         self._blank: Batch | None = None  # no rows, in the form of those that arrive
-        self._rows, self._learnt, self._lost = row, 0, 0
+        self._rows, self._learnt, self._lost, self._strays = row, 0, 0, 0
         self._clock = clock
         self._task: str | None = None
         self.said: Array = np.empty(0)
@@ -101,7 +102,7 @@ class Lane:
 
     def meet(self, batch: Batch, which: Array, /) -> None:
         """Rows arrive and are answered; those of `which` (n,) booleans wait for their labels, and nothing is learnt."""
-        said, kept = self._model.meet(batch)
+        said, kept = self._model.meet(_plain(batch))
         first, n = self._rows, len(batch)
         rows = np.arange(first, first + n)
         y = batch.y if batch.y is not None else np.full(n, np.nan)
@@ -110,9 +111,13 @@ class Lane:
         self._pending.add(arrived.take(np.flatnonzero(which)))
         self._arrived(batch)
 
-    def finish(self) -> Report | None:
-        """Land the labels still on their way; None where there are none."""
-        due = self._pending.due(np.inf)
+    def finish(self, rest: Answers | None = None, /) -> Report | None:
+        """Land the labels still on their way, `rest` among them; None where there are none."""
+        if rest is not None:
+            rest = take_answers(rest, rest.time >= self._clock)  # the others have been heard
+            self._pending, found = self._pending.hear(rest)
+            self._strays += len(rest) - len(np.unique(found))
+        due, unheard = _heard(self._pending.due(np.inf))
         if due is None or self._blank is None:
             return None
         due = due.take(np.lexsort((due.row, due.landing)))
@@ -120,7 +125,7 @@ class Lane:
         landed = _Landed(due.id, due.row, due.y, due.prediction)
         self._pending.drop(np.inf)
         self._score(landed)
-        return self._report(landed, self._blank)
+        return replace(self._report(landed, self._blank), pending=unheard)
 
     def values(self) -> dict[str, float]:
         """What the metrics say of the learner by now."""
@@ -138,7 +143,7 @@ class Lane:
             "metrics": {who: {m.name: m.state_dict() for m in group} for who, group in self._metrics.items()},
             "pending": self._pending.state_dict(),
             "blank": None if self._blank is None else to_state(self._blank),
-            "counts": [self._rows, self._learnt, self._lost],
+            "counts": [self._rows, self._learnt, self._lost, self._strays],
             "clock": float(self._clock),
             "task": self._task,
         }
@@ -154,7 +159,7 @@ class Lane:
                 metric.load_state_dict(state["metrics"][who][metric.name])
         self._pending.load_state_dict(state["pending"])
         self._blank = None if state["blank"] is None else from_state(state["blank"])
-        self._rows, self._learnt, self._lost = state["counts"]
+        self._rows, self._learnt, self._lost, self._strays = state["counts"]
         self._clock = state["clock"]
 
     def _arrived(self, batch: Batch) -> None:
@@ -194,22 +199,32 @@ class Lane:
         n, first = len(batch), self._rows
         arrival, landing = self._terms.clocks(batch, first, self._clock)
         until = arrival[-1] if n else -np.inf
-        due = self._pending.due(until)
+        y = batch.y if batch.y is not None else np.full(n, np.nan)
+        rows = np.arange(first, first + n)
+        ids = rows if batch.id is None else batch.id
+        pending, strays = self._pending, 0
+        if batch.answers is not None:
+            answers = timely(batch.answers, ids, arrival)
+            heard, own = Waiting(nothing(n), landing, rows, ids, y, {}).hear(answers)
+            pending, found = pending.hear(answers)
+            strays = len(batch.answers) - len(np.union1d(found, own))
+            y, landing = heard.y, np.where(~labelled(heard.y, n) & (heard.landing <= until), np.inf, heard.landing)
+        due, unheard = _heard(pending.due(until))
         due_landing, due_row = (np.empty(0), np.empty(0, dtype=np.int64)) if due is None else (due.landing, due.row)
         when = events(arrival, landing, due_landing, due_row, first)
-        y = batch.y if batch.y is not None else np.full(n, np.nan)
         said, kept = self._flow(batch, due, y if due is None else np.concatenate([due.y, y]), when.order)
         self.said = said[_MODEL]
-        rows = np.arange(first, first + n)
-        arrived = Waiting(kept, landing, rows, rows if batch.id is None else batch.id, y, said)
-        self._lost += int(np.isinf(landing).sum())
+        arrived = Waiting(kept, landing, rows, ids, y, said)
+        self._lost += int(np.isinf(landing).sum()) + unheard
+        self._strays += strays
+        self._pending = pending
         self._pending.drop(until)
         self._pending.add(arrived.take(when.waits))
         return _landed(due, arrived, when.landed)
 
     def _flow(self, batch: Batch, due: Waiting | None, pool_y: Array, order: Ints) -> tuple[dict[str, Array], Kept]:
         """Pass the events of a block through the learner and, without their features, through the baselines."""
-        said, kept = self._model.flow(batch, None if due is None else due.kept, pool_y, order)
+        said, kept = self._model.flow(_plain(batch), None if due is None else due.kept, pool_y, order)
         bare = None if due is None else Kept((Batch(_no_features(len(due))),))
         arrivals = Batch(_no_features(len(batch)))
         others = {name: late(part).flow(arrivals, bare, pool_y, order)[0] for name, part in self._baselines.items()}
@@ -233,6 +248,7 @@ class Lane:
             learnt=self._learnt,
             pending=len(self._pending),
             lost=self._lost,
+            strays=self._strays,
             quarantined=0,
             seconds=0.0,
             cpu_seconds=0.0,
@@ -288,6 +304,21 @@ class Still(LateLearner):
 
     def load_state_dict(self, state: State, /) -> None:
         self._predictor.load_state_dict(state)
+
+
+def _heard(due: Waiting | None) -> tuple[Waiting | None, int]:
+    """Those of the rows whose labels have been heard, and how many others there are, whose labels are given up."""
+    if due is None:
+        return None, 0
+    known = labelled(due.y, len(due))
+    if known.all():
+        return due, 0
+    return (due.take(np.flatnonzero(known)) if known.any() else None), int((~known).sum())
+
+
+def _plain(batch: Batch) -> Batch:
+    """The rows as a learner may see and keep them: when their labels become known is not for it."""
+    return replace(batch, label_time=None, answers=None)
 
 
 def _no_features(n: int) -> Array:

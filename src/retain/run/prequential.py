@@ -13,7 +13,7 @@ from typing import final
 from retain.core import Learner, Metric, Report, Schema, State, Stream
 from retain.errors import SettingError
 from retain.learners.baselines import NoChange, Prior
-from retain.run.cursor import Clock, Mark, blocks
+from retain.run.cursor import Clock, Mark, blocks, rest
 from retain.run.landing import Delay, Terms
 from retain.run.lane import Lane
 
@@ -101,7 +101,7 @@ class Prequential:
     def finish(self) -> Iterator[Report]:
         """Land the labels still on their way; a report where there were any."""
         self._clock.start()
-        report = self._lane.finish()
+        report = self._lane.finish(rest(self.stream, self._mark))
         if report is not None:
             yield replace(report, quarantined=self._mark.quarantined, **self._clock.lap())
 

@@ -32,7 +32,7 @@ from retain.core import (
 )
 from retain.errors import RetainError, SettingError, StateError
 from retain.registry import CHAMPION, Entry, FileRegistry
-from retain.run.cursor import Clock, Mark, blocks
+from retain.run.cursor import Clock, Mark, blocks, rest
 from retain.run.exam import Exam, drawn
 from retain.run.landing import Delay, Terms, pad
 from retain.run.lane import Lane, Still, losses
@@ -163,8 +163,9 @@ class Service:
     def finish(self) -> Iterator[Report]:
         """Land the labels still on their way, and keep the champion as a version where there is a registry."""
         self._clock.start()
-        self._champion.finish()
-        report = self._ledger.finish()
+        answers = rest(self._stream, self._mark)
+        self._champion.finish(answers)
+        report = self._ledger.finish(answers)
         # Who has moved the champion by hand since the last step has the last word.
         if self._registry is not None and self._ledger.rows and self._by_hand() is None:
             self._keep("as it was at the end of the run")

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
 
-from retain.blocks import labelled, take_batch
-from retain.core import Batch, Ints, Learner, State, Stream
+from retain.blocks import concat_answers, labelled, take_answers, take_batch
+from retain.core import Answers, Batch, Ints, Learner, Rereadable, State, Stream, Trailing
 from retain.errors import SettingError
 from retain.registry import FileRegistry
 from retain.run.cursor import Mark, blocks
 from retain.run.exam import Exam, without_labels
-from retain.run.landing import Terms
+from retain.run.landing import Terms, Waiting, nothing, timely
 from retain.run.lane import Lane
-from retain.streams.tabular import Tabular
 
 __all__ = ["Bench", "History", "Trail"]
 
@@ -86,9 +85,12 @@ class History:
         Labels that nobody is to learn are left out.
         """
         mark, clock = self.trail.before(since)
-        stream = self.stream.again() if isinstance(self.stream, Tabular) else self.stream
+        stream = self.stream.again() if isinstance(self.stream, Rereadable) else self.stream
+        heard = self._heard(stream, mark)
         for block, after in blocks(stream, mark, step=self.step, until=self.rows):
             first = after.rows - len(block)
+            if block.answers is not None:
+                block = self._joined(block, heard, first, clock)  # noqa: PLW2901 - it is the same block
             batch, before = block, clock
             if block.time is not None and len(block):
                 clock = max(clock, float(np.nanmax(block.time)))
@@ -100,6 +102,26 @@ class History:
                     before = max(before, float(np.nanmax(block.time[: since - first])))
                 first = since
             yield (batch if self.exam is None else self.exam.hide(batch, first)), first, before
+
+    def _heard(self, stream: Stream, mark: Mark) -> Answers | None:
+        """All labels that came apart from a mark on until now."""
+        if not isinstance(stream, Trailing):
+            return None
+        parts = [block.answers for block, _ in blocks(stream, mark, step=self.step, until=self.rows)]
+        return concat_answers([part for part in parts if part is not None])
+
+    def _joined(self, block: Batch, heard: Answers | None, first: int, clock: float) -> Batch:
+        """Rows with the labels that came apart and have been heard by now; the others are still waited for."""
+        n = len(block)
+        if heard is None or block.answers is None:
+            return block
+        arrival, until = self.terms.clocks(block, first, clock)
+        y = block.y if block.y is not None else np.full(n, np.nan)
+        rows = np.arange(first, first + n)
+        ids = rows if block.id is None else block.id
+        known, _ = Waiting(nothing(n), until, rows, ids, y, {}).hear(timely(heard, ids, arrival))
+        when = np.where(labelled(known.y, n), known.landing, np.inf)
+        return replace(block, y=known.y, label_time=when, answers=take_answers(block.answers, slice(0, 0)))
 
     def landed(self, last: int | None) -> Landed:
         """The rows among the last so many whose labels have landed."""

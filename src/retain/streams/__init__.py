@@ -16,6 +16,7 @@ from retain.streams.arrow import arrow
 from retain.streams.bad_rows import Quarantine, Skip, Stop
 from retain.streams.csv import csv
 from retain.streams.flights import flights
+from retain.streams.join import join
 from retain.streams.jsonl import jsonl
 from retain.streams.parquet import parquet
 from retain.streams.table import table
@@ -62,6 +63,7 @@ __all__ = [
     "digits",
     "flights",
     "images",
+    "join",
     "jsonl",
     "npz",
     "parquet",

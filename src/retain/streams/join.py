@@ -1,0 +1,174 @@
+"""Rows and their labels from two sources: a label finds its row by its id, whenever it comes.
+
+rows      a . b . c . . d          as they arrive
+labels    . . . a . . c . a e      as they are heard: out of order, late, twice, of nobody
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Protocol, final
+
+import numpy as np
+
+from retain.blocks import concat_answers, schema_to_state, take_answers
+from retain.core import Answers, Array, Batch, Rereadable, Schema, State, Stream
+from retain.errors import SchemaError
+
+__all__ = ["Joined", "join"]
+
+
+class Source(Stream, Protocol):
+    """A stream that knows its schema before it is read."""
+
+    def schema(self) -> Schema: ...
+
+
+def join(rows: Source, labels: Source, /) -> Joined:
+    """A stream of rows whose labels come from a source of their own, as they do in production.
+
+    Both have a time and an id. A row waits until its label is heard, which is learnt before the first row that arrives
+    after it; of two labels for one row the first counts, one that finds no row is counted as a stray
+    (`Report.strays`), and after `expire` nobody waits any longer. Labels that are heard after the last row are learnt
+    at the end, and again in their turn when more rows have come and the run is resumed.
+
+    Args:
+        rows: in order of time, without a target.
+        labels: in order of time, the time at which each was heard; with the target.
+
+    Raises:
+        SchemaError: one of them has no time or no id, the labels have no target, or the rows have one.
+
+    >>> import numpy as np, retain as rt
+    >>> rows = rt.streams.arrays(np.eye(4), time=[0, 10, 20, 30], id=[7, 8, 9, 10])
+    >>> labels = rt.streams.arrays(np.zeros((3, 1)), [1, 0, 1], time=[12, 25, 90], id=[8, 7, 10])
+    >>> run = rt.Prequential(rt.streams.join(rows, labels), rt.Prior())
+    >>> [(report.learnt, report.pending, report.id.tolist()) for report in run]
+    [(2, 2, [8, 7]), (3, 1, [10])]
+    """
+    return Joined(rows, labels)
+
+
+@final
+class Joined:
+    """Made by `join`."""
+
+    def __init__(self, rows: Source, labels: Source, /) -> None:
+        self._rows, self._labels = rows, labels
+        self._schema: Schema | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch, _ in self.read():
+            yield batch
+
+    def schema(self) -> Schema:
+        """The columns of the rows, and the target of the labels."""
+        if self._schema is None:
+            self._schema = _together(self._rows.schema(), self._labels.schema())
+        return self._schema
+
+    def again(self) -> Joined:
+        """The same rows and labels, for a second reader beside the first."""
+        rows, labels = (one.again() if isinstance(one, Rereadable) else one for one in (self._rows, self._labels))
+        return Joined(rows, labels)  # type: ignore[arg-type] - again() gives a source of the same kind
+
+    def read(self, position: State | None = None, /) -> Iterator[tuple[Batch, State]]:
+        """Blocks of rows, each with the labels that were heard before its last row, and the position after both."""
+        schema = self.schema()
+        heard = _Heard(self._labels, schema, None if position is None else position["labels"])
+        clock = -np.inf if position is None else float(position["clock"])
+        for batch, after in self._rows.read(None if position is None else position["of_rows"]):
+            time, ids = _known(batch, "rows")
+            clock = float(np.max(time, initial=clock))
+            answers = heard.before(clock, ids)
+            schema = heard.schema(schema)
+            n = len(batch)
+            y = np.full(n, np.nan) if schema.classes is None else np.full(n, -1, dtype=np.int64)
+            yield (
+                replace(batch, y=y, answers=answers, schema=schema),
+                {
+                    "rows": after["rows"],
+                    "quarantined": after["quarantined"] + heard.quarantined,
+                    "schema": schema_to_state(schema),
+                    "clock": clock,
+                    "of_rows": after,
+                    "labels": heard.position(),
+                },
+            )
+
+    def rest(self, position: State | None, /) -> Answers:
+        """All labels that are heard from a position on."""
+        heard = _Heard(self._labels, self.schema(), None if position is None else position["labels"])
+        return heard.before(np.inf, None)
+
+
+@final
+class _Heard:
+    """The labels as they are heard, from a position on."""
+
+    def __init__(self, labels: Stream, schema: Schema, position: State | None) -> None:
+        self._classes = schema.classes
+        self._at: State | None = None if position is None else position["at"]  # of the block in hand
+        self._used: int = 0 if position is None else position["used"]  # labels of it that have been heard
+        self._clock: float = -np.inf if position is None else position["clock"]
+        self.quarantined: int = 0 if position is None else position["quarantined"]
+        self._after = self._at
+        self._reader = labels.read(self._at)
+        self._block: Answers | None = None
+
+    def schema(self, schema: Schema) -> Schema:
+        """With the classes seen by now."""
+        return replace(schema, classes=self._classes)
+
+    def before(self, time: float, like: Array | None) -> Answers:
+        """The next labels, as far as they are heard before a time."""
+        parts: list[Answers] = []
+        while (block := self._fill()) is not None:
+            stop = int(np.searchsorted(block.time, time, side="left"))
+            parts.append(take_answers(block, slice(self._used, max(stop, self._used))))
+            self._used = max(stop, self._used)
+            if stop < len(block):
+                break
+            self._at, self._used, self._block = self._after, 0, None
+            self._clock = float(block.time[-1]) if len(block) else self._clock
+        parts = [part for part in parts if len(part)]
+        return concat_answers(parts) if parts else self._none(like)
+
+    def position(self) -> State:
+        return {"at": self._at, "used": self._used, "clock": self._clock, "quarantined": self.quarantined}
+
+    def _fill(self) -> Answers | None:
+        """The block in hand, or the next one; None where there is none yet."""
+        if self._block is None:
+            batch, after = next(self._reader, (None, None))
+            if batch is None or after is None or batch.y is None:
+                return None
+            time, ids = _known(batch, "labels")
+            self._after, self.quarantined = after, int(after["quarantined"])
+            self._classes = batch.schema.classes if batch.schema is not None else self._classes
+            self._block = Answers(ids, batch.y, np.maximum.accumulate(np.maximum(time, self._clock)))
+        return self._block
+
+    def _none(self, like: Array | None) -> Answers:
+        y = np.empty(0) if self._classes is None else np.empty(0, dtype=np.int64)
+        return Answers(np.empty(0, dtype=np.int64 if like is None else like.dtype), y, np.empty(0))
+
+
+def _known(batch: Batch, what: str) -> tuple[Array, Array]:
+    """Times and ids."""
+    if batch.time is None or batch.id is None:
+        role = "time" if batch.time is None else "id"
+        raise SchemaError(f"the {what} have no {role}, by which labels find their rows; name its column")
+    return batch.time.astype(np.float64), batch.id
+
+
+def _together(rows: Schema, labels: Schema) -> Schema:
+    if labels.target is None:
+        raise SchemaError("the labels have no target; name its column")
+    if rows.target is not None or labels.target in rows.names:
+        raise SchemaError(
+            f"the rows have a column {rows.target or labels.target!r} of their own; ignore it, or do not join: labels "
+            "are to come from one place"
+        )
+    return replace(rows, target=labels.target, classes=labels.classes)

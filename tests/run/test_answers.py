@@ -1,0 +1,182 @@
+"""Labels that come apart from their rows, by ids: the same as labels known beforehand, learnt when they are heard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.run.turning import N, X, Y, deeds, drift, linear, pipeline, timeless
+
+import retain as rt
+from retain import state
+from retain.core import Report
+from retain.errors import PoisonError, SchemaError, SettingError
+
+RNG = np.random.default_rng(11)
+TIME = np.cumsum(RNG.integers(0, 3, N)).astype(float)  # rows often come at the same time
+LAG = np.where(RNG.random(N) < 0.05, np.nan, RNG.exponential(60, N) + 0.25)  # heard between rows; some never
+KNOWN = np.floor(TIME + LAG) + 0.5
+ID = RNG.permutation(10 * N)[:N]
+
+
+def heard(known: np.ndarray = KNOWN, *, words: bool = False) -> dict[str, Any]:
+    """The labels in the order in which they are heard."""
+    order = np.flatnonzero(~np.isnan(known))
+    order = order[np.argsort(known[order], kind="stable")]
+    ids = np.array([f"r{i}" for i in ID]) if words else ID
+    return {"y": Y[order], "time": known[order], "id": ids[order]}
+
+
+def source(told: dict[str, Any], block: int = 97) -> rt.streams.Arrays:
+    return rt.streams.arrays(np.zeros((len(told["y"]), 1)), told["y"], time=told["time"], id=told["id"], block=block)
+
+
+def joined(block: int = 130, labels: int = 97, n: int = N, **kwargs: Any) -> rt.streams.join.Joined:
+    told = heard(**kwargs)
+    ids = np.array([f"r{i}" for i in ID]) if kwargs.get("words") else ID
+    return rt.streams.join(
+        rt.streams.arrays(X[:n], time=TIME[:n], id=ids[:n], block=block),
+        source(told, labels),
+    )
+
+
+def beforehand(**kwargs: Any) -> rt.streams.Arrays:
+    return rt.streams.arrays(X, Y, time=TIME, label_time=KNOWN, id=ID, block=130, **kwargs)
+
+
+@pytest.mark.parametrize("expire", [None, 100.0])
+@pytest.mark.parametrize(("block", "labels"), [(130, 97), (3, 5_000), (997, 1), (6_000, 6_000)])
+def test_a_label_heard_is_a_label_known_beforehand(block: int, labels: int, expire: float | None) -> None:
+    expected, got = (
+        rt.Prequential(stream, linear(), expire=expire) for stream in (beforehand(), joined(block, labels))
+    )
+    before, now = list(expected), list(got)
+    assert now[-1].metrics == before[-1].metrics
+    assert now[-1].baselines == before[-1].baselines
+    assert (now[-1].rows, now[-1].learnt) == (before[-1].rows, before[-1].learnt)
+    rows = [np.concatenate([r.row for r in reports if r.row is not None]) for reports in (before, now)]
+    np.testing.assert_array_equal(rows[0], rows[1])
+    assert state.equal(got.learner.state_dict(), expected.learner.state_dict())
+    assert now[-1].learnt + now[-1].lost + now[-1].pending == N
+    late = 0 if expire is None else int((expire < LAG_HEARD).sum())
+    assert now[-1].strays == late
+
+
+LAG_HEARD = KNOWN - np.maximum.accumulate(TIME)
+
+
+def test_ids_may_be_words() -> None:
+    runs = [list(rt.Prequential(joined(words=words), linear()))[-1] for words in (False, True)]
+    assert runs[0].metrics == runs[1].metrics
+
+
+def test_labels_of_nobody_are_counted_and_nothing_else() -> None:
+    """Unknown ids, a second label with another value, and one that was heard before its row."""
+    told = heard()
+    extra = {"y": 1 - told["y"][:50], "time": told["time"][:50] + 1_000, "id": told["id"][:50]}  # the same rows again
+    unknown = {"y": np.ones(20, dtype=int), "time": np.arange(20) * 50.0 + 0.5, "id": np.arange(20) + 10 * N}
+    late_row = np.flatnonzero(TIME > 3_000)[:5]
+    early = {"y": Y[late_row], "time": np.full(5, 10.5), "id": ID[late_row]}
+    parts = [told, extra, unknown, early]
+    together = {name: np.concatenate([part[name] for part in parts]) for name in told}
+    order = np.argsort(together["time"], kind="stable")
+    labels = source({name: values[order] for name, values in together.items()})
+
+    def run(block: int) -> Report:
+        stream = rt.streams.join(rt.streams.arrays(X, time=TIME, id=ID, block=block), labels)
+        return list(rt.Prequential(stream, linear()))[-1]
+
+    plain = list(rt.Prequential(joined(), linear()))[-1]
+    for block in (7, 130, 6_000):
+        last = run(block)
+        assert last.strays == 75
+        assert last.metrics == plain.metrics
+
+
+RULES = {
+    "on trial": {"rules": [drift()]},
+    "at once": {"rules": [rt.Rule(when=rt.Every(rows=2_000), do=rt.Retrain(last=700))]},
+    "warm": {
+        "rules": [rt.Rule(when=rt.Every(rows=2_000), do=rt.Retrain(last=500, warm=True), gate=rt.Better(most=900))]
+    },
+    "canary": {"rules": [drift(gate=rt.Canary(rt.Better(most=2_000), share=0.3))]},
+    "exam": {
+        "rules": [drift(gate=rt.Unanimous(rt.Better(most=3_000), rt.NotForgotten(margin=1.0)))],
+        "exam": rt.Exam(share=0.05, rows=30, every=500, most=6),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_rules_decide_as_if_labels_had_been_known_beforehand(kind: str) -> None:
+    # Every label comes: a row that is waited for is seen by candidates, one that is known to be lost is not.
+    known = np.where(np.isnan(KNOWN), TIME + 30.5, KNOWN)
+    before = rt.streams.arrays(X, Y, time=TIME, label_time=known, id=ID, block=130)
+    runs = [list(pipeline(stream=stream, **RULES[kind]).run()) for stream in (before, joined(known=known))]
+    assert deeds(runs[0]) == deeds(runs[1])
+    assert any(what in ("promoted", "refused") for _, _, what in deeds(runs[0]))
+    assert runs[1][-1].metrics == runs[0][-1].metrics
+    assert runs[1][-1].learnt == runs[0][-1].learnt
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_saved_and_resumed_after_every_report_it_ends_the_same(kind: str) -> None:
+    whole = pipeline(stream=joined(), **RULES[kind]).service()
+    expected = list(whole)
+    resumed = pipeline(stream=joined(), **RULES[kind]).service()
+    got: list[Report] = []
+    while (report := next(resumed.steps(), None)) is not None:
+        got.append(report)
+        saved = state.encode(resumed.state_dict())
+        resumed = pipeline(stream=joined(), **RULES[kind]).service()
+        resumed.load_state_dict(state.decode(saved))
+    got += list(resumed.finish())
+    assert deeds(got) == deeds(expected)
+    assert got[-1].metrics == expected[-1].metrics
+    assert timeless(resumed.state_dict()) == timeless(whole.state_dict())
+
+
+def test_rows_and_labels_that_come_later_are_gone_on_with(tmp_path: Path) -> None:
+    """In the morning there are some rows and hardly a label; in the evening, all of them."""
+
+    def run(n: int, known: np.ndarray) -> Report:
+        service = rt.Prequential(joined(n=n, known=known), linear())
+        return list(rt.durable(service, tmp_path / "state"))[-1]
+
+    morning = np.where(TIME[2_600] > KNOWN, KNOWN, np.nan)
+    first = run(2_600, morning)
+    assert first.rows == 2_600
+    last = run(N, KNOWN)
+    whole = list(rt.Prequential(joined(), linear()))[-1]
+    assert (last.rows, last.learnt, last.metrics) == (whole.rows, whole.learnt, whole.metrics)
+
+
+def test_a_poisoned_row_leaves_labels_unheard() -> None:
+    x = X.copy()
+    x[1_000, 1] = np.nan
+    rows = rt.streams.arrays(x, time=TIME, id=ID, block=130)
+    run = rt.Prequential(rt.streams.join(rows, source(heard())), linear())
+    steps = run.steps()
+    for _ in range(7):
+        next(steps)
+    before = timeless(run.state_dict())
+    with pytest.raises(PoisonError):
+        next(steps)
+    assert timeless(run.state_dict()) == before
+    assert run.whole
+
+
+def test_what_cannot_be_joined_is_told() -> None:
+    rows, labels = rt.streams.arrays(X, time=TIME, id=ID), rt.streams.arrays(X, Y, time=TIME, id=ID)
+    with pytest.raises(SchemaError, match="the rows have a column 'y'"):
+        list(rt.streams.join(labels, labels))
+    with pytest.raises(SchemaError, match="have no target"):
+        list(rt.streams.join(rows, rows))
+    with pytest.raises(SchemaError, match="the rows have no time"):
+        list(rt.streams.join(rt.streams.arrays(X, id=ID), labels))
+    with pytest.raises(SchemaError, match="the labels have no id"):
+        list(rt.streams.join(rows, rt.streams.arrays(X, Y, time=TIME)))
+    with pytest.raises(SettingError, match="leave out Delay"):
+        list(rt.Prequential(rt.streams.join(rows, labels), linear(), delay=rt.Delay(rows=3)))

@@ -74,6 +74,7 @@ _HOME = {
     "Experiences": "run",
     "Pipeline": "run",
     "Prequential": "run",
+    "Silence": "run",
     "backtest": "run",
     "continual": "run",
     "durable": "run",
@@ -163,6 +164,7 @@ if TYPE_CHECKING:
     from retain.run import Experiences as Experiences
     from retain.run import Pipeline as Pipeline
     from retain.run import Prequential as Prequential
+    from retain.run import Silence as Silence
     from retain.run import backtest as backtest
     from retain.run import continual as continual
     from retain.run import durable as durable

@@ -26,6 +26,7 @@ __all__ = [
     "concat",
     "concat_answers",
     "concat_batches",
+    "cut",
     "dense",
     "from_state",
     "labelled",
@@ -95,6 +96,16 @@ def take_batch(batch: Batch, rows: slice | Ints, /) -> Batch:
     columns = {name: column[rows] for name in _PER_ROW if (column := getattr(batch, name)) is not None}
     answers = None if batch.answers is None else take_answers(batch.answers, slice(0, 0))
     return replace(batch, x=take(batch.x, rows), answers=answers, **columns)
+
+
+def cut(batch: Batch, start: int, stop: int, /) -> Batch:
+    """Neighbouring rows of a batch, and the labels that came apart by the end of them and not by their beginning."""
+    part, answers = take_batch(batch, slice(start, stop)), batch.answers
+    if answers is None or batch.time is None:
+        return part
+    begin = np.max(batch.time[:start], initial=-np.inf)
+    end = np.inf if stop == len(batch) else np.max(batch.time[:stop], initial=-np.inf)
+    return replace(part, answers=take_answers(answers, (answers.time >= begin) & (answers.time < end)))
 
 
 def take_answers(answers: Answers, rows: slice | npt.NDArray[np.bool_] | Ints, /) -> Answers:

@@ -128,6 +128,11 @@ class Kept:
         """The given rows of everything."""
         return Kept(tuple(take_batch(view, rows) for view in self.views), tuple(part.take(rows) for part in self.parts))
 
+    def weighed(self, factor: Array, /) -> Kept:
+        """The same rows, each of them counting so many times as much."""
+        views = (replace(v, weight=factor if v.weight is None else v.weight * factor) for v in self.views)
+        return Kept(tuple(views), tuple(part.weighed(factor) for part in self.parts))
+
     @staticmethod
     def join(many: Sequence[Kept], /) -> Kept:
         """Rows of all, one after the other."""

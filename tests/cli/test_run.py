@@ -273,3 +273,30 @@ def test_labels_from_a_file_of_their_own(tmp_path: Path, capfd: pytest.CaptureFi
         assert f"--labels needs {left_out}" in capfd.readouterr().err
     assert main([*command, "--delay", "3d"]) == 2
     assert "leave out --delay" in capfd.readouterr().err
+
+
+def test_what_nobody_reports_is_of_a_class(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    n = 1_000
+    a, fraud = rng.normal(size=n), rng.random(n) < 0.2
+    heard = np.arange(n) + rng.exponential(40, n)
+    rows = "".join(f"o{i},{i},{a[i]:.4f}\n" for i in range(n))
+    labels = "".join(f"o{i},{heard[i]:.3f},{'fraud' if fraud[i] else 'fine'}\n" for i in np.argsort(heard) if fraud[i])
+    (tmp_path / "rows.csv").write_text("order,at,a\n" + rows)
+    (tmp_path / "labels.csv").write_text("order,at,is\n" + labels)  # nothing but frauds
+    command = ["run", str(tmp_path / "rows.csv"), "--labels", str(tmp_path / "labels.csv"), "--target", "is"]
+    command += ["--id", "order", "--time", "at", "--json"]
+    assert main([*command, "--expire", "50s"]) == 2
+    assert "one class 'fraud'" in capfd.readouterr().err
+    told = {}
+    for name, more in (("silent", []), ("until", ["--until", "300s"])):
+        assert main([*command, "--expire", "50s", "--silence", "fine", *more]) == 0
+        told[name] = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert told["silent"]["lost"] == told["until"]["lost"] == 0
+    assert told["silent"]["learnt"] == told["until"]["learnt"] > 0.9 * n
+    assert told["until"]["strays"] == 0 < told["silent"]["strays"]
+    assert 0.7 < told["until"]["baselines"]["prior"]["accuracy"] < 1
+    assert main([*command, "--silence", "fine"]) == 2
+    assert "need --expire" in capfd.readouterr().err
+    assert main([*command, "--expire", "soon"]) == 2
+    assert "--expire soon makes no sense" in capfd.readouterr().err

@@ -81,6 +81,18 @@ def run(
             metavar="FILE",
         ),
     ] = None,
+    expire: Annotated[
+        str | None,
+        typer.Option(help="Give a label up after a time (90s, 15m, 2h, 3d), or so many rows.", metavar="WHEN"),
+    ] = None,
+    silence: Annotated[
+        str | None,
+        typer.Option(help="The class of rows whose labels are not heard of before --expire.", metavar="CLASS"),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(help="How long a later label still corrects what --silence said.", metavar="WHEN"),
+    ] = None,
     format: Annotated[  # noqa: A002 - the option's name
         str | None,
         typer.Option(help="csv, parquet, jsonl or arrow; by default from the file's name.", metavar="FORMAT"),
@@ -136,6 +148,9 @@ def run(
         kinds=tuple(kind or ()),
         task=task,
         labels=labels,
+        expire=expire,
+        silence=silence,
+        until=until,
         delay=delay,
         on_bad_rows=on_bad_rows,
         bad_at_most=bad_at_most,

@@ -21,7 +21,7 @@ from retain.core import Kind, Report, Schema
 from retain.errors import SchemaError, SettingError
 from retain.registry import CANDIDATE, CHAMPION, FileRegistry
 from retain.report import Log, Progress, table, write_html
-from retain.run import Delay, Pipeline, Prequential, durable
+from retain.run import Delay, Pipeline, Prequential, Silence, durable
 from retain.run.service import Service
 
 __all__ = ["Source", "run_file", "run_source"]
@@ -50,6 +50,9 @@ class Source:
     kinds: tuple[str, ...] = ()
     task: str | None = None
     labels: str | None = None
+    expire: str | None = None
+    silence: str | None = None
+    until: str | None = None
     delay: str | None = None
     on_bad_rows: str = "stop"
     bad_at_most: float | None = None
@@ -89,10 +92,13 @@ def run_source(
             registry=None if registry is None else FileRegistry(registry),
             metrics=measures,
             delay=_delay(source.delay),
+            expire=_expire(source),
             limit=limit,
         ).service()
     else:
-        run = Prequential(stream, model, metrics=measures, delay=_delay(source.delay), limit=limit)
+        run = Prequential(
+            stream, model, metrics=measures, delay=_delay(source.delay), expire=_expire(source), limit=limit
+        )
     log = Log()
     settings = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(source).items()}
     settings |= {"learner": learner, "metrics": list(metrics), "rules": rules}
@@ -202,7 +208,8 @@ def _open(source: Source) -> Any:
         raise SettingError(f"--delimiter, --missing and --names are about CSV files; {source.name} is {kind}")
     stream = _reader(kind)(source.name, **common)
     if source.labels is not None:
-        stream = rt.streams.join(stream, _labels(source))
+        classes = () if source.silence is None else (source.silence,)
+        stream = rt.streams.join(stream, _labels(source), classes=classes)
     if source.target is None:
         columns = ", ".join(f"{column.name} ({column.kind.value})" for column in stream.schema().columns)
         raise SettingError(f"which column is to be predicted? {source.name} has {columns}; name one with --target")
@@ -272,6 +279,30 @@ def _delay(text: str | None) -> Delay | None:
         return Delay(rows=int(text))
     span = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
     return Delay(seconds=float(span[1]) * _UNITS[span[2]]) if span else None
+
+
+def _span(option: str, text: str) -> float:
+    """Seconds, or rows."""
+    delay = _delay(text)
+    if delay is None:
+        raise SettingError(f"{option} {text} makes no sense; expected a time (90s, 15m, 2h, 3d) or a number of rows")
+    return float(delay.seconds if delay.seconds is not None else delay.rows or 0)
+
+
+def _expire(source: Source) -> float | Silence | None:
+    """After how long a label is given up, and what that means."""
+    if source.expire is None:
+        if source.silence is not None or source.until is not None:
+            raise SettingError("--silence and --until need --expire: after how long a row that nobody reports is one")
+        return None
+    after = _span("--expire", source.expire)
+    if source.silence is None:
+        if source.until is not None:
+            raise SettingError("--until says how long labels correct --silence; give that too")
+        return after
+    return Silence(
+        after=after, means=source.silence, until=None if source.until is None else _span("--until", source.until)
+    )
 
 
 def _check_classes(schema: Schema, log: Log, source: Source) -> None:

@@ -133,9 +133,8 @@ class Batch:
     y: Array | None = None  # (n,) int64 codes of the schema's classes, -1 missing; or (n,), (n, k) floats, NaN missing
     weight: Array | None = None  # (n,) >= 0
     time: Array | None = None  # (n,) float64 seconds since the epoch, or any clock that does not run backwards
-    label_time: Array | None = (
-        None  # (n,) float64, the same clock: when the label becomes known; NaN never, inf unknown
-    )
+    label_time: Array | None = None
+    """(n,) float64, the same clock: when the label becomes known; NaN never, inf not yet, -inf kept secret."""
     key: Array | None = None  # (n,) entity the row belongs to
     id: Array | None = None  # (n,) prediction id, by which a late label finds its row
     task: Array | None = None  # (n,) experience number, where known; no method may require it silently

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from retain.run.durable import durable  # has the name of its module, which would take its place if imported later
-from retain.run.landing import Delay
+from retain.run.landing import Delay, Silence
 from retain.run.prequential import Prequential
 
 if TYPE_CHECKING:
@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from retain.run.past import backtest
     from retain.run.pipeline import Pipeline
 
-__all__ = ["Delay", "Exam", "Experiences", "Pipeline", "Prequential", "backtest", "continual", "durable", "scenarios"]
+__all__ = [
+    "Delay",
+    "Exam",
+    "Experiences",
+    "Pipeline",
+    "Prequential",
+    "Silence",
+    "backtest",
+    "continual",
+    "durable",
+    "scenarios",
+]
 
 _HOME = {
     "Exam": "exam",

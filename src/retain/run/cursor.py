@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
-import numpy as np
-
 from retain import state as states
-from retain.blocks import concat_batches, take_answers, take_batch
+from retain.blocks import concat_batches, cut
 from retain.core import Answers, Batch, State, Stream, Trailing
 from retain.errors import RetainError
 
@@ -70,7 +68,7 @@ def blocks(
                 if until is not None:
                     room = min(room, until - at.rows)
                 stop = start + room
-                held.append(block if room == len(block) else _cut(block, start, stop))
+                held.append(block if room == len(block) else cut(block, start, stop))
                 done = stop == len(block)
                 at = Mark(at.rows + room, after if done else at.position, 0 if done else stop, counted)
                 start = stop
@@ -92,16 +90,6 @@ def blocks(
 def rest(stream: Stream, mark: Mark, /) -> Answers | None:
     """Labels that come apart and behind a mark; those of the block that it is in may have been heard before."""
     return stream.rest(mark.position) if isinstance(stream, Trailing) else None
-
-
-def _cut(block: Batch, start: int, stop: int) -> Batch:
-    """Some rows of a block, and the labels that came apart by the end of them and not by their beginning."""
-    part, answers = take_batch(block, slice(start, stop)), block.answers
-    if answers is None or block.time is None:
-        return part
-    begin = np.max(block.time[:start], initial=-np.inf)
-    end = np.inf if stop == len(block) else np.max(block.time[:stop], initial=-np.inf)
-    return replace(part, answers=take_answers(answers, (answers.time >= begin) & (answers.time < end)))
 
 
 @final

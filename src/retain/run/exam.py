@@ -70,9 +70,9 @@ class Exam:
             kept = [row.id for _, row in self._waiting.values() if row.id is not None]
             secret = np.isin(batch.answers.id, np.concatenate([batch.id[hidden], *kept]))
             batch = replace(batch, answers=take_answers(batch.answers, ~secret))
-        if batch.answers is not None:
+        if batch.answers is not None or batch.label_time is not None:
             to_come = np.full(len(batch), np.inf) if batch.label_time is None else batch.label_time
-            batch = replace(batch, label_time=np.where(hidden, np.nan, to_come))
+            batch = replace(batch, label_time=np.where(hidden, -np.inf, to_come))
         return without_labels(batch, hidden)
 
     def arrive(self, batch: Batch, first: int, /) -> None:

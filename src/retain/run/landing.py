@@ -7,17 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
 
-from retain.blocks import labelled, take_answers
+from retain.blocks import cut, labelled, take_answers
 from retain.compose import Kept
 from retain.core import Answers, Array, Batch, Ints, State
 from retain.errors import PoisonError, SettingError
 
-__all__ = ["Delay", "Events", "Pending", "Terms", "Waiting", "clocks", "events", "nothing", "pad", "timely"]
+__all__ = [
+    "Arrival",
+    "Delay",
+    "Events",
+    "Pending",
+    "Silence",
+    "Terms",
+    "Waiting",
+    "apart",
+    "clocks",
+    "events",
+    "join",
+    "nothing",
+    "pad",
+    "timely",
+]
 
 Times = npt.NDArray[np.float64]
 _SMALL = 256  # rows; smaller chunks are made one, since looking into each costs the same
@@ -45,36 +61,109 @@ class Delay:
             raise SettingError(f"{self} makes no sense; expected a finite length >= 0")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """A row whose label has not been heard after a while is taken for one of a class: fraud nobody reports is none.
+
+    Args:
+        after: so long (seconds, on the rows' own clock) a row waits for its label; then it is learnt as `means`.
+        means: that class, by its code or its name.
+        until: so long after its row a label is still listened to. One that says otherwise is then learnt beside what
+            silence taught, with the weight 1 / p, p what the model gave to `means` when the row arrived (at most 10).
+            For the log-loss of two classes the slopes of both add up to that of the true label alone.
+
+    Rows are scored once, by what silence says of them. Classes only, and not with `Delay`.
+
+    >>> Silence(after=7 * 86_400, means="no", until=90 * 86_400).until
+    7776000
+
+    References:
+        Chapelle 2014, Modeling delayed feedback in display advertising, KDD. Ktena et al. 2019, Addressing delayed
+        feedback for continuous training with neural networks in CTR prediction, RecSys (there every row is a negative
+        at once, and weights make up for it).
+    """
+
+    after: float
+    means: int | str
+    until: float | None = None
+
+    def __post_init__(self) -> None:
+        until = self.after if self.until is None else self.until
+        if not 0 < self.after <= until < np.inf or (isinstance(self.means, int) and self.means < 0):
+            raise SettingError(f"{self} makes no sense; expected 0 < after <= until, and a class as means")
+
+    def code(self, batch: Batch, /) -> int:
+        """The code of the class."""
+        if batch.y is not None and batch.y.dtype.kind == "f":
+            raise SettingError(f"silence means {self.means!r}, and these labels are numbers; expected classes")
+        if isinstance(self.means, int):
+            return self.means
+        classes = () if batch.schema is None or batch.schema.classes is None else batch.schema.classes
+        if self.means not in classes:
+            raise SettingError(
+                f"silence means {self.means!r}, which is no class; expected one of {', '.join(classes) or 'none yet'}"
+            )
+        return classes.index(self.means)
+
+
+class Arrival(NamedTuple):
+    """What is known of n rows when they arrive."""
+
+    time: Times  # when they do, never running backwards
+    landing: Times  # when the label lands, or until when it is waited for; infinity: it is lost
+    y: Array  # the label; missing where it is not heard in time
+    late: Times  # when one is heard that comes after silence has spoken; infinity: none
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """When labels land, after how long they are lost, and from when on rows are scored."""
 
     delay: Delay | None = None
-    expire: float | None = None
+    expire: float | Silence | None = None
     warm: int = 0
 
     def __post_init__(self) -> None:
-        if self.warm < 0 or (self.expire is not None and not self.expire >= 0):
+        if self.warm < 0 or (isinstance(self.expire, (int, float)) and not self.expire >= 0):
             raise SettingError(f"warm={self.warm}, expire={self.expire}: expected numbers >= 0")
+        if self.silence is not None and self.delay is not None:
+            raise SettingError(f"{self.silence} and {self.delay} make no sense together; expected one of them")
+
+    @property
+    def silence(self) -> Silence | None:
+        """What it means when no label is heard."""
+        return self.expire if isinstance(self.expire, Silence) else None
 
     def late(self, batch: Batch, /) -> bool:
         """Whether labels come later than their rows."""
-        return self.delay is not None or batch.label_time is not None or batch.answers is not None
+        apart = batch.label_time is not None or batch.answers is not None
+        return apart or self.delay is not None or self.silence is not None
 
-    def clocks(self, batch: Batch, first: int, now: float, /) -> tuple[Times, Times]:
-        """As `clocks`; infinity also for labels that come too late.
+    def arrive(self, batch: Batch, first: int, now: float, /) -> Arrival:
+        """What is known of rows, the first of which has that number, after the clock `now`."""
+        n = len(batch)
+        time, known = clocks(batch, first, now, self.delay)
+        y = batch.y if batch.y is not None else np.full(n, np.nan)
+        never = np.full(n, np.inf)
+        after = self.expire.after if isinstance(self.expire, Silence) else self.expire
+        landing = known if after is None else np.where(known - time > after, np.inf, known)
+        if batch.answers is None and self.silence is None:
+            return Arrival(time, landing, y, never)
+        waits = np.isinf(landing)
+        if batch.label_time is not None:
+            waits &= ~np.isneginf(batch.label_time)
+        y = y.astype(np.float64 if y.dtype.kind == "f" else np.int64)  # a copy, that can hold what is missing
+        landing = np.where(waits, _FOREVER if after is None else time + after, landing)
+        late = never if self.silence is None else np.where(waits & (known - time <= self.until), known, np.inf)
+        y[waits] = -1 if y.dtype.kind == "i" else np.nan
+        return Arrival(time, landing, y, late)
 
-        Where labels come apart, those that have not been heard: until when they are waited for.
-        """
-        arrival, landing = clocks(batch, first, now, self.delay)
-        if self.expire is not None:
-            landing = np.where(landing - arrival > self.expire, np.inf, landing)
-        if batch.answers is not None:
-            waits = ~labelled(batch.y, len(batch))
-            if batch.label_time is not None:
-                waits &= ~np.isnan(batch.label_time)
-            landing = np.where(waits, _FOREVER if self.expire is None else arrival + self.expire, landing)
-        return arrival, landing
+    @property
+    def until(self) -> float:
+        """So long after its row a label is listened to."""
+        if isinstance(self.expire, Silence):
+            return self.expire.after if self.expire.until is None else self.expire.until
+        return np.inf if self.expire is None else self.expire
 
 
 def clocks(batch: Batch, first: int, now: float, delay: Delay | None) -> tuple[Times, Times]:
@@ -146,6 +235,17 @@ def events(arrival: Times, landing: Times, due_landing: Times, due_row: Ints, fi
     return Events(order, pool, np.flatnonzero(waits & np.isfinite(landing)))
 
 
+def apart(batch: Batch, after: float, clock: float) -> list[Batch]:
+    """The rows in parts in which none has waited for so long."""
+    if batch.time is None or not len(batch):
+        return [batch]
+    time = np.maximum.accumulate(np.maximum(batch.time, clock))
+    bounds = [0]
+    while (stop := int(np.searchsorted(time, time[bounds[-1]] + after))) < len(time):
+        bounds.append(stop)
+    return [cut(batch, start, stop) for start, stop in pairwise([*bounds, len(batch)])]
+
+
 def timely(answers: Answers, id: Array, arrival: Times) -> Answers:  # noqa: A002 - the field's name
     """The labels but those that were heard before their row arrived, among these rows."""
     if not len(id):
@@ -208,7 +308,7 @@ class Pending:
             return
         self._chunks.append(rows.take(np.lexsort((rows.row, rows.landing))))
         while len(self._chunks) > 1 and max(len(chunk) for chunk in self._chunks[-2:]) < _SMALL:
-            both = _join(self._chunks[-2:])
+            both = join(self._chunks[-2:])
             self._chunks[-2:] = [both.take(np.lexsort((both.row, both.landing)))]
 
     def hear(self, answers: Answers) -> tuple[Pending, Ints]:
@@ -220,10 +320,18 @@ class Pending:
             found.append(places)
         return result, np.concatenate([np.empty(0, dtype=np.int64), *found])
 
+    def plus(self, rows: Waiting | None) -> Pending:
+        """The same rows and some more."""
+        result = Pending()
+        result._chunks = list(self._chunks)
+        if rows is not None:
+            result.add(rows)
+        return result
+
     def due(self, until: float) -> Waiting | None:
         """The rows whose labels land at or before `until`; None where there are none. They wait until `drop`."""
         out = [chunk.take(slice(0, stop)) for chunk in self._chunks if (stop := _due(chunk, until))]
-        return _join(out) if out else None
+        return join(out) if out else None
 
     def drop(self, until: float) -> None:
         """Forget the rows whose labels landed at or before `until`."""
@@ -265,7 +373,7 @@ def pad(predictions: Sequence[Array]) -> Array:
     return np.concatenate([np.pad(part, ((0, 0), (0, k - part.shape[1]))) for part in predictions])
 
 
-def _join(parts: Sequence[Waiting]) -> Waiting:
+def join(parts: Sequence[Waiting]) -> Waiting:
     """Waiting rows of several chunks, one after the other."""
     if len(parts) == 1:
         return parts[0]

@@ -18,11 +18,12 @@ from retain.core import Answers, Array, Batch, Features, Ints, Learner, Metric, 
 from retain.errors import PoisonError
 from retain.metrics import MAE, R2, RMSE, ROCAUC, Accuracy, LogLoss, update
 from retain.metrics.decisions import mistakes
-from retain.run.landing import Pending, Terms, Waiting, events, nothing, pad, timely
+from retain.run.landing import Pending, Terms, Waiting, apart, events, join, nothing, pad, timely
 
 __all__ = ["Lane", "Still", "losses"]
 
 _MODEL = "model"
+_HEAVIEST = 10.0  # how much a label counts that corrects what silence taught, at most
 
 
 @final
@@ -55,6 +56,7 @@ class Lane:
         self._given = metrics
         self._metrics: dict[str, list[Metric]] = {}
         self._pending = Pending()
+        self._again = Pending()  # rows of which silence has spoken, and that listen on
         self._blank: Batch | None = None  # no rows, in the form of those that arrive
         self._rows, self._learnt, self._lost, self._strays = row, 0, 0, 0
         self._clock = clock
@@ -102,22 +104,24 @@ class Lane:
 
     def meet(self, batch: Batch, which: Array, /) -> None:
         """Rows arrive and are answered; those of `which` (n,) booleans wait for their labels, and nothing is learnt."""
-        said, kept = self._model.meet(_plain(batch))
+        said, kept = self._model.meet(self._plain(batch))
         first, n = self._rows, len(batch)
         rows = np.arange(first, first + n)
-        y = batch.y if batch.y is not None else np.full(n, np.nan)
-        _, landing = self._terms.clocks(batch, first, self._clock)
-        arrived = Waiting(kept, landing, rows, rows if batch.id is None else batch.id, y, {_MODEL: said})
+        came = self._terms.arrive(batch, first, self._clock)
+        arrived = Waiting(kept, came.landing, rows, rows if batch.id is None else batch.id, came.y, {_MODEL: said})
         self._pending.add(arrived.take(np.flatnonzero(which)))
         self._arrived(batch)
 
     def finish(self, rest: Answers | None = None, /) -> Report | None:
         """Land the labels still on their way, `rest` among them; None where there are none."""
+        waiting = self._pending.due(np.inf)
         if rest is not None:
             rest = take_answers(rest, rest.time >= self._clock)  # the others have been heard
-            self._pending, found = self._pending.hear(rest)
-            self._strays += len(rest) - len(np.unique(found))
-        due, unheard = _heard(self._pending.due(np.inf))
+            # What comes after silence would speak is told of no row now: it will be when there are more.
+            later = Pending().plus(None if waiting is None else self._listening_on(waiting)).hear(rest)[1]
+            waiting = None if waiting is None else waiting.hear(rest)[0]
+            self._strays += len(rest) - len(np.union1d(later, self._again.hear(rest)[1]))
+        due, unheard = _settled(waiting, None)
         if due is None or self._blank is None:
             return None
         due = due.take(np.lexsort((due.row, due.landing)))
@@ -134,7 +138,7 @@ class Lane:
     def freeze(self) -> None:
         """Answer from now on as the learner is, and learn nothing more."""
         self._model = Still(late(self.learner))
-        self._pending = self._pending.bare()
+        self._pending, self._again = self._pending.bare(), self._again.bare()
 
     def state_dict(self) -> State:
         return {
@@ -142,6 +146,7 @@ class Lane:
             "baselines": {name: part.state_dict() for name, part in self._baselines.items()},
             "metrics": {who: {m.name: m.state_dict() for m in group} for who, group in self._metrics.items()},
             "pending": self._pending.state_dict(),
+            "again": self._again.state_dict(),
             "blank": None if self._blank is None else to_state(self._blank),
             "counts": [self._rows, self._learnt, self._lost, self._strays],
             "clock": float(self._clock),
@@ -158,6 +163,7 @@ class Lane:
             for metric in group:
                 metric.load_state_dict(state["metrics"][who][metric.name])
         self._pending.load_state_dict(state["pending"])
+        self._again.load_state_dict(state["again"])
         self._blank = None if state["blank"] is None else from_state(state["blank"])
         self._rows, self._learnt, self._lost, self._strays = state["counts"]
         self._clock = state["clock"]
@@ -165,8 +171,7 @@ class Lane:
     def _arrived(self, batch: Batch) -> None:
         self._blank = take_batch(batch, slice(0, 0))
         self._rows += len(batch)
-        if batch.time is not None and len(batch):
-            self._clock = max(self._clock, float(np.nanmax(batch.time)))
+        self._clock = _later(batch, self._clock)
 
     def _begin(self, task: str) -> None:
         """Set up the measures, once the first block has told what kind of target it is."""
@@ -196,39 +201,98 @@ class Lane:
 
     def _learn_late(self, batch: Batch) -> _Landed:
         """Labels land when their time has come: rows and labels are learnt in the order of their events."""
-        n, first = len(batch), self._rows
-        arrival, landing = self._terms.clocks(batch, first, self._clock)
-        until = arrival[-1] if n else -np.inf
-        y = batch.y if batch.y is not None else np.full(n, np.nan)
+        parts = [batch] if self._terms.silence is None else apart(batch, self._terms.silence.after, self._clock)
+        if len(parts) == 1:
+            return self._events(batch, self._rows, self._clock)
+        before, first, clock = self.state_dict(), self._rows, self._clock
+        landed: list[_Landed] = []
+        said: list[Array] = []
+        try:
+            for part in parts:
+                landed.append(self._events(part, first, clock))
+                said.append(self.said)
+                first, clock = first + len(part), _later(part, clock)
+        except PoisonError:  # all of the block or nothing
+            self.load_state_dict(before)
+            raise
+        self.said = pad(said)
+        return _Landed.join(landed)
+
+    def _events(self, batch: Batch, first: int, clock: float) -> _Landed:
+        """Rows arrive, the first of which has that number, after the clock; labels land."""
+        n = len(batch)
+        came = self._terms.arrive(batch, first, clock)
+        until = came.time[-1] if n else -np.inf
         rows = np.arange(first, first + n)
-        ids = rows if batch.id is None else batch.id
-        pending, strays = self._pending, 0
-        if batch.answers is not None:
-            answers = timely(batch.answers, ids, arrival)
-            heard, own = Waiting(nothing(n), landing, rows, ids, y, {}).hear(answers)
-            pending, found = pending.hear(answers)
-            strays = len(batch.answers) - len(np.union1d(found, own))
-            y, landing = heard.y, np.where(~labelled(heard.y, n) & (heard.landing <= until), np.inf, heard.landing)
-        due, unheard = _heard(pending.due(until))
-        due_landing, due_row = (np.empty(0), np.empty(0, dtype=np.int64)) if due is None else (due.landing, due.row)
-        when = events(arrival, landing, due_landing, due_row, first)
-        said, kept = self._flow(batch, due, y if due is None else np.concatenate([due.y, y]), when.order)
+        arrived = Waiting(nothing(n), came.landing, rows, rows if batch.id is None else batch.id, came.y, {})
+        heard = self._hear(batch, arrived, came.time, until)
+        arrived, due, fixes = heard.arrived, heard.due, heard.fixes
+        both = _both(due, fixes)
+        landing, row = (np.empty(0), np.empty(0, dtype=np.int64)) if both is None else (both.landing, both.row)
+        when = events(came.time, arrived.landing, landing, row, first)
+        pool_y = arrived.y if both is None else np.concatenate([both.y, arrived.y])
+        said, kept = self._flow(batch, both, pool_y, when.order)
         self.said = said[_MODEL]
-        arrived = Waiting(kept, landing, rows, ids, y, said)
-        self._lost += int(np.isinf(landing).sum()) + unheard
-        self._strays += strays
-        self._pending = pending
+        arrived = replace(arrived, kept=kept, prediction=said)
+        self._lost += int(np.isinf(arrived.landing).sum()) + heard.lost
+        self._strays += heard.strays
+        self._pending, self._again = heard.pending, heard.again
         self._pending.drop(until)
+        self._again.drop(until)
         self._pending.add(arrived.take(when.waits))
-        return _landed(due, arrived, when.landed)
+        known = np.flatnonzero(np.isfinite(came.late))
+        if len(known) and batch.y is not None:  # what will be said after silence has spoken is known already
+            self._again.add(replace(arrived.take(known), landing=came.late[known], y=batch.y[known].astype(np.int64)))
+        m = 0 if due is None else len(due)
+        fixed = (when.landed >= m) & (when.landed < m + (0 if fixes is None else len(fixes)))
+        return _landed(both, arrived, when.landed[~fixed])
+
+    def _hear(self, batch: Batch, arrived: Waiting, arrival: Array, until: float) -> _Heard:
+        """Labels find their rows, silence speaks of those that were not heard of, and corrections are made ready."""
+        silence, answers, strays = self._terms.silence, batch.answers, 0
+        pending, found = self._pending, np.empty(0, dtype=np.int64)
+        own = found
+        if answers is not None:
+            answers = timely(answers, arrived.id, arrival)
+            arrived, own = arrived.hear(answers)
+            pending, found = pending.hear(answers)
+            given_up = ~labelled(arrived.y, len(batch)) & (arrived.landing <= until)
+            arrived = replace(arrived, landing=np.where(given_up, np.inf, arrived.landing))
+        code = None if silence is None else silence.code(batch)
+        due, unheard = _settled(pending.due(until), code)
+        again, fixes = self._again, None
+        late_found = np.empty(0, dtype=np.int64)
+        if code is not None:
+            mute = _mute(pending.due(until))
+            if answers is not None:
+                again, late_found = again.plus(None if mute is None else self._listening_on(mute)).hear(answers)
+            fixes = _fixes(again.due(until), code)
+        if answers is not None and batch.answers is not None:
+            strays = len(batch.answers) - len(np.unique(np.concatenate([own, found, late_found])))
+        return _Heard(arrived, pending, again.plus(None), due, fixes, unheard, strays)
+
+    def _listening_on(self, rows: Waiting) -> Waiting:
+        """Rows whose labels silence gives, and that listen longer."""
+        silence = self._terms.silence
+        if silence is None:
+            return rows
+        more = self._terms.until - silence.after
+        return replace(rows, landing=np.where(labelled(rows.y, len(rows)), rows.landing, rows.landing + more))
 
     def _flow(self, batch: Batch, due: Waiting | None, pool_y: Array, order: Ints) -> tuple[dict[str, Array], Kept]:
         """Pass the events of a block through the learner and, without their features, through the baselines."""
-        said, kept = self._model.flow(_plain(batch), None if due is None else due.kept, pool_y, order)
+        said, kept = self._model.flow(self._plain(batch), None if due is None else due.kept, pool_y, order)
         bare = None if due is None else Kept((Batch(_no_features(len(due))),))
         arrivals = Batch(_no_features(len(batch)))
         others = {name: late(part).flow(arrivals, bare, pool_y, order)[0] for name, part in self._baselines.items()}
         return {_MODEL: said, **others}, kept
+
+    def _plain(self, batch: Batch) -> Batch:
+        """The rows as a learner may see and keep them: when their labels become known is not for it."""
+        weight = batch.weight
+        if self._terms.silence is not None and weight is None:
+            weight = np.ones(len(batch))  # what corrects silence has another
+        return replace(batch, label_time=None, answers=None, weight=weight)
 
     def _score(self, landed: _Landed) -> None:
         y, said = landed.y, landed.prediction
@@ -264,6 +328,18 @@ class Lane:
         )
 
 
+class _Heard(NamedTuple):
+    """Rows and their labels before a block is learnt."""
+
+    arrived: Waiting
+    pending: Pending
+    again: Pending
+    due: Waiting | None  # rows whose labels land, or of which silence speaks
+    fixes: Waiting | None  # rows of which it has spoken wrongly
+    lost: int
+    strays: int
+
+
 class _Landed(NamedTuple):
     """Labels that landed during a block, whose they were and what had been said of them."""
 
@@ -271,6 +347,13 @@ class _Landed(NamedTuple):
     row: Ints
     y: Array
     prediction: dict[str, Array]
+
+    @staticmethod
+    def join(many: Sequence[_Landed], /) -> _Landed:
+        """Labels of all, one after the other."""
+        said = {name: pad([one.prediction[name] for one in many]) for name in many[0].prediction}
+        ids, y = np.concatenate([one.id for one in many]), np.concatenate([one.y for one in many])
+        return _Landed(ids, np.concatenate([one.row for one in many]), y, said)
 
 
 @final
@@ -306,19 +389,45 @@ class Still(LateLearner):
         self._predictor.load_state_dict(state)
 
 
-def _heard(due: Waiting | None) -> tuple[Waiting | None, int]:
-    """Those of the rows whose labels have been heard, and how many others there are, whose labels are given up."""
+def _settled(due: Waiting | None, code: int | None) -> tuple[Waiting | None, int]:
+    """Those of the rows whose labels have been heard, or that silence speaks of; how many others there are."""
     if due is None:
         return None, 0
     known = labelled(due.y, len(due))
     if known.all():
         return due, 0
+    if code is not None:
+        return replace(due, y=np.where(known, due.y, code)), 0
     return (due.take(np.flatnonzero(known)) if known.any() else None), int((~known).sum())
 
 
-def _plain(batch: Batch) -> Batch:
-    """The rows as a learner may see and keep them: when their labels become known is not for it."""
-    return replace(batch, label_time=None, answers=None)
+def _mute(due: Waiting | None) -> Waiting | None:
+    """Those of the rows whose labels have not been heard."""
+    return None if due is None else due.take(np.flatnonzero(~labelled(due.y, len(due))))
+
+
+def _fixes(due: Waiting | None, code: int) -> Waiting | None:
+    """Rows that were learnt as a class and turn out to be of another, weighed so that both together are the truth."""
+    if due is None:
+        return None
+    wrong = np.flatnonzero(labelled(due.y, len(due)) & (due.y != code))
+    if not len(wrong):
+        return None
+    due = due.take(wrong)
+    said = due.prediction[_MODEL]
+    p = said[:, code] if code < said.shape[1] else np.ones(len(due))
+    return replace(due, kept=due.kept.weighed(1 / np.clip(p, 1 / _HEAVIEST, 1)))
+
+
+def _both(due: Waiting | None, fixes: Waiting | None) -> Waiting | None:
+    if due is None or fixes is None:
+        return due if fixes is None else fixes
+    return join([replace(due, kept=due.kept.weighed(np.ones(len(due)))), fixes])
+
+
+def _later(batch: Batch, clock: float) -> float:
+    """The clock after some rows."""
+    return clock if batch.time is None else float(np.nanmax(batch.time, initial=clock))
 
 
 def _no_features(n: int) -> Array:

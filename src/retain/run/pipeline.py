@@ -13,7 +13,7 @@ from retain.errors import SettingError
 from retain.registry import FileRegistry
 from retain.run.durable import durable
 from retain.run.exam import Exam
-from retain.run.landing import Delay
+from retain.run.landing import Delay, Silence
 from retain.run.service import Service
 from retain.update import Rule
 
@@ -76,7 +76,7 @@ class Pipeline:
     registry: FileRegistry | None = None
     metrics: Sequence[Metric] | None = None
     delay: Delay | None = None
-    expire: float | None = None
+    expire: float | Silence | None = None
     warm: int = 0
     limit: int | None = None
     step: int = 1_000

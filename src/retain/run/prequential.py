@@ -14,7 +14,7 @@ from retain.core import Learner, Metric, Report, Schema, State, Stream
 from retain.errors import SettingError
 from retain.learners.baselines import NoChange, Prior
 from retain.run.cursor import Clock, Mark, blocks, rest
-from retain.run.landing import Delay, Terms
+from retain.run.landing import Delay, Silence, Terms
 from retain.run.lane import Lane
 
 __all__ = ["Prequential", "honest"]
@@ -39,7 +39,8 @@ class Prequential:
         metrics: what to measure; by default accuracy, AUC and log-loss, or MAE, RMSE and R2.
         baselines: what to measure beside it, by name: learners that need no features; by default no-change and prior.
         delay: when labels land; by default at once, or at the stream's own `label_time` where it has one.
-        expire: seconds (or rows, with `Delay(rows=...)`) after which a label that has not landed counts as lost.
+        expire: seconds (or rows, with `Delay(rows=...)`) after which a label that has not landed counts as lost; or
+            what that means: `Silence`.
         warm: so many first rows are learnt without being scored.
         limit: stop after so many rows.
 
@@ -62,7 +63,7 @@ class Prequential:
         metrics: Sequence[Metric] | None = None,
         baselines: Mapping[str, Learner] | None = None,
         delay: Delay | None = None,
-        expire: float | None = None,
+        expire: float | Silence | None = None,
         warm: int = 0,
         limit: int | None = None,
     ) -> None:

@@ -34,7 +34,7 @@ from retain.errors import RetainError, SettingError, StateError
 from retain.registry import CHAMPION, Entry, FileRegistry
 from retain.run.cursor import Clock, Mark, blocks, rest
 from retain.run.exam import Exam, drawn
-from retain.run.landing import Delay, Terms, pad
+from retain.run.landing import Delay, Silence, Terms, pad
 from retain.run.lane import Lane, Still, losses
 from retain.run.prequential import honest
 from retain.run.trial import Trial
@@ -57,7 +57,9 @@ class _Relay:
         self.answer: Array = np.empty(0)
 
     def predict(self, x: Features, /) -> Array:
-        return self.answer[: len(Batch(x))]  # none of them, where labels land after the last row
+        n = len(Batch(x))  # none, where labels land after the last row
+        said, self.answer = self.answer[:n], self.answer[n:]
+        return said
 
     def state_dict(self) -> State:
         return {}
@@ -82,7 +84,7 @@ class Service:
         registry: FileRegistry | None,
         metrics: Sequence[Metric] | None,
         delay: Delay | None,
-        expire: float | None,
+        expire: float | Silence | None,
         warm: int,
         limit: int | None,
         step: int,

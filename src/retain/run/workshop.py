@@ -15,7 +15,7 @@ from retain.errors import SettingError
 from retain.registry import FileRegistry
 from retain.run.cursor import Mark, blocks
 from retain.run.exam import Exam, without_labels
-from retain.run.landing import Terms, Waiting, nothing, timely
+from retain.run.landing import Terms, Waiting, clocks, nothing, timely
 from retain.run.lane import Lane
 
 __all__ = ["Bench", "History", "Trail"]
@@ -115,11 +115,12 @@ class History:
         n = len(block)
         if heard is None or block.answers is None:
             return block
-        arrival, until = self.terms.clocks(block, first, clock)
+        arrival, _ = clocks(block, first, clock, None)
         y = block.y if block.y is not None else np.full(n, np.nan)
         rows = np.arange(first, first + n)
         ids = rows if block.id is None else block.id
-        known, _ = Waiting(nothing(n), until, rows, ids, y, {}).hear(timely(heard, ids, arrival))
+        waiting = Waiting(nothing(n), arrival + self.terms.until, rows, ids, y, {})
+        known, _ = waiting.hear(timely(heard, ids, arrival))
         when = np.where(labelled(known.y, n), known.landing, np.inf)
         return replace(block, y=known.y, label_time=when, answers=take_answers(block.answers, slice(0, 0)))
 
@@ -165,11 +166,20 @@ class Landed:
     def __iter__(self) -> Iterator[Batch]:
         past = self.history
         for batch, first, clock in past.read(self.since):
-            known = labelled(batch.y, len(batch)) & ~np.isin(np.arange(first, first + len(batch)), past.waiting)
-            if past.terms.late(batch):
-                known &= np.isfinite(past.terms.clocks(batch, first, clock)[1])  # the others are lost
+            told = self._told(batch, first, clock) if past.terms.late(batch) else batch
+            known = labelled(told.y, len(told)) & ~np.isin(np.arange(first, first + len(told)), past.waiting)
             if known.any():
-                yield take_batch(batch, np.flatnonzero(known))
+                yield take_batch(told, np.flatnonzero(known))
+
+    def _told(self, batch: Batch, first: int, clock: float) -> Batch:
+        """The rows with the labels as they are known by now; those that were lost are missing."""
+        terms, now, n = self.history.terms, self.history.clock, len(batch)
+        came = terms.arrive(batch, first, clock)
+        y = np.where(np.isfinite(came.landing), came.y, -1 if came.y.dtype.kind == "i" else np.nan)
+        if terms.silence is not None and batch.y is not None:
+            y = np.where(~labelled(y, n) & (came.landing <= now), terms.silence.code(batch), y)
+            y = np.where(came.late <= now, batch.y, y)
+        return replace(batch, y=y)
 
 
 @final

@@ -6,7 +6,7 @@ labels    . . . a . . c . a e      as they are heard: out of order, late, twice,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol, final
 
@@ -25,7 +25,7 @@ class Source(Stream, Protocol):
     def schema(self) -> Schema: ...
 
 
-def join(rows: Source, labels: Source, /) -> Joined:
+def join(rows: Source, labels: Source, /, *, classes: Sequence[str] = ()) -> Joined:
     """A stream of rows whose labels come from a source of their own, as they do in production.
 
     Both have a time and an id. A row waits until its label is heard, which is learnt before the first row that arrives
@@ -36,6 +36,7 @@ def join(rows: Source, labels: Source, /) -> Joined:
     Args:
         rows: in order of time, without a target.
         labels: in order of time, the time at which each was heard; with the target.
+        classes: names of classes that there are, whether labels tell of them or not: what `retain.Silence` means.
 
     Raises:
         SchemaError: one of them has no time or no id, the labels have no target, or the rows have one.
@@ -47,15 +48,15 @@ def join(rows: Source, labels: Source, /) -> Joined:
     >>> [(report.learnt, report.pending, report.id.tolist()) for report in run]
     [(2, 2, [8, 7]), (3, 1, [10])]
     """
-    return Joined(rows, labels)
+    return Joined(rows, labels, classes)
 
 
 @final
 class Joined:
     """Made by `join`."""
 
-    def __init__(self, rows: Source, labels: Source, /) -> None:
-        self._rows, self._labels = rows, labels
+    def __init__(self, rows: Source, labels: Source, classes: Sequence[str], /) -> None:
+        self._rows, self._labels, self._classes = rows, labels, tuple(classes)
         self._schema: Schema | None = None
 
     def __iter__(self) -> Iterator[Batch]:
@@ -65,24 +66,24 @@ class Joined:
     def schema(self) -> Schema:
         """The columns of the rows, and the target of the labels."""
         if self._schema is None:
-            self._schema = _together(self._rows.schema(), self._labels.schema())
+            self._schema = _together(self._rows.schema(), self._labels.schema(), self._classes)
         return self._schema
 
     def again(self) -> Joined:
         """The same rows and labels, for a second reader beside the first."""
         rows, labels = (one.again() if isinstance(one, Rereadable) else one for one in (self._rows, self._labels))
-        return Joined(rows, labels)  # type: ignore[arg-type] - again() gives a source of the same kind
+        return Joined(rows, labels, self._classes)  # type: ignore[arg-type] - again() gives a source of the same kind
 
     def read(self, position: State | None = None, /) -> Iterator[tuple[Batch, State]]:
         """Blocks of rows, each with the labels that were heard before its last row, and the position after both."""
         schema = self.schema()
-        heard = _Heard(self._labels, schema, None if position is None else position["labels"])
+        heard = _Heard(self._labels, schema.classes, None if position is None else position["labels"])
         clock = -np.inf if position is None else float(position["clock"])
         for batch, after in self._rows.read(None if position is None else position["of_rows"]):
             time, ids = _known(batch, "rows")
             clock = float(np.max(time, initial=clock))
             answers = heard.before(clock, ids)
-            schema = heard.schema(schema)
+            schema = replace(schema, classes=heard.classes)
             n = len(batch)
             y = np.full(n, np.nan) if schema.classes is None else np.full(n, -1, dtype=np.int64)
             yield (
@@ -99,7 +100,7 @@ class Joined:
 
     def rest(self, position: State | None, /) -> Answers:
         """All labels that are heard from a position on."""
-        heard = _Heard(self._labels, self.schema(), None if position is None else position["labels"])
+        heard = _Heard(self._labels, self.schema().classes, None if position is None else position["labels"])
         return heard.before(np.inf, None)
 
 
@@ -107,8 +108,9 @@ class Joined:
 class _Heard:
     """The labels as they are heard, from a position on."""
 
-    def __init__(self, labels: Stream, schema: Schema, position: State | None) -> None:
-        self._classes = schema.classes
+    def __init__(self, labels: Stream, classes: tuple[str, ...] | None, position: State | None) -> None:
+        kept = None if position is None else position["classes"]
+        self._classes = classes if kept is None else tuple(kept)
         self._at: State | None = None if position is None else position["at"]  # of the block in hand
         self._used: int = 0 if position is None else position["used"]  # labels of it that have been heard
         self._clock: float = -np.inf if position is None else position["clock"]
@@ -117,9 +119,10 @@ class _Heard:
         self._reader = labels.read(self._at)
         self._block: Answers | None = None
 
-    def schema(self, schema: Schema) -> Schema:
-        """With the classes seen by now."""
-        return replace(schema, classes=self._classes)
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Those seen by now."""
+        return self._classes
 
     def before(self, time: float, like: Array | None) -> Answers:
         """The next labels, as far as they are heard before a time."""
@@ -136,7 +139,13 @@ class _Heard:
         return concat_answers(parts) if parts else self._none(like)
 
     def position(self) -> State:
-        return {"at": self._at, "used": self._used, "clock": self._clock, "quarantined": self.quarantined}
+        return {
+            "at": self._at,
+            "used": self._used,
+            "clock": self._clock,
+            "quarantined": self.quarantined,
+            "classes": None if self._classes is None else list(self._classes),
+        }
 
     def _fill(self) -> Answers | None:
         """The block in hand, or the next one; None where there is none yet."""
@@ -146,9 +155,16 @@ class _Heard:
                 return None
             time, ids = _known(batch, "labels")
             self._after, self.quarantined = after, int(after["quarantined"])
-            self._classes = batch.schema.classes if batch.schema is not None else self._classes
-            self._block = Answers(ids, batch.y, np.maximum.accumulate(np.maximum(time, self._clock)))
+            self._block = Answers(ids, self._coded(batch), np.maximum.accumulate(np.maximum(time, self._clock)))
         return self._block
+
+    def _coded(self, batch: Batch) -> Array:
+        """The labels, classes by the codes that they have here."""
+        names = None if batch.schema is None else batch.schema.classes
+        if batch.y is None or names is None or self._classes is None:
+            return np.empty(0) if batch.y is None else batch.y
+        self._classes = _first(self._classes, names)
+        return np.array([*(self._classes.index(name) for name in names), -1], dtype=np.int64)[batch.y]
 
     def _none(self, like: Array | None) -> Answers:
         y = np.empty(0) if self._classes is None else np.empty(0, dtype=np.int64)
@@ -163,7 +179,12 @@ def _known(batch: Batch, what: str) -> tuple[Array, Array]:
     return batch.time.astype(np.float64), batch.id
 
 
-def _together(rows: Schema, labels: Schema) -> Schema:
+def _first(classes: Sequence[str], more: Sequence[str]) -> tuple[str, ...]:
+    """Classes, then those that are new."""
+    return *classes, *(name for name in more if name not in classes)
+
+
+def _together(rows: Schema, labels: Schema, classes: Sequence[str]) -> Schema:
     if labels.target is None:
         raise SchemaError("the labels have no target; name its column")
     if rows.target is not None or labels.target in rows.names:
@@ -171,4 +192,7 @@ def _together(rows: Schema, labels: Schema) -> Schema:
             f"the rows have a column {rows.target or labels.target!r} of their own; ignore it, or do not join: labels "
             "are to come from one place"
         )
-    return replace(rows, target=labels.target, classes=labels.classes)
+    if labels.classes is None and classes:
+        raise SchemaError(f"the labels are numbers, and have no classes such as {classes[0]!r}; leave them out")
+    known = None if labels.classes is None else _first(classes, labels.classes)
+    return replace(rows, target=labels.target, classes=known)

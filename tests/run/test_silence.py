@@ -1,0 +1,177 @@
+"""Silence: rows whose labels are not heard are of a class, and labels that are heard after that correct them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.run.turning import N, X, Y, deeds, drift, linear, pipeline, timeless
+
+import retain as rt
+from retain import state
+from retain.core import Report
+from retain.errors import PoisonError, SettingError
+
+RNG = np.random.default_rng(5)
+TIME = np.cumsum(RNG.integers(0, 3, N)).astype(float)
+# Ones are reported, half of them late; zeros never are, or once in a while.
+KNOWN = np.where(RNG.random(N) < np.where(Y == 1, 0.95, 0.1), np.floor(TIME + RNG.exponential(60, N)) + 0.5, np.nan)
+ID = RNG.permutation(10 * N)[:N]
+AFTER = 40.0
+SILENT = rt.Silence(after=AFTER, means=0)
+LISTENING = rt.Silence(after=AFTER, means=0, until=300)
+
+
+def beforehand(block: int = 130, x: np.ndarray = X) -> rt.streams.Arrays:
+    return rt.streams.arrays(x, Y, time=TIME, label_time=KNOWN, id=ID, block=block)
+
+
+def apart(block: int = 130, x: np.ndarray = X) -> rt.streams.join.Joined:
+    order = np.flatnonzero(~np.isnan(KNOWN))
+    order = order[np.argsort(KNOWN[order], kind="stable")]
+    labels = rt.streams.arrays(np.zeros((len(order), 1)), Y[order], time=KNOWN[order], id=ID[order], block=97)
+    return rt.streams.join(rt.streams.arrays(x, time=TIME, id=ID, block=block), labels)
+
+
+def seen(reports: list[Report]) -> tuple[Any, ...]:
+    rows, y = (np.concatenate([getattr(r, name) for r in reports[:-1]]) for name in ("row", "y"))
+    last = reports[-1]
+    return last.metrics, last.baselines, last.rows, last.learnt, rows.tolist(), y.tolist()
+
+
+@pytest.mark.parametrize("make", [beforehand, apart])
+@pytest.mark.parametrize("block", [19, 130, 6_000])
+def test_silence_is_the_label_of_rows_that_nobody_reports(make: Any, block: int) -> None:
+    """As a stream in which it had been written down so."""
+    in_time = KNOWN - TIME <= AFTER
+    written = rt.streams.arrays(
+        X, np.where(in_time, Y, 0), time=TIME, label_time=np.where(in_time, KNOWN, TIME + AFTER), block=130
+    )
+    expected, got = rt.Prequential(written, linear()), rt.Prequential(make(block), linear(), expire=SILENT)
+    list(expected.steps())
+    list(got.steps())
+    assert state.equal(got.learner.state_dict(), expected.learner.state_dict())
+
+
+@pytest.mark.parametrize("expire", [SILENT, LISTENING])
+def test_however_rows_are_cut_and_wherever_labels_come_from_it_learns_the_same(expire: rt.Silence) -> None:
+    runs = [
+        rt.Prequential(make(block), linear(), expire=expire)
+        for make in (beforehand, apart)
+        for block in (19, 130, 6_000)
+    ]
+    told = [list(run.steps()) for run in runs]
+    first = told[0]
+    for run, reports in zip(runs[1:], told[1:], strict=True):
+        assert state.equal(run.learner.state_dict(), runs[0].learner.state_dict())
+        assert (reports[-1].metrics, reports[-1].learnt) == (first[-1].metrics, first[-1].learnt)
+    assert first[-1].learnt + first[-1].pending == N
+    assert first[-1].lost == 0
+    too_late = (expire.until or expire.after) < KNOWN - TIME
+    heard = TIME.max() > KNOWN
+    assert [reports[-1].strays for reports in told] == 3 * [0] + 3 * [int((too_late & heard).sum())]
+
+
+def test_a_correction_and_what_silence_taught_are_together_the_true_label() -> None:
+    """With steps so small that only their sum counts."""
+    x, tiny = X[:1], rt.SGD(1e-6)
+    true, fixed = (rt.Linear(loss=rt.Logistic(), update=tiny) for _ in range(2))
+    for learner in (true, fixed):
+        learner.learn(rt.Batch(np.zeros((2, 3), dtype=np.float32), y=np.array([0, 1])))
+    true.learn(rt.Batch(x, y=np.array([1])))
+    rows = rt.streams.arrays(np.repeat(x, 3, axis=0), time=[0, 20, 40], id=[0, 1, 2])
+    labels = rt.streams.arrays(np.zeros((1, 1)), [1], time=[15], id=[0])
+    before = fixed.weights.copy()
+    run = rt.Prequential(rt.streams.join(rows, labels), fixed, expire=rt.Silence(after=10, means=0, until=18), limit=2)
+    list(run.steps())
+    np.testing.assert_allclose(fixed.weights - before, true.weights - before, rtol=1e-5)
+    assert np.abs(true.weights - before).max() > 0
+
+
+def test_corrections_mend_the_rate_of_what_is_reported_late() -> None:
+    """Two fifths of the frauds come after silence has spoken: without them, they are underrated by so much."""
+    n = 40_000
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, 2))
+    p = 1 / (1 + np.exp(2 - x[:, 0]))
+    fraud = (rng.random(n) < p).astype(int)
+    time = np.arange(n, dtype=float)
+    known = np.where(fraud == 1, time + np.where(rng.random(n) < 0.4, 300.5, 20.5), np.nan)
+    rates: dict[str, float] = {}
+    for name, until in (("deaf", None), ("hearing", 500)):
+        learner = rt.Linear(loss=rt.Logistic(), update=rt.SGD(0.005))
+        stream = rt.streams.arrays(x, fraud, time=time, label_time=known)
+        list(rt.Prequential(stream, learner, expire=rt.Silence(after=100, means=0, until=until)).steps())
+        rates[name] = float(learner.predict(x[-10_000:])[:, 1].mean() / p[-10_000:].mean())
+    assert 0.5 < rates["deaf"] < 0.65  # three fifths
+    assert 0.9 < rates["hearing"] < 1.1
+
+
+RULES: dict[str, dict[str, Any]] = {
+    "on trial": {"rules": [drift()]},
+    "at once": {"rules": [rt.Rule(when=rt.Every(rows=2_000), do=rt.Retrain(last=700))]},
+    "exam": {
+        "rules": [drift(gate=rt.Unanimous(rt.Better(most=3_000), rt.NotForgotten(margin=1.0)))],
+        "exam": rt.Exam(share=0.05, rows=30, every=500, most=6),
+    },
+}
+
+
+@pytest.mark.parametrize("kind", RULES)
+@pytest.mark.parametrize("make", [beforehand, apart])
+def test_saved_and_resumed_after_every_report_it_ends_the_same(kind: str, make: Any) -> None:
+    def build() -> Any:
+        return pipeline(stream=make(), expire=LISTENING, **RULES[kind]).service()
+
+    whole, resumed = build(), build()
+    expected = list(whole)
+    got: list[Report] = []
+    while (report := next(resumed.steps(), None)) is not None:
+        got.append(report)
+        saved = state.encode(resumed.state_dict())
+        resumed = build()
+        resumed.load_state_dict(state.decode(saved))
+    got += list(resumed.finish())
+    assert deeds(expected)
+    assert deeds(got) == deeds(expected)
+    assert got[-1].metrics == expected[-1].metrics
+    assert timeless(resumed.state_dict()) == timeless(whole.state_dict())
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_rules_decide_the_same_wherever_labels_come_from(kind: str) -> None:
+    runs = [list(pipeline(stream=make(), expire=LISTENING, **RULES[kind]).run()) for make in (beforehand, apart)]
+    assert deeds(runs[0]) == deeds(runs[1])
+    assert runs[0][-1].metrics == runs[1][-1].metrics
+
+
+def test_a_poisoned_row_leaves_everything_as_it_was() -> None:
+    """Though the rows before it in its block had to be learnt in several turns."""
+    x = X.copy()
+    x[1_000, 1] = np.nan
+    for make in (beforehand, apart):
+        run = rt.Prequential(make(block=500, x=x), linear(), expire=LISTENING)
+        steps = run.steps()
+        next(steps)
+        next(steps)
+        before = timeless(run.state_dict())
+        with pytest.raises(PoisonError):
+            next(steps)
+        assert timeless(run.state_dict()) == before
+
+
+def test_what_makes_no_sense_is_told() -> None:
+    for bad in ({"after": 0}, {"after": 5, "until": 4}, {"after": float("inf")}, {"after": 5, "means": -1}):
+        with pytest.raises(SettingError, match="makes no sense"):
+            rt.Silence(**{"means": 0, **bad})
+    with pytest.raises(SettingError, match="no sense together"):
+        rt.Prequential(beforehand(), linear(), expire=SILENT, delay=rt.Delay(rows=3))
+    with pytest.raises(SettingError, match="have no label_time"):
+        list(rt.Prequential(rt.streams.arrays(X, Y, time=TIME), linear(), expire=SILENT))
+    named = rt.streams.arrays(X, Y, time=TIME, label_time=KNOWN, classes=["no", "yes"])
+    with pytest.raises(SettingError, match="'maybe', which is no class; expected one of no, yes"):
+        list(rt.Prequential(named, linear(), expire=rt.Silence(after=5, means="maybe")))
+    numbers = rt.streams.arrays(X, X[:, 0], time=TIME, label_time=KNOWN)
+    with pytest.raises(SettingError, match="labels are numbers"):
+        list(rt.Prequential(numbers, rt.RLS(), expire=SILENT))

@@ -4,57 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import retain as rt
 from retain.blocks import schema_to_state
 from retain.cli import collect
-from retain.cli.catalogue import BLOCK, DATASETS, LEARNERS, METRICS, RULES, find
+from retain.cli.catalogue import DATASETS, LEARNERS, METRICS, RULES, find
 from retain.cli.pipelines import load
 from retain.cli.signals import INTERRUPTED, interruptible
-from retain.core import Kind, Report, Schema
+from retain.cli.source import Source, delay_of, open_source
+from retain.core import Report, Schema
 from retain.errors import SchemaError, SettingError
 from retain.registry import CANDIDATE, CHAMPION, FileRegistry
 from retain.report import Log, Progress, table, write_html
-from retain.run import Delay, Pipeline, Prequential, durable
+from retain.run import Pipeline, Prequential, durable
 from retain.run.service import Service
 
-__all__ = ["Source", "run_file", "run_source"]
-
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SUFFIXES = {
-    **dict.fromkeys((".csv", ".tsv", ".txt"), "csv"),
-    **dict.fromkeys((".parquet", ".pq"), "parquet"),
-    **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
-    **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where rows come from, as typed on the command line."""
-
-    name: str
-    format: str | None = None
-    target: str | None = None
-    time: str | None = None
-    key: str | None = None
-    id: str | None = None
-    weight: str | None = None
-    ignore: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-    task: str | None = None
-    delay: str | None = None
-    on_bad_rows: str = "stop"
-    bad_at_most: float | None = None
-    delimiter: str | None = None
-    missing: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
+__all__ = ["run_file", "run_source"]
 
 
 def run_source(
@@ -74,7 +43,7 @@ def run_source(
     """Run a learner over a source and show what came of it; return the exit code."""
     if resume and state is None:
         raise SettingError("--resume needs --state DIR, the folder to resume from")
-    stream = _open(source)
+    stream = open_source(source)
     schema = stream.schema()
     model = find(LEARNERS, learner, "learner")(schema)
     measures = [find(METRICS, name, "metric")() for name in metrics] or None
@@ -87,14 +56,16 @@ def run_source(
             rules=chosen,
             registry=None if registry is None else FileRegistry(registry),
             metrics=measures,
-            delay=_delay(source.delay),
+            delay=delay_of(source.delay),
             limit=limit,
         ).service()
     else:
-        run = Prequential(stream, model, metrics=measures, delay=_delay(source.delay), limit=limit)
+        run = Prequential(stream, model, metrics=measures, delay=delay_of(source.delay), limit=limit)
     log = Log()
     settings = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(source).items()}
     settings |= {"learner": learner, "metrics": list(metrics), "rules": rules}
+    # Which files were read stands in the state itself, and more of them may come.
+    settings["name"] = source.name if source.name in DATASETS else "files"
     steps = durable(run, state, resume=resume, beside={"log": log}, settings=settings) if state else iter(run)
     last, interrupted = _follow(steps, log, rows=limit)
     if last is None:
@@ -155,7 +126,7 @@ def _follow(steps: Iterator[Report], log: Log, *, rows: int | None) -> tuple[Rep
             if stopped:
                 break
         steps.close()  # pyright: ignore[reportAttributeAccessIssue] - both kinds of steps are generators
-    return last, bool(stopped)
+    return last or log.last, bool(stopped)  # resumed with nothing new, it stands where it stood
 
 
 def _kept(run: Prequential, last: Report, schema: Schema, folder: Path, *, recipe: str, source: str) -> str:
@@ -170,90 +141,6 @@ def _kept(run: Prequential, last: Report, schema: Schema, folder: Path, *, recip
     registry.point(alias, version.name, why=f"retain run {source}")
     way = "" if champion is None else f"; retain promote {folder} {CANDIDATE}"
     return f"{alias} in {folder}: {version.name[:12]}{way}"
-
-
-def _open(source: Source) -> Any:
-    if source.name in DATASETS and not Path(source.name).exists():
-        given = [
-            name for name in ("target", "time", "key", "id", "weight", "format") if getattr(source, name) is not None
-        ]
-        if given:
-            raise SettingError(f"{source.name} brings its own columns; leave out --{given[0]}")
-        return find(DATASETS, source.name, "dataset")()
-    kind = source.format or _format(source.name)
-    readers = {
-        "csv": rt.streams.csv,
-        "parquet": rt.streams.parquet,
-        "jsonl": rt.streams.jsonl,
-        "arrow": rt.streams.arrow,
-    }
-    if kind not in readers:
-        raise SettingError(f"--format {kind} is not known; expected {', '.join(readers)}")
-    delay_column = source.delay if _delay(source.delay) is None else None
-    common: dict[str, Any] = {
-        "target": source.target,
-        "time": source.time,
-        "label_time": delay_column,
-        "key": source.key,
-        "id": source.id,
-        "weight": source.weight,
-        "ignore": source.ignore,
-        "kinds": dict(_kind(text) for text in source.kinds),
-        "task": source.task,
-        "on_bad_rows": _policy(source.on_bad_rows, source.bad_at_most),
-        "block": BLOCK,
-    }
-    if kind == "csv":
-        common |= {"delimiter": source.delimiter, "missing": source.missing, "names": source.names or None}
-    elif source.delimiter or source.missing or source.names:
-        raise SettingError(f"--delimiter, --missing and --names are about CSV files; {source.name} is {kind}")
-    stream = readers[kind](source.name, **common)
-    if source.target is None:
-        columns = ", ".join(f"{column.name} ({column.kind.value})" for column in stream.schema().columns)
-        raise SettingError(f"which column is to be predicted? {source.name} has {columns}; name one with --target")
-    return stream
-
-
-def _format(name: str) -> str:
-    if name == "-":
-        return "csv"
-    suffixes = [s.lower() for s in Path(name).suffixes]
-    for suffix in reversed(suffixes):
-        if suffix in _SUFFIXES:
-            return _SUFFIXES[suffix]
-    raise SettingError(f"cannot tell the format of {name} from its name; say --format csv, parquet, jsonl or arrow")
-
-
-def _kind(text: str) -> tuple[str, Kind]:
-    name, equals, kind = text.rpartition("=")
-    if not equals or kind not in {k.value for k in Kind}:
-        raise SettingError(
-            f"--kind {text} makes no sense; expected COL=KIND with KIND one of {', '.join(k.value for k in Kind)}"
-        )
-    return name, Kind(kind)
-
-
-def _policy(text: str, most: float | None) -> Any:
-    word, _, file = text.partition(" ")
-    if word == "quarantine" and file:
-        return rt.streams.Quarantine(file, most)
-    if text == "stop":
-        if most is not None:
-            raise SettingError("--bad-at-most is for rows that are left out: say --on-bad-rows skip or quarantine FILE")
-        return rt.streams.Stop()
-    if text == "skip":
-        return rt.streams.Skip(most)
-    raise SettingError(f"--on-bad-rows {text} makes no sense; expected stop, skip, or quarantine FILE")
-
-
-def _delay(text: str | None) -> Delay | None:
-    """A number of rows, a time span, or None for the name of a column (and for no delay at all)."""
-    if text is None:
-        return None
-    if text.isdigit():
-        return Delay(rows=int(text))
-    span = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
-    return Delay(seconds=float(span[1]) * _UNITS[span[2]]) if span else None
 
 
 def _check_classes(schema: Schema, log: Log, source: Source) -> None:

@@ -18,6 +18,7 @@ from retain.streams.csv import csv
 from retain.streams.flights import flights
 from retain.streams.jsonl import jsonl
 from retain.streams.parquet import parquet
+from retain.streams.replay import replay
 from retain.streams.table import table
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ __all__ = [
     "jsonl",
     "npz",
     "parquet",
+    "replay",
     "table",
     "train_test",
 ]

@@ -119,15 +119,24 @@ def run(
         Path | None,
         typer.Option(help="Keep the model, and what rules promote, as versions in this registry.", metavar="DIR"),
     ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            help="Append what happens, as it happens: start, reports, deeds of rules, end; one JSON object a line.",
+            metavar="FILE.jsonl",
+        ),
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.", metavar="FILE.html")] = None,
     json: Result = False,
 ) -> None:
     """Learn a stream row by row: predict, score when the label arrives, learn."""
     from retain.cli.run import run_file, run_source
     from retain.cli.source import Source
+    from retain.cli.watch import How
 
+    how = How(limit=limit, state=state, resume=resume, report=report, as_json=json, log=log)
     if source.endswith(".py"):
-        raise typer.Exit(run_file(Path(source), limit=limit, state=state, resume=resume, report=report, as_json=json))
+        raise typer.Exit(run_file(Path(source), how))
 
     where = Source(
         source,
@@ -147,19 +156,7 @@ def run(
         missing=tuple(missing or ()),
         names=tuple(names.split(",")) if names else (),
     )
-    code = run_source(
-        where,
-        learner=learner,
-        metrics=metric or [],
-        limit=limit,
-        state=state,
-        resume=resume,
-        rules=rules,
-        registry=registry,
-        report=report,
-        as_json=json,
-    )
-    raise typer.Exit(code)
+    raise typer.Exit(run_source(where, how, learner=learner, metrics=metric or [], rules=rules, registry=registry))
 
 
 @app.command()

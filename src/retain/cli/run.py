@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from retain.cli.catalogue import DATASETS, LEARNERS, METRICS, RULES, find
 from retain.cli.pipelines import load
 from retain.cli.signals import INTERRUPTED, interruptible
 from retain.cli.source import Source, delay_of, open_source
+from retain.cli.watch import How, Watch, watched
 from retain.core import Report, Schema
-from retain.errors import SchemaError, SettingError
+from retain.errors import SchemaError
 from retain.registry import CANDIDATE, CHAMPION, FileRegistry
 from retain.report import Log, Progress, table, write_html
 from retain.run import Pipeline, Prequential, durable
@@ -27,27 +28,20 @@ __all__ = ["run_file", "run_source"]
 
 
 def run_source(
-    source: Source,
-    /,
-    *,
-    learner: str,
-    metrics: Sequence[str],
-    limit: int | None,
-    state: Path | None,
-    resume: bool,
-    rules: str,
-    registry: Path | None,
-    report: Path | None,
-    as_json: bool,
+    source: Source, how: How, /, *, learner: str, metrics: Sequence[str], rules: str, registry: Path | None
 ) -> int:
     """Run a learner over a source and show what came of it; return the exit code."""
-    if resume and state is None:
-        raise SettingError("--resume needs --state DIR, the folder to resume from")
+    recipe = {"learner": learner, "metrics": list(metrics), "rules": rules}
+    with watched(how, {**asdict(source), **recipe, "registry": registry}) as watch:
+        return _run_source(source, how, watch, recipe, registry)
+
+
+def _run_source(source: Source, how: How, watch: Watch, recipe: Mapping[str, Any], registry: Path | None) -> int:
     stream = open_source(source)
     schema = stream.schema()
-    model = find(LEARNERS, learner, "learner")(schema)
-    measures = [find(METRICS, name, "metric")() for name in metrics] or None
-    chosen = find(RULES, rules, "set of rules")(model, schema)
+    model = find(LEARNERS, recipe["learner"], "learner")(schema)
+    measures = [find(METRICS, name, "metric")() for name in recipe["metrics"]] or None
+    chosen = find(RULES, recipe["rules"], "set of rules")(model, schema)
     run: Prequential | Service
     if chosen:
         run = Pipeline(
@@ -57,74 +51,83 @@ def run_source(
             registry=None if registry is None else FileRegistry(registry),
             metrics=measures,
             delay=delay_of(source.delay),
-            limit=limit,
+            limit=how.limit,
         ).service()
     else:
-        run = Prequential(stream, model, metrics=measures, delay=delay_of(source.delay), limit=limit)
+        run = Prequential(stream, model, metrics=measures, delay=delay_of(source.delay), limit=how.limit)
     log = Log()
     settings = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(source).items()}
-    settings |= {"learner": learner, "metrics": list(metrics), "rules": rules}
     # Which files were read stands in the state itself, and more of them may come.
-    settings["name"] = source.name if source.name in DATASETS else "files"
-    steps = durable(run, state, resume=resume, beside={"log": log}, settings=settings) if state else iter(run)
-    last, interrupted = _follow(steps, log, rows=limit)
+    settings |= {**recipe, "name": source.name if source.name in DATASETS else "files"}
+    last, interrupted = _follow(_steps(run, how, log, settings), log, watch, rows=how.limit)
     if last is None:
         raise SchemaError(f"{source.name} has no rows to learn from; give a file with rows below its header")
     schema = run.schema or schema
     log.classes = schema.classes
-    if not interrupted and limit is None:
+    if not interrupted and how.limit is None:
         _check_classes(schema, log, source)
-    if report is not None:
-        write_html(log, report, title=f"retain run {source.name}")
-    _tell(last, log, source, learner, as_json=as_json)
+    if how.report is not None:
+        write_html(log, how.report, title=f"retain run {source.name}")
+    _tell(last, log, source, recipe["learner"], as_json=how.as_json)
     if registry is not None and isinstance(run, Service):
         _say(f"versions and decisions: retain versions {registry}, retain log {registry}")
     elif registry is not None and isinstance(run, Prequential):
-        _say(_kept(run, last, schema, registry, recipe=learner, source=source.name))
-    if state is not None and interrupted:
-        _say(f"stopped; go on with the same command and --resume (state in {state})")
-    if report is not None:
-        (_say if as_json else print)(f"report: {report}")
-    return INTERRUPTED if interrupted else 0
+        _say(_kept(run, last, schema, registry, recipe=recipe["learner"], source=source.name))
+    return _ended(how, interrupted=interrupted)
 
 
-def run_file(
-    path: Path, /, *, limit: int | None, state: Path | None, resume: bool, report: Path | None, as_json: bool
-) -> int:
+def run_file(path: Path, how: How, /) -> int:
     """Run the pipeline of a Python file and show what came of it; return the exit code."""
-    if resume and state is None:
-        raise SettingError("--resume needs --state DIR, the folder to resume from")
+    with watched(how, {"name": str(path)}) as watch:
+        return _run_file(path, how, watch)
+
+
+def _run_file(path: Path, how: How, watch: Watch) -> int:
     pipeline, _ = load(path)
-    service = (pipeline if limit is None else replace(pipeline, limit=limit)).service()
-    log = Log()
-    steps = durable(service, state, resume=resume, beside={"log": log}) if state else iter(service)
-    last, interrupted = _follow(steps, log, rows=limit if limit is not None else pipeline.limit)
+    pipeline = pipeline if how.limit is None else replace(pipeline, limit=how.limit)
+    service, log = pipeline.service(), Log()
+    last, interrupted = _follow(_steps(service, how, log, None), log, watch, rows=pipeline.limit)
     if last is None:
         raise SchemaError(f"the stream of {path} has no rows to learn from")
     log.classes = None if service.schema is None else service.schema.classes
-    if report is not None:
-        write_html(log, report, title=f"retain run {path.name}")
-    _tell(last, log, Source(str(path)), type(pipeline.learner).__name__, as_json=as_json)
+    if how.report is not None:
+        write_html(log, how.report, title=f"retain run {path.name}")
+    _tell(last, log, Source(str(path)), type(pipeline.learner).__name__, as_json=how.as_json)
     if pipeline.registry is not None:
         folder = pipeline.registry.folder
         _say(f"versions and decisions: retain versions {folder}, retain log {folder}")
-    if state is not None and interrupted:
-        _say(f"stopped; go on with the same command and --resume (state in {state})")
-    if report is not None:
-        (_say if as_json else print)(f"report: {report}")
+    return _ended(how, interrupted=interrupted)
+
+
+def _steps(run: Prequential | Service, how: How, log: Log, settings: Mapping[str, Any] | None) -> Iterator[Report]:
+    """The reports of a run, its state kept where there is a folder for it."""
+    if how.state is None:
+        return iter(run)
+    return durable(run, how.state, resume=how.resume, beside={"log": log}, settings=settings)
+
+
+def _ended(how: How, *, interrupted: bool) -> int:
+    """Tell what there is to do next; return the exit code."""
+    if how.state is not None and interrupted:
+        _say(f"stopped; go on with the same command and --resume (state in {how.state})")
+    if how.report is not None:
+        (_say if how.as_json else print)(f"report: {how.report}")
     return INTERRUPTED if interrupted else 0
 
 
-def _follow(steps: Iterator[Report], log: Log, *, rows: int | None) -> tuple[Report | None, bool]:
+def _follow(steps: Iterator[Report], log: Log, watch: Watch, *, rows: int | None) -> tuple[Report | None, bool]:
     """Fold the reports into the log until the end or Ctrl-C; return the last report and whether it was Ctrl-C."""
     last: Report | None = None
     collect()
     with interruptible() as stopped, Progress(total_rows=rows) as progress:
         for last in steps:
             log.add(last)
+            watch.add(last)
             progress.update(last)
             if stopped:
                 break
+        if stopped:
+            watch.stop(stopped[0])
         steps.close()  # pyright: ignore[reportAttributeAccessIssue] - both kinds of steps are generators
     return last or log.last, bool(stopped)  # resumed with nothing new, it stands where it stood
 

@@ -126,6 +126,13 @@ def run(
             metavar="FILE.jsonl",
         ),
     ] = None,
+    watchdog: Annotated[
+        str | None,
+        typer.Option(
+            help="End with exit code 3 and the stacks of all threads when no report has come for so long (90s, 15m).",
+            metavar="TIME",
+        ),
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.", metavar="FILE.html")] = None,
     json: Result = False,
 ) -> None:
@@ -134,7 +141,7 @@ def run(
     from retain.cli.source import Source
     from retain.cli.watch import How
 
-    how = How(limit=limit, state=state, resume=resume, report=report, as_json=json, log=log)
+    how = How(limit=limit, state=state, resume=resume, report=report, as_json=json, log=log, watchdog=watchdog)
     if source.endswith(".py"):
         raise typer.Exit(run_file(Path(source), how))
 

@@ -18,11 +18,12 @@ from retain.cli.signals import INTERRUPTED, interruptible
 from retain.cli.source import Source, delay_of, open_source
 from retain.cli.watch import How, Watch, watched
 from retain.core import Report, Schema
-from retain.errors import SchemaError
+from retain.errors import SchemaError, StateError
 from retain.registry import CANDIDATE, CHAMPION, FileRegistry
 from retain.report import Log, Progress, table, write_html
 from retain.run import Pipeline, Prequential, durable
 from retain.run.service import Service
+from retain.state import snapshots
 
 __all__ = ["run_file", "run_source"]
 
@@ -103,7 +104,12 @@ def _steps(run: Prequential | Service, how: How, log: Log, settings: Mapping[str
     """The reports of a run, its state kept where there is a folder for it."""
     if how.state is None:
         return iter(run)
-    return durable(run, how.state, resume=how.resume, beside={"log": log}, settings=settings)
+    if how.resume and not how.state.is_dir():
+        raise StateError(f"there is no folder {how.state} to resume from; check its name, or make it to begin there")
+    begun = any(snapshots(how.state))
+    if how.resume and not begun:  # a supervisor gives the same command at the first start, and after an early kill
+        _say(f"there is no state in {how.state} yet; the run begins")
+    return durable(run, how.state, resume=how.resume and begun, beside={"log": log}, settings=settings)
 
 
 def _ended(how: How, *, interrupted: bool) -> int:

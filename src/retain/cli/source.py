@@ -13,7 +13,7 @@ from retain.core import Kind
 from retain.errors import SettingError
 from retain.run import Delay
 
-__all__ = ["Source", "delay_of", "format_of", "open_source"]
+__all__ = ["Source", "delay_of", "format_of", "open_source", "seconds_of"]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SUFFIXES = {
@@ -128,5 +128,11 @@ def delay_of(text: str | None, /) -> Delay | None:
         return None
     if text.isdigit():
         return Delay(rows=int(text))
+    seconds = seconds_of(text)
+    return None if seconds is None else Delay(seconds=seconds)
+
+
+def seconds_of(text: str, /) -> float | None:
+    """A time span in seconds (90s, 15m, 2h, 3d); None where the text is none."""
     span = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
-    return Delay(seconds=float(span[1]) * _UNITS[span[2]]) if span else None
+    return float(span[1]) * _UNITS[span[2]] if span else None

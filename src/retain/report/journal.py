@@ -32,7 +32,7 @@ class Journal:
     - `report`: `rows`, `time` (of the last row), `learnt`, `pending`, `lost`, `quarantined`, `metrics`, `seconds`
     - `deed`: `rows`, `time`, `rule`, `did` (fired, promoted, refused ...), `why`, `evidence`, `seconds`
     - `event`: `rows`, `text`
-    - `end`: `how` (finished, stopped, failed), `rows`; of a stop `by`, of a failure `error` and `message`
+    - `end`: `how` (finished, stopped, failed, hung), `rows`; of a stop `by`, of a failure `error`, and `message`
 
     What is not a finite number is null. Lines that cannot be written, on a full disk, are left out and their number is
     told by an event as soon as it can be: a service does not die of its log.
@@ -91,6 +91,10 @@ class Journal:
     def stop(self, by: str, /) -> None:
         """The end, when it comes, is not that of the stream: somebody stopped the run."""
         self._stopped = by
+
+    def hang(self, message: str, /) -> None:
+        """The run hangs, and its process is about to end."""
+        self._write("end", {"how": "hung", "message": message, "rows": self._rows})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /

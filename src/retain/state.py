@@ -20,7 +20,18 @@ import numpy as np
 from retain.core import State
 from retain.errors import StateError
 
-__all__ = ["FORMAT", "copy", "decode", "encode", "equal", "read_snapshot", "snapshots", "write_file", "write_snapshot"]
+__all__ = [
+    "FORMAT",
+    "copy",
+    "decode",
+    "encode",
+    "equal",
+    "read_snapshot",
+    "snapshots",
+    "sync_folder",
+    "write_file",
+    "write_snapshot",
+]
 
 FORMAT = 1
 _TENSOR = "$array"  # a JSON leaf {"$array": "000012"} stands for the tensor of that name
@@ -123,7 +134,7 @@ def _durably(temporary: Path, data: bytes) -> Generator[Path]:
             file.flush()
             os.fsync(file.fileno())
         yield temporary
-        _sync_folder(temporary.parent)
+        sync_folder(temporary.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -147,7 +158,7 @@ def snapshots(folder: Path, /) -> Iterator[tuple[int, Path]]:
             yield int(number), path
 
 
-def _sync_folder(folder: Path, /) -> None:
+def sync_folder(folder: Path, /) -> None:
     """Make the names in a folder durable: without it a rename may be lost in a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -40,9 +40,9 @@ elif where == "replace":
 elif where == "unlink":
     pathlib.Path.unlink = guarded(pathlib.Path.unlink, when == "before")
 from retain.run import durable
-import retain.cli.run
+import retain.cli.source
 durable.__kwdefaults__["every"] = 0.0  # a commit after every block, and many blocks: more seams to hit
-retain.cli.run.BLOCK = 1000
+retain.cli.source.BLOCK = 1000
 from retain.cli import main
 sys.exit(main(sys.argv[3:]))
 """

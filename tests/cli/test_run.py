@@ -143,8 +143,8 @@ def test_the_collector_rests_while_all_is_loaded_and_looks_during_the_run(tmp_pa
     path.write_text("x,y\n" + "1,0\n2,1\n" * 50)
     code = (
         "import gc, retain.cli, retain.cli.run as run\n"
-        "during, open_, follow = [], run._open, run.interruptible\n"
-        "run._open = lambda source: during.append(gc.isenabled()) or open_(source)\n"
+        "during, open_, follow = [], run.open_source, run.interruptible\n"
+        "run.open_source = lambda source: during.append(gc.isenabled()) or open_(source)\n"
         "run.interruptible = lambda: during.append(gc.isenabled()) or follow()\n"
         f"assert not retain.cli.main(['run', {str(path)!r}, '--target', 'y', '--json'])\n"
         "assert retain.cli.main(['run', 'nowhere.csv', '--target', 'y']) == 2\n"
@@ -233,6 +233,15 @@ def test_state_is_not_overwritten_and_other_settings_are_refused(
     assert "pass --resume" in capfd.readouterr().err
     assert main([*args, "--resume", "--learner", "rls"]) == 2
     assert "learner = 'auto', this run has 'rls'" in capfd.readouterr().err
+
+
+def test_resumed_with_nothing_new_it_stands_where_it_stood(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rows.csv").write_text(GOOD)
+    args = ["run", str(tmp_path / "rows.csv"), "--target", "y", "--state", str(tmp_path / "s"), "--json"]
+    assert main(args) == 0
+    first = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert main([*args, "--resume"]) == 0
+    assert json.loads(capfd.readouterr().out.splitlines()[-1])["metrics"] == first["metrics"]
 
 
 @pytest.mark.parametrize("command", ["datasets", "learners", "metrics"])

@@ -37,54 +37,78 @@ def _main(
     pass
 
 
+SourceName = Annotated[
+    str,
+    typer.Argument(
+        help="A file, a glob in quotes, '-' for standard input, a name of `retain datasets`, or a pipeline.py."
+    ),
+]
+Target = Annotated[str | None, typer.Option(help="The column to predict.", metavar="COL")]
+Time = Annotated[str | None, typer.Option(help="The column with the time of a row.", metavar="COL")]
+Key = Annotated[str | None, typer.Option(help="The column with the entity of a row.", metavar="COL")]
+Id = Annotated[str | None, typer.Option(help="The column with the id of a row.", metavar="COL")]
+Weight = Annotated[str | None, typer.Option(help="The column with the weight of a row.", metavar="COL")]
+Ignore = Annotated[list[str] | None, typer.Option(help="A column to leave out; may be given again.", metavar="COL")]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option(help="What a column holds: numeric, categorical, text, time, ignored.", metavar="COL=KIND"),
+]
+Task = Annotated[
+    str | None, typer.Option(help="classification or regression; by default seen from the target.", metavar="TASK")
+]
+Delay = Annotated[
+    str | None,
+    typer.Option(
+        help="When labels arrive: after so many rows (500), after a time (90s, 15m, 2h, 3d), or the column with "
+        "the time at which each is known.",
+        metavar="WHEN",
+    ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        help="Labels that come in files of their own, with the columns --id, --time (when each was heard) and "
+        "--target.",
+        metavar="FILE",
+    ),
+]
+Expire = Annotated[
+    str | None,
+    typer.Option(help="Give a label up after a time (90s, 15m, 2h, 3d), or so many rows.", metavar="WHEN"),
+]
+Format = Annotated[
+    str | None, typer.Option(help="csv, parquet, jsonl or arrow; by default from the file's name.", metavar="FORMAT")
+]
+Delimiter = Annotated[str | None, typer.Option(help="What parts the columns of a CSV file.", metavar="CHAR")]
+Missing = Annotated[
+    list[str] | None,
+    typer.Option(help="What stands for a missing value in a CSV file; may be given again.", metavar="TEXT"),
+]
+Names = Annotated[
+    str | None, typer.Option(help="Names of the columns of a CSV file without a header.", metavar="A,B,...")
+]
+Result = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, last on standard output.")]
+
+
 @app.command()
 def run(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="A file, a glob in quotes, '-' for standard input, a name of `retain datasets`, or a pipeline.py."
-        ),
-    ],
+    source: SourceName,
     *,
-    target: Annotated[str | None, typer.Option(help="The column to predict.", metavar="COL")] = None,
+    target: Target = None,
     learner: Annotated[str, typer.Option(help="A name of `retain learners`.", metavar="NAME")] = "auto",
     metric: Annotated[
         list[str] | None, typer.Option(help="What to measure; may be given again.", metavar="NAME")
     ] = None,
-    time: Annotated[str | None, typer.Option(help="The column with the time of a row.", metavar="COL")] = None,
-    key: Annotated[str | None, typer.Option(help="The column with the entity of a row.", metavar="COL")] = None,
-    id: Annotated[str | None, typer.Option(help="The column with the id of a row.", metavar="COL")] = None,  # noqa: A002 - the option's name
-    weight: Annotated[str | None, typer.Option(help="The column with the weight of a row.", metavar="COL")] = None,
-    ignore: Annotated[
-        list[str] | None, typer.Option(help="A column to leave out; may be given again.", metavar="COL")
-    ] = None,
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(help="What a column holds: numeric, categorical, text, time, ignored.", metavar="COL=KIND"),
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="classification or regression; by default seen from the target.", metavar="TASK")
-    ] = None,
-    delay: Annotated[
-        str | None,
-        typer.Option(
-            help="When labels arrive: after so many rows (500), after a time (90s, 15m, 2h, 3d), or the column with "
-            "the time at which each is known.",
-            metavar="WHEN",
-        ),
-    ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            help="Labels that come in files of their own, with the columns --id, --time (when each was heard) and "
-            "--target.",
-            metavar="FILE",
-        ),
-    ] = None,
-    expire: Annotated[
-        str | None,
-        typer.Option(help="Give a label up after a time (90s, 15m, 2h, 3d), or so many rows.", metavar="WHEN"),
-    ] = None,
+    time: Time = None,
+    key: Key = None,
+    id: Id = None,  # noqa: A002 - the option's name
+    weight: Weight = None,
+    ignore: Ignore = None,
+    kind: Kinds = None,
+    task: Task = None,
+    delay: Delay = None,
+    labels: Labels = None,
+    expire: Expire = None,
     silence: Annotated[
         str | None,
         typer.Option(help="The class of rows whose labels are not heard of before --expire.", metavar="CLASS"),
@@ -93,18 +117,10 @@ def run(
         str | None,
         typer.Option(help="How long a later label still corrects what --silence said.", metavar="WHEN"),
     ] = None,
-    format: Annotated[  # noqa: A002 - the option's name
-        str | None,
-        typer.Option(help="csv, parquet, jsonl or arrow; by default from the file's name.", metavar="FORMAT"),
-    ] = None,
-    delimiter: Annotated[str | None, typer.Option(help="What parts the columns of a CSV file.", metavar="CHAR")] = None,
-    missing: Annotated[
-        list[str] | None,
-        typer.Option(help="What stands for a missing value in a CSV file; may be given again.", metavar="TEXT"),
-    ] = None,
-    names: Annotated[
-        str | None, typer.Option(help="Names of the columns of a CSV file without a header.", metavar="A,B,...")
-    ] = None,
+    format: Format = None,  # noqa: A002 - the option's name
+    delimiter: Delimiter = None,
+    missing: Missing = None,
+    names: Names = None,
     on_bad_rows: Annotated[
         str, typer.Option(help="Rows that cannot be read: stop, skip, or quarantine FILE.", metavar="POLICY")
     ] = "stop",
@@ -125,16 +141,31 @@ def run(
         Path | None,
         typer.Option(help="Keep the model, and what rules promote, as versions in this registry.", metavar="DIR"),
     ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            help="Append what happens, as it happens: start, reports, deeds of rules, end; one JSON object a line.",
+            metavar="FILE.jsonl",
+        ),
+    ] = None,
+    watchdog: Annotated[
+        str | None,
+        typer.Option(
+            help="End with exit code 3 and the stacks of all threads when no report has come for so long (90s, 15m).",
+            metavar="TIME",
+        ),
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.", metavar="FILE.html")] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object, last on standard output.")
-    ] = False,
+    json: Result = False,
 ) -> None:
     """Learn a stream row by row: predict, score when the label arrives, learn."""
-    from retain.cli.run import Source, run_file, run_source
+    from retain.cli.run import run_file, run_source
+    from retain.cli.source import Source
+    from retain.cli.watch import How
 
+    how = How(limit=limit, state=state, resume=resume, report=report, as_json=json, log=log, watchdog=watchdog)
     if source.endswith(".py"):
-        raise typer.Exit(run_file(Path(source), limit=limit, state=state, resume=resume, report=report, as_json=json))
+        raise typer.Exit(run_file(Path(source), how))
 
     where = Source(
         source,
@@ -158,19 +189,58 @@ def run(
         missing=tuple(missing or ()),
         names=tuple(names.split(",")) if names else (),
     )
-    code = run_source(
-        where,
-        learner=learner,
-        metrics=metric or [],
-        limit=limit,
-        state=state,
-        resume=resume,
-        rules=rules,
-        registry=registry,
-        report=report,
-        as_json=json,
+    raise typer.Exit(run_source(where, how, learner=learner, metrics=metric or [], rules=rules, registry=registry))
+
+
+@app.command()
+def replay(
+    quarantine: Annotated[Path, typer.Argument(help="The file of --on-bad-rows quarantine FILE.", show_default=False)],
+    *,
+    source: Annotated[str, typer.Option(help="What the rows come from, as `retain run` was given it.", metavar="FILE")],
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The new file for mended rows; by default beside the source, behind its last file."
+        ),
+    ] = None,
+    target: Target = None,
+    time: Time = None,
+    key: Key = None,
+    id: Id = None,  # noqa: A002 - the option's name
+    weight: Weight = None,
+    ignore: Ignore = None,
+    kind: Kinds = None,
+    task: Task = None,
+    delay: Delay = None,
+    labels: Labels = None,
+    format: Format = None,  # noqa: A002 - the option's name
+    delimiter: Delimiter = None,
+    missing: Missing = None,
+    names: Names = None,
+    json: Result = False,
+) -> None:
+    """Make a file of the rows in quarantine that were mended; the other options are those of `retain run`."""
+    from retain.cli.replay import replay_rows
+    from retain.cli.source import Source
+
+    where = Source(
+        source,
+        format=format,
+        target=target,
+        time=time,
+        key=key,
+        id=id,
+        weight=weight,
+        ignore=tuple(ignore or ()),
+        kinds=tuple(kind or ()),
+        task=task,
+        labels=labels,
+        delay=delay,
+        delimiter=delimiter,
+        missing=tuple(missing or ()),
+        names=tuple(names.split(",")) if names else (),
     )
-    raise typer.Exit(code)
+    replay_rows(quarantine, where, into=into, as_json=json)
 
 
 @app.command()
@@ -185,9 +255,7 @@ def backtest(
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Stop after so many rows.", min=1, metavar="N")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.", metavar="FILE.html")] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object, last on standard output.")
-    ] = False,
+    json: Result = False,
 ) -> None:
     """Try rules out on past rows: what would have served, how well, at what cost, and each decision."""
     from retain.cli.pipelines import run_backtest
@@ -227,9 +295,7 @@ def continual(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in --state.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.", metavar="FILE.html")] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object, last on standard output.")
-    ] = False,
+    json: Result = False,
     list_: Annotated[
         bool, typer.Option("--list", help="List data sets, scenarios, strategies and models, and do nothing else.")
     ] = False,

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from retain.report.backtest import Backtest, Trace, write_backtest
     from retain.report.continual import Continual, Estimate, Run
     from retain.report.html import write_html
+    from retain.report.journal import Journal
     from retain.report.log import Curve, Event, Log
     from retain.report.matrix import write_continual
     from retain.report.plots import figures
@@ -21,6 +22,7 @@ __all__ = [
     "Curve",
     "Estimate",
     "Event",
+    "Journal",
     "Log",
     "Progress",
     "Run",
@@ -38,6 +40,7 @@ _HOME = {
     "Curve": "log",
     "Estimate": "continual",
     "Event": "log",
+    "Journal": "journal",
     "Log": "log",
     "Progress": "progress",
     "Run": "continual",

@@ -19,6 +19,7 @@ from retain.streams.flights import flights
 from retain.streams.join import join
 from retain.streams.jsonl import jsonl
 from retain.streams.parquet import parquet
+from retain.streams.replay import replay
 from retain.streams.table import table
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ __all__ = [
     "jsonl",
     "npz",
     "parquet",
+    "replay",
     "table",
     "train_test",
 ]

@@ -6,16 +6,13 @@ block changes neither count nor doubles a line of the quarantine file.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, TypeAlias, final
+from typing import TypeAlias, final
 
 from retain.errors import DataError, PoisonError, SettingError, SourceError
 
-__all__ = ["BadRows", "Ledger", "Quarantine", "Refused", "Skip", "Stop", "breaks", "open_ledger"]
+__all__ = ["BadRows", "Quarantine", "Refused", "Skip", "Stop", "breaks"]
 
 _ENOUGH = 1_000  # rows that a share is told of
 
@@ -45,10 +42,11 @@ class Skip:
 @final
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """A bad row is counted, left out and kept in a file, one JSON object a line: reason, file, line (or row), raw text.
+    """A bad row is counted, left out and kept in a file, one JSON object a line.
 
-    The file is started anew when the stream is read from its beginning, and cut back to where it was when the stream
-    is read from a position.
+    That is: reason, file, line (or row), its number among all bad rows, raw text. The file is started anew when the
+    stream is read from its beginning, and cut back to where it was when the stream is read from a position. Mend the
+    texts in it, and `replay` makes rows of them.
 
     Args:
         path: of the file.
@@ -88,113 +86,10 @@ class Refused:
         return PoisonError(message) if self.poison else SourceError(message)
 
 
-class Ledger(Protocol):
-    """Takes note of refused rows."""
-
-    def note(self, rows: Sequence[Refused], /) -> None: ...
-
-    def length(self) -> int:
-        """Bytes of the quarantine file so far, all of them durable; 0 where there is none."""
-        ...
-
-    def close(self) -> None: ...
-
-
 def breaks(policy: BadRows, refused: int, read: int, /) -> bool:
     """Whether so many refused rows of all that were read are more than a policy bears."""
     most = None if isinstance(policy, Stop) else policy.most
     return most is not None and read >= _ENOUGH and refused > most * read
-
-
-def open_ledger(policy: BadRows, /, *, length: int | None) -> Ledger:
-    """What takes note of refused rows, standing where `length` bytes were written (None: at the beginning)."""
-    return _File(Path(policy.path), length) if isinstance(policy, Quarantine) else _Nothing()
-
-
-@final
-class _Nothing:
-    def note(self, rows: Sequence[Refused], /) -> None:
-        pass
-
-    def length(self) -> int:
-        return 0
-
-    def close(self) -> None:
-        pass
-
-
-@final
-class _File:
-    def __init__(self, path: Path, length: int | None) -> None:
-        self._path = path
-        if length is None:
-            self._check_ours()
-        try:
-            self._file = path.open("wb" if length is None else "ab")
-            size = os.fstat(self._file.fileno()).st_size
-            if length is not None and size >= length:
-                self._file.truncate(length)
-        except OSError as error:
-            raise self._unwritable(error) from error
-        if length is not None and size < length:
-            self._file.close()
-            raise SourceError(
-                f"the quarantine file {path} has {size} bytes, fewer than the {length} there were when the position "
-                "was taken; put the old file back, or start anew"
-            )
-        self._length = 0 if length is None else length
-        self._durable = True
-
-    def note(self, rows: Sequence[Refused], /) -> None:
-        if not rows:
-            return
-        lines = "".join(
-            json.dumps(
-                {"reason": row.reason, "file": row.file, row.unit: row.line, "text": row.text}, ensure_ascii=False
-            )
-            + "\n"
-            for row in rows
-        )
-        data = lines.encode("utf-8", errors="backslashreplace")
-        try:
-            self._file.write(data)
-        except OSError as error:
-            raise self._unwritable(error) from error
-        self._length += len(data)
-        self._durable = False
-
-    def length(self) -> int:
-        if not self._durable:
-            try:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            except OSError as error:
-                raise self._unwritable(error) from error
-            self._durable = True
-        return self._length
-
-    def close(self) -> None:
-        try:
-            self._file.close()
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _check_ours(self) -> None:
-        """Refuse to overwrite a file that is not a quarantine file: a slip of the hand must not cost data."""
-        if not self._path.is_file():
-            return
-        with self._path.open("rb") as file:
-            first = file.readline(1 << 20)
-        if first and not first.startswith(b'{"reason": "'):
-            raise SettingError(
-                f"the quarantine file {self._path} exists and is not one; name a file that may be overwritten"
-            )
-
-    def _unwritable(self, error: OSError) -> SourceError:
-        return SourceError(
-            f"cannot write the quarantine file {self._path}: {error.strerror or error}; "
-            "free some space or choose another file"
-        )
 
 
 def _check_most(most: float | None, part: str) -> None:

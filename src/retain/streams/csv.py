@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv as stdlib_csv
+import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -22,7 +25,7 @@ from retain.streams.columns import fault
 from retain.streams.files import Paths
 from retain.streams.infer import ARROW, HEAD_ROWS, MISSING, Head, Layout, Roles, check_columns, is_number
 from retain.streams.quotes import count, fields, last_row_end, row_pattern, split
-from retain.streams.tabular import BLOCK, Origin, Piece, Tabular
+from retain.streams.tabular import BLOCK, Origin, Piece, Tabular, picked
 from retain.streams.text import Chunk, Text, TextFiles, is_text, not_text, show
 
 __all__ = ["csv"]
@@ -105,7 +108,7 @@ def csv(
         missing=missing,
     )
     reader = _Reader(files.resolve(paths), delimiter, None if names is None else tuple(names), roles)
-    return Tabular(reader, roles, block=block, on_bad_rows=on_bad_rows)
+    return Tabular(reader, roles, block=block, on_bad_rows=on_bad_rows, texts=reader)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -119,6 +122,7 @@ class _Reader:
         self._names, self._delimiter, self._header, self._ignore = names, delimiter, header, roles.ignore
         self._files = TextFiles()
         self._head: Head | None = None
+        self._shapes: dict[str, _Shape] = {}  # by file, of those whose header was read
 
     def head(self) -> Head:
         if self._head is None:
@@ -133,12 +137,37 @@ class _Reader:
                 check_columns(text.name, shape.columns, layout, self._ignore)
                 consumed = text.seek(place)
                 for chunk in text.pieces(lambda data, d=shape.delimiter: last_row_end(data, d)):
-                    piece = _Chunk(text, shape, chunk, layout).piece(consumed)
+                    piece = _Chunk(text.name, shape, chunk, layout).piece(consumed)
                     consumed = max(consumed - piece.total, 0)
                     yield piece
             finally:
                 text.close()
             place = None
+
+    def header(self) -> bytes:
+        return self._shape_of(self.head().source).header
+
+    def retry(self, texts: Sequence[str], file: str, layout: Layout, /) -> tuple[Piece, list[bytes]]:
+        shape, wanted = self._shape_of(file), self._shape_of(self.head().source)
+        rows = [text.encode(errors="surrogatepass") for text in texts]
+        wrong = {number: why for number, row in enumerate(rows) if (why := _not_one(row, shape.delimiter))}
+        kept = [number for number in range(len(rows)) if number not in wrong]
+        refused = [Refused(number, file, 0, why, texts[number], poison=False) for number, why in wrong.items()]
+        data = b"".join(rows[number].strip(b"\r\n") + b"\n" for number in kept)
+        piece = _Chunk(file, shape, Chunk(data, {"line": 1}, last=True), layout).piece(0)
+        lines = [_rewritten(row, shape, wanted, layout.missing) for row in rows]
+        return picked(piece, kept, refused, texts), lines
+
+    def _shape_of(self, file: str) -> _Shape:
+        """The columns of a file, or of the first one with rows where the source has no such file."""
+        known = next((name for name in self._names if Path(name).name == Path(file).name), self.head().source)
+        if known not in self._shapes:
+            text = self._files.open(known, 0)
+            try:
+                self._shapes[known] = self._shape(text)
+            finally:
+                text.close()
+        return self._shapes[known]
 
     def _shape(self, text: Text) -> _Shape:
         """Read the header."""
@@ -169,7 +198,7 @@ class _Reader:
             raise SchemaError(
                 f"{text.name}: column {twice!r} is named {times} times; expected distinct names: rename one"
             )
-        return _Shape(tuple(names), delimiter)
+        return _Shape(tuple(names), delimiter, row.rstrip(b"\r\n") + b"\n")
 
     def _read_head(self) -> Head:
         for number, name in enumerate(self._names):
@@ -189,6 +218,7 @@ class _Reader:
 class _Shape:
     columns: tuple[str, ...]
     delimiter: int
+    header: bytes = b""  # as it stands
 
 
 def _check_delimiter(text: Text, shape: _Shape, *, given: bool) -> None:
@@ -250,8 +280,8 @@ def _head_rows(text: Text, shape: _Shape) -> pa.Table:
 class _Chunk:
     """Some rows of a file, as bytes."""
 
-    def __init__(self, text: Text, shape: _Shape, chunk: Chunk, layout: Layout) -> None:
-        self._text, self._shape, self._layout = text, shape, layout
+    def __init__(self, name: str, shape: _Shape, chunk: Chunk, layout: Layout) -> None:
+        self._name, self._shape, self._layout = name, shape, layout
         self._data, self._line, self._last = chunk.data, chunk.line, chunk.last
         self._place = chunk.place
         self._delimiter = shape.delimiter
@@ -282,7 +312,7 @@ class _Chunk:
         if self._newlines is None:
             self._newlines = np.flatnonzero(np.frombuffer(self._data, dtype=np.uint8) == 0x0A)
         line = self._line + int(np.searchsorted(self._newlines, start))
-        return Origin(self._text.name, line, show(self._data[start:end]))
+        return Origin(self._name, line, show(self._data[start:end]))
 
     def _is_open(self) -> bool:
         """Whether the last row's quotes do not close: Arrow would not mind."""
@@ -381,6 +411,29 @@ class _Chunk:
     def _refused(self, number: int, reason: str, cure: str = "", *, poison: bool = False) -> Refused:
         where = self.origin(number)
         return Refused(number, where.file, where.line, reason, where.text, poison=poison, cure=cure)
+
+
+def _not_one(row: bytes, delimiter: int) -> str:
+    """Why a text is not one row, if it is not."""
+    rows = split(row, delimiter)
+    if len(rows) != 1:
+        return f"the text holds {len(rows) or 'no'} rows; expected one"
+    return "" if rows[0][2] else "a quote opens and never closes"
+
+
+def _rewritten(row: bytes, shape: _Shape, wanted: _Shape, missing: Sequence[str]) -> bytes:
+    """A row as a line of a file whose columns are those of `wanted`: as it stands, where nothing is in the way.
+
+    What stands for a missing value is left out, so that who knows nothing of it can read the row too.
+    """
+    values = dict(zip(shape.columns, fields(row, shape.delimiter), strict=False))
+    if shape.columns == wanted.columns and not set(values.values()) & set(missing):
+        return row.strip(b"\r\n") + b"\n"
+    text = io.StringIO()
+    found = [values.get(name, "") for name in wanted.columns]
+    writer = stdlib_csv.writer(text, delimiter=chr(wanted.delimiter), lineterminator="\n")
+    writer.writerow(["" if value in missing else value for value in found])
+    return text.getvalue().encode(errors="surrogatepass")
 
 
 def _parse(

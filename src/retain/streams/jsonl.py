@@ -20,7 +20,7 @@ from retain.streams.bad_rows import BadRows, Refused, Stop
 from retain.streams.columns import conform, fault
 from retain.streams.files import Paths
 from retain.streams.infer import ARROW, HEAD_ROWS, Head, Layout, Roles
-from retain.streams.tabular import BLOCK, Origin, Piece, Tabular, refuse
+from retain.streams.tabular import BLOCK, Origin, Piece, Tabular, picked, refuse
 from retain.streams.text import Chunk, TextFiles, is_text, not_text, show
 
 __all__ = ["jsonl"]
@@ -66,7 +66,8 @@ def jsonl(
         ignore=ignore,
         task=task,
     )
-    return Tabular(_Reader(files.resolve(paths), roles), roles, block=block, on_bad_rows=on_bad_rows)
+    reader = _Reader(files.resolve(paths), roles)
+    return Tabular(reader, roles, block=block, on_bad_rows=on_bad_rows, texts=reader)
 
 
 @final
@@ -82,7 +83,7 @@ class _Reader:
         return self._head
 
     def pieces(self, layout: Layout, place: State | None, /) -> Iterator[Piece]:
-        known = layout.ignored | layout.types.keys() | set(self._roles.ignore)
+        known = self._known(layout)
         for number in range(files.resume_at(self._names, place), len(self._names)):
             text = self._files.open(self._names[number], number)
             try:
@@ -94,6 +95,23 @@ class _Reader:
             finally:
                 text.close()
             place = None
+
+    def header(self) -> bytes:
+        return b""
+
+    def retry(self, texts: Sequence[str], file: str, layout: Layout, /) -> tuple[Piece, list[bytes]]:
+        rows = [text.strip().encode(errors="surrogatepass") for text in texts]
+        kept = [number for number, row in enumerate(rows) if row and b"\n" not in row]
+        refused = [
+            Refused(number, file, 0, "the text is not one line; expected one JSON object", texts[number], poison=False)
+            for number in sorted(set(range(len(rows))) - set(kept))
+        ]
+        data = b"".join(rows[number] + b"\n" for number in kept)
+        piece = _Chunk(file, Chunk(data, {"line": 1}, last=True), layout, self._known(layout)).piece(0)
+        return picked(piece, kept, refused, texts), [row + b"\n" for row in rows]
+
+    def _known(self, layout: Layout) -> frozenset[str]:
+        return layout.ignored | layout.types.keys() | set(self._roles.ignore)
 
     def _read_head(self) -> Head:
         name = self._names[0]

@@ -18,15 +18,16 @@ from retain import buffers
 from retain.blocks import concat_batches, take_batch
 from retain.core import Batch, Kind, Schema, State
 from retain.errors import DataError, SchemaError, SettingError, SourceError
-from retain.streams.bad_rows import BadRows, Ledger, Quarantine, Refused, Skip, Stop, breaks, open_ledger
+from retain.streams.bad_rows import BadRows, Quarantine, Refused, Skip, Stop, breaks
 from retain.streams.columns import Coder, Fault, screen
 from retain.streams.files import STDIN
 from retain.streams.infer import Head, Layout, Roles, infer
+from retain.streams.quarantine import Ledger, open_ledger
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["BLOCK", "Origin", "Piece", "Reader", "Tabular"]
+__all__ = ["BLOCK", "Origin", "Piece", "Reader", "Tabular", "Texts", "picked"]
 
 BLOCK = 1024
 
@@ -69,17 +70,32 @@ class Reader(Protocol):
         ...
 
 
+class Texts(Protocol):
+    """Reads rows of a text format that stand alone, as in a quarantine file."""
+
+    def header(self) -> bytes:
+        """What a file of such rows begins with."""
+        ...
+
+    def retry(self, texts: Sequence[str], file: str, layout: Layout, /) -> tuple[Piece, list[bytes]]:
+        """The rows in `texts`, which come from `file`, numbered as they are given; and each as a line of a new file."""
+        ...
+
+
 @final
 class Tabular:
     """A stream over the named columns of files or tables. Made by `csv`, `parquet`, `jsonl`, `arrow` and `table`."""
 
-    def __init__(self, reader: Reader, roles: Roles, /, *, block: int, on_bad_rows: BadRows) -> None:
+    def __init__(
+        self, reader: Reader, roles: Roles, /, *, block: int, on_bad_rows: BadRows, texts: Texts | None = None
+    ) -> None:
         if block < 1:
             raise SettingError(f"block={block}; expected at least one row in a block")
         self._reader = reader
         self._roles = roles
         self._block = block
         self._policy = on_bad_rows
+        self._texts = texts
         self._layout: Layout | None = None
 
     def __iter__(self) -> Iterator[Batch]:
@@ -102,7 +118,7 @@ class Tabular:
         rows that follow a block's last row belong to that block.
         """
         layout = self._begin() if position is None else self._resumed(position)
-        ledger = open_ledger(self._policy, length=None if position is None else int(position["ledger"]))
+        ledger = open_ledger(self._policy, noted=None if position is None else int(position["noted"]))
         try:
             yield from _Cutter(layout, ledger, position, self._block, self._policy).cut(self._reader)
         finally:
@@ -116,7 +132,34 @@ class Tabular:
         if self._reader.head().source == STDIN:
             raise SettingError("standard input cannot be read a second time; give a file where history is needed")
         policy = Skip(self._policy.most) if isinstance(self._policy, Quarantine) else self._policy
-        return Tabular(self._reader, self._roles, block=self._block, on_bad_rows=policy)
+        return Tabular(self._reader, self._roles, block=self._block, on_bad_rows=policy, texts=self._texts)
+
+    def header(self) -> bytes:
+        """What a file of rows of this source begins with. Raises SettingError where rows are no text."""
+        return self._text().header()
+
+    def retry(self, texts: Sequence[str], /, *, file: str) -> list[bytes | str]:
+        """Read rows again that were refused: of each, the line for a file of its own, or why it is refused still.
+
+        Args:
+            texts: the rows, as a quarantine file holds them, mended or not.
+            file: the one of the source's files that they come from.
+
+        Raises SettingError where rows are no text.
+        """
+        layout = self._begin()
+        piece, lines = self._text().retry(texts, file, layout)
+        _, _, refused = _screened(piece, layout)
+        why = {row.number: row.reason for row in refused}
+        return [why.get(number, line) for number, line in enumerate(lines)]
+
+    def _text(self) -> Texts:
+        if self._texts is None:
+            raise SettingError(
+                f"{self._reader.head().source} holds no rows of text; only those of CSV and JSON Lines can be mended "
+                "one by one: correct the source, and read it anew"
+            )
+        return self._texts
 
     def _begin(self) -> Layout:
         self.schema()
@@ -137,7 +180,7 @@ class Tabular:
         return layout
 
     def _resumed(self, position: State) -> Layout:
-        if not {"schema", "types", "place", "ledger"} <= position.keys():
+        if not {"schema", "types", "place", "noted"} <= position.keys():
             raise SettingError(f"this is no position of files or tables (it holds {', '.join(position)}); start anew")
         layout = Layout.from_state(position)
         for role in ("target", "time", "label_time", "key", "id", "weight"):
@@ -250,7 +293,7 @@ class _Cutter:
             **self._states[classes],
             "rows": self._rows,
             "quarantined": self._refused,
-            "ledger": self._ledger.length(),
+            "noted": self._ledger.noted(),
             "place": self._place,
         }
 
@@ -261,6 +304,22 @@ class _Cutter:
                 f"{self._first.line}: {self._first.reason}; correct the source"
             )
         return SourceError("the source has no rows; expected at least one")
+
+
+def picked(piece: Piece, numbers: Sequence[int], refused: Sequence[Refused], texts: Sequence[str], /) -> Piece:
+    """A piece of some of the rows in `texts`, numbered as these are, with those that did not get so far."""
+
+    def origin(number: int) -> Origin:
+        return Origin("", 0, texts[number])
+
+    rows = [replace(row, number=numbers[row.number]) for row in piece.refused]
+    return replace(
+        piece,
+        numbers=np.asarray(numbers, dtype=np.int64)[piece.numbers],
+        refused=sorted([*refused, *rows], key=lambda row: row.number),
+        total=len(texts),
+        origin=origin,
+    )
 
 
 def _screened(piece: Piece, layout: Layout) -> tuple[pa.RecordBatch, npt.NDArray[np.int64], list[Refused]]:

@@ -14,7 +14,7 @@ import pytest
 from tests.run.turning import STEP, N, X, Y, deeds, drift, linear, pipeline, stream, timeless
 
 import retain as rt
-from retain import registry
+from retain import registry, state
 from retain.core import Batch, Candidate, Report, Workshop
 from retain.errors import SettingError, StateError
 
@@ -412,3 +412,67 @@ def test_a_version_chosen_by_hand_that_cannot_be_read_is_chosen_when_it_can(tmp_
     away.rename(path)
     moved = [(deed.rows, deed.what) for report in run() for deed in report.deeds if deed.rule == "registry"]
     assert moved == [(2_500, "returned")]
+
+
+class Moody:
+    """A trigger that fires when the clock strikes, which is at other rows every time."""
+
+    clocked = True
+
+    def __init__(self, *rows: int) -> None:
+        self.rows = rows
+
+    def __call__(self, report: Report, /) -> bool:
+        return report.rows in self.rows
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, kept: Any, /) -> None:
+        pass
+
+
+def test_rules_that_look_at_a_clock_obey_what_they_said_the_first_time(tmp_path: Path) -> None:
+    """As far as the log knows of it; what they say after that is theirs to say."""
+
+    def build(*rows: int) -> Any:
+        rule = rt.Rule(when=Moody(*rows), do=rt.Retrain(last=500), name="moody")
+        return pipeline(registry=rt.FileRegistry(tmp_path, who="test"), rules=[rule]).service()
+
+    first = build(2_000, 3_000)
+    steps = first.steps()
+    next(steps)
+    saved = state.encode(first.state_dict())
+    for _ in range(13):
+        next(steps)
+    moves = [entry.about["version"] for entry in rt.FileRegistry(tmp_path).log() if entry.what == "point"]
+    assert len(moves) == 4
+    again = build(1_000, 5_000)
+    again.load_state_dict(state.decode(saved))
+    reports = list(again.steps())
+    assert [d for d in deeds(reports) if d[2] == "promoted"] == [
+        (2_000, "moody", "promoted"),
+        (3_000, "moody", "promoted"),
+        (5_000, "moody", "promoted"),
+    ]
+    now = [entry.about["version"] for entry in rt.FileRegistry(tmp_path).log() if entry.what == "point"]
+    assert now[:4] == moves
+    assert len(now) == 6
+
+
+def test_old_versions_go_where_only_some_are_kept(tmp_path: Path) -> None:
+    kept = rt.FileRegistry(tmp_path)
+    list(pipeline(registry=kept, rules=[swap(500)], versions=3).run())
+    listed = kept.versions()
+    assert len(listed) > 20
+    left = [version for version in listed if version.kept]
+    assert 3 <= len(left) <= 5
+    assert {"champion", "previous"} <= {alias for version in left for alias in version.aliases}
+    assert kept.verify() == []
+
+
+def test_who_is_refused_again_and_again_asks_less_often() -> None:
+    asks = swap(250, gate=rt.Better(most=200), cooldown=250, backoff=2.0, name="asks")
+    fired = [rows for rows, _, what in deeds(list(pipeline(rules=[asks]).run())) if what == "fired"]
+    assert fired[:4] == [250, 750, 1_750, 3_750]
+    assert 4_000 in fired  # it was promoted, and may ask at once

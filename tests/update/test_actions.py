@@ -132,6 +132,47 @@ def test_blend_mixes_weights():
         rt.Linear(update=rt.Coin()).blend(rt.Linear(update=rt.Coin()), 0.5)
 
 
+@pytest.mark.parametrize("passes", [1, 3])
+def test_retraining_on_a_sample_takes_as_many_rows_of_each_class(passes):
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random(len(X)) < 0.05, 1, np.where(rng.random(len(X)) < 0.5, 0, 2))
+    taught = []
+
+    class Notes:
+        def __init__(self):
+            self.inner = rt.Prior()
+
+        def learn(self, batch, /):
+            taught.append(batch)
+            return self.inner.learn(batch)
+
+        def predict(self, x, /):
+            return self.inner.predict(x)
+
+        def state_dict(self):
+            return self.inner.state_dict()
+
+        def load_state_dict(self, kept, /):
+            self.inner.load_state_dict(kept)
+
+        def __deepcopy__(self, memo):
+            return Notes()
+
+    n = 1_000
+    retrain = rt.Retrain(last=800, rows=240, passes=passes)
+    rules = [rt.Rule(when=rt.Every(rows=n), do=retrain, name="sample", times=1)]
+    stream = rt.streams.arrays(X, y, id=np.arange(len(X)), block=250)
+    list(rt.Pipeline(stream=stream, learner=Notes(), rules=rules, limit=n, step=250).run())
+    rows = np.concatenate([np.asarray(batch.id) for batch in taught[n // 250 :]])
+    assert rows.tolist() == passes * sorted(set(rows.tolist()))
+    assert rows.min() >= n - 800
+    classes, counts = np.unique(y[rows[: len(rows) // passes]], return_counts=True)
+    rare = int((y[n - 800 : n] == 1).sum())
+    assert rare < 80
+    assert (classes.tolist(), counts.sum(), counts[1]) == ([0, 1, 2], 240, rare)
+    assert abs(counts[0] - counts[2]) <= 1
+
+
 def test_consolidate_tells_of_the_latest_rows():
     torch = pytest.importorskip("torch", reason="needs torch: pip install 'retain[torch]'")
     torch.set_num_threads(1)

@@ -152,6 +152,10 @@ class Workshop(Protocol):
         """A copy of the champion as it is; with `last`, taught the last so many rows once more."""
         ...
 
+    def taught(self, batches: Iterable[Batch], /) -> Candidate:
+        """A learner as the pipeline was given it, taught these rows, which then waits for the same labels."""
+        ...
+
     def version(self, ref: str, /) -> Candidate:
         """A version of the registry, as it was when it was kept. Raises StateError where there is none."""
         ...

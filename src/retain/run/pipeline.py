@@ -38,6 +38,7 @@ class Pipeline:
         learner: has learnt nothing; it is copied, and what learns is the copy.
         rules: of `retain.Rule`; with none the model just goes on learning.
         registry: where versions are kept when they are promoted, and why; None: nowhere.
+        versions: so many are kept there, the newest, and those that an alias points to; None: all.
         metrics: what to measure; by default what suits the target.
         delay, expire: when labels land, and after how long they are lost; as for `Prequential`.
         warm: so many first rows are learnt without being scored.
@@ -76,6 +77,7 @@ class Pipeline:
     registry: FileRegistry | None = None
     metrics: Sequence[Metric] | None = None
     delay: Delay | None = None
+    versions: int | None = None
     expire: float | Silence | None = None
     warm: int = 0
     limit: int | None = None
@@ -97,6 +99,7 @@ class Pipeline:
             metrics=None if self.metrics is None else [deepcopy(metric) for metric in self.metrics],
             delay=self.delay,
             expire=self.expire,
+            versions=self.versions,
             warm=self.warm,
             limit=self.limit,
             step=self.step,

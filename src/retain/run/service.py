@@ -31,7 +31,8 @@ from retain.core import (
     Verdict,
 )
 from retain.errors import RetainError, SettingError, StateError
-from retain.registry import CHAMPION, Entry, FileRegistry
+from retain.registry import FileRegistry
+from retain.run.chronicle import Chronicle, Model
 from retain.run.cursor import Clock, Mark, blocks, rest
 from retain.run.exam import Exam, drawn
 from retain.run.landing import Delay, Silence, Terms, pad
@@ -90,8 +91,10 @@ class Service:
         step: int,
         exam: Exam | None,
         frozen: bool,
+        versions: int | None,
     ) -> None:
-        self._stream, self._template, self._registry = stream, deepcopy(template), registry
+        self._stream, self._template = stream, deepcopy(template)
+        self._chronicle = None if registry is None else Chronicle(registry, most=versions)
         self._limit, self._step_rows, self._exam, self._frozen = limit, step, exam, frozen
         self._terms = Terms(delay, expire)
         self._champion = Lane(deepcopy(template), self._terms, metrics=(), baselines={})
@@ -103,10 +106,8 @@ class Service:
         needs = [rule.do.needs for rule in rules]
         self._reach = None if None in needs else max([_RECENT, *(rows for rows in needs if rows is not None)])
         self._recent: tuple[Ints, Array] = np.empty(0, dtype=np.int64), np.empty(0)
-        self._version: str | None = None  # that the champion descends from
         self._promoted = False  # whether a candidate ever was
-        self._begun: int | None = None  # the entry of the registry's log with which this run began
-        self._heard, self._asked = 0, -np.inf  # entries of it that are known, and when it was looked at
+        self._asked = -np.inf  # when the registry's log was looked at
         self._torn = False
         self._checked = False
         self._actions, self._action_seconds = 0, 0.0
@@ -148,10 +149,8 @@ class Service:
         if self._torn:
             raise StateError("this service failed in the middle of a step; build it anew and load its last state")
         self._clock.start()
-        if self._registry is not None:
-            token = self._registry.own()  # whoever wrote before, and was thought dead, writes no more
-            if self._begun is None:
-                self._begun = self._heard = token
+        if self._chronicle is not None:
+            self._chronicle.begin()
         for batch, after in blocks(self._stream, self._mark, step=self._step_rows, until=self._limit):
             deeds = self._heed()
             report, broke = self._step(batch, after)
@@ -169,8 +168,8 @@ class Service:
         self._champion.finish(answers)
         report = self._ledger.finish(answers)
         # Who has moved the champion by hand since the last step has the last word.
-        if self._registry is not None and self._ledger.rows and self._by_hand() is None:
-            self._keep("as it was at the end of the run")
+        if self._chronicle is not None and self._ledger.rows and self._chronicle.by_hand() is None:
+            self._chronicle.keep(self._model(self._champion), "as it was at the end of the run", self._ledger.rows)
         if report is not None:
             yield self._told(replace(report, quarantined=self._mark.quarantined, **self._clock.lap()))
 
@@ -263,16 +262,10 @@ class Service:
         return History(self._stream, self._trail, rows, self._step_rows, self._exam, self._terms, clock, waiting)
 
     def _bench(self) -> Bench:
-        return Bench(self._template, self._champion, self._history(), self._registry, self._before())
-
-    def _before(self) -> int | None:
-        """How long the registry's log was before what this step decided, which stands in it if the step is retaken."""
-        if self._registry is None or self._begun is None:
-            return None
-        for entry in self._registry.since(self._begun):
-            if entry.about.get("decision", {}).get("rows", -1) >= self._ledger.rows:
-                return entry.number - 1
-        return None
+        registry, until = None, None
+        if self._chronicle is not None:  # aliases mean what they meant before this step decided, if it is taken again
+            registry, until = self._chronicle.registry, self._chronicle.before(self._ledger.rows)
+        return Bench(self._template, self._champion, self._history(), registry, until)
 
     def _oldest(self) -> int:
         """The first row that anyone may ask to see again."""
@@ -285,7 +278,10 @@ class Service:
 
     def _judge(self, report: Report) -> list[Deed]:
         """Let the rules look, and do what they say, in order."""
-        judgement = self._overseer(report)
+        judgement, rules = self._overseer(report), self._overseer.rules
+        if self._chronicle is not None and any(rule.clocked for rule in rules):
+            trial = None if self._trial is None else self._trial.rule
+            judgement = self._chronicle.obey(judgement, rules, trial, report.rows)
         deeds: list[Deed] = [] if judgement.verdict is None else self._decide(judgement.verdict)
         for rule, why in judgement.fired:
             deeds += self._act(rule, why)
@@ -312,14 +308,16 @@ class Service:
         if self._overseer.holds(number, self._ledger.rows):
             return [self._deed(number, "held", "a candidate is on trial")]
         deeds = [self._deed(number, "fired", why)]
+        if self._chronicle is not None and rule.clocked:
+            self._chronicle.note("fired", {"rule": rule.name, "rows": self._ledger.rows, "why": why}, why)
         bench, start = self._bench(), time.process_time()
         try:
             candidate = rule.do(bench)
         except RetainError as error:
             return [*deeds, self._deed(number, "failed", str(error))]
         seconds = time.process_time() - start
-        if "keep" in bench.wants:
-            self._keep(rule.name)
+        if "keep" in bench.wants and self._chronicle is not None:
+            self._chronicle.keep(self._model(self._champion), rule.name, self._ledger.rows)
         if candidate is None:
             return deeds
         if not isinstance(candidate, Lane):
@@ -352,8 +350,8 @@ class Service:
         if verdict.decision is Decision.PROMOTE:
             moved = self._promote(trial.lane, said, told)
             return moved or [self._deed(trial.rule, "promoted", why, verdict=verdict)]
-        if self._registry is not None and not self._registry.decided(told, since=self._begun or 0):
-            self._registry.note("refused", told, why=said)
+        if self._chronicle is not None:
+            self._chronicle.note("refused", told, said)
         return [self._deed(trial.rule, "refused", why, verdict=verdict)]
 
     def _promote(self, lane: Lane, why: str, told: Mapping[str, Any]) -> list[Deed]:
@@ -365,13 +363,8 @@ class Service:
         moved = self._heed(now=True)
         if moved:
             return moved
-        if self._registry is not None:
-            before = "as it was when it was replaced"
-            old = self._pushed(self._champion, parent=self._version, why=before)
-            new = self._pushed(lane, parent=old, why=why)
-            self._point(old, before, {"rows": told["rows"], "kept": before})
-            self._point(new, why, told)
-            self._version = new
+        if self._chronicle is not None:
+            self._chronicle.promote(self._model(self._champion), self._model(lane), why, told)
         self._serve(lane)
         return []
 
@@ -381,51 +374,29 @@ class Service:
         if self._frozen:
             lane.freeze()
 
-    def _keep(self, why: str) -> None:
-        """Keep the champion as it is as a version."""
-        version = self._pushed(self._champion, parent=self._version, why=why)
-        self._point(version, why, {"rows": self._ledger.rows, "kept": why})
-        self._version = version
-
-    def _point(self, version: str, why: str, told: Mapping[str, Any]) -> None:
-        """Make a version the champion in the registry, once, however often the step is taken again."""
-        decision = {**told, "version": version}
-        if self._registry is not None and not self._registry.decided(decision, since=self._begun or 0):
-            self._registry.point(CHAMPION, version, why=why, decision=decision)
-
-    def _by_hand(self) -> Entry | None:
-        """Who moved the champion by hand last, if nobody has moved it by a decision since."""
-        if self._registry is None:
-            return None
-        moves = [e for e in self._registry.since(self._heard) if e.what == "point" and e.about["alias"] == CHAMPION]
-        return moves[-1] if moves and "decision" not in moves[-1].about else None
-
     def _heed(self, *, now: bool = False) -> list[Deed]:
         """Obey people: who moves the champion by hand, by `retain rollback` or `promote`, moves what serves here.
 
         Looked at once a second at most, and before every promotion. When it is seen depends on the clock, and so does
         not come out the same again.
         """
-        if self._registry is None or (not now and time.monotonic() - self._asked < 1.0):
+        chronicle = self._chronicle
+        if chronicle is None or (not now and time.monotonic() - self._asked < 1.0):
             return []
         self._asked = time.monotonic()
-        entry, heard = self._by_hand(), self._registry.head()[0]
-        if entry is None or entry.about["version"] == self._version:
-            self._heard = heard
+        entry, head = chronicle.by_hand(), chronicle.head()
+        if entry is not None:
+            self._serve(self._bench().version(entry.about["version"]))
+        chronicle.followed(entry, head)
+        if entry is None:
             return []
-        self._serve(self._bench().version(entry.about["version"]))
-        self._version, self._heard = entry.about["version"], heard
         why = f"{entry.who} moved the champion" + (f": {entry.about['why']}" if entry.about["why"] else "")
         return [self._deed(None, "returned", why)]
 
-    def _pushed(self, lane: Lane, *, parent: str | None, why: str) -> str:
-        """A lane's learner as a version. Its report holds nothing of clocks: done again, it is the same version."""
-        if self._registry is None:
-            raise AssertionError  # for the type checker
+    def _model(self, lane: Lane) -> Model:
         schema = self._ledger.schema
         state = {"learner": lane.learner.state_dict(), "schema": None if schema is None else schema_to_state(schema)}
-        report = {**self._ledger.values(), "rows": self._ledger.rows}
-        return self._registry.push(state, parent=parent, report=report, why=why).name
+        return Model(state, {**self._ledger.values(), "rows": self._ledger.rows})
 
     # --------------------------------------------------------------------------------------------------------- state
 
@@ -439,8 +410,7 @@ class Service:
             "mark": self._mark.to_state(),
             "exam": None if self._exam is None else self._exam.state_dict(),
             "recent": {"rows": self._recent[0].copy(), "losses": self._recent[1].copy()},
-            "version": self._version,
-            "log": None if self._registry is None else [*self._registry.head(), self._begun, self._heard],
+            "log": None if self._chronicle is None else self._chronicle.state_dict(),
             "promoted": self._promoted,
             "actions": [self._actions, self._action_seconds],
             "clocks": [self._clock.seconds, self._clock.cpu_seconds],
@@ -461,10 +431,8 @@ class Service:
         if self._exam is not None:
             self._exam.load_state_dict(state["exam"])
         self._recent = state["recent"]["rows"].copy(), state["recent"]["losses"].copy()
-        self._version = state["version"]
-        if self._registry is not None and state["log"] is not None:
-            number, digest, self._begun, self._heard = state["log"]
-            self._registry.vouch(number, digest)
+        if self._chronicle is not None and state["log"] is not None:
+            self._chronicle.load_state_dict(state["log"])
         self._actions, self._action_seconds = state["actions"]
         self._clock.seconds, self._clock.cpu_seconds = state["clocks"]
 

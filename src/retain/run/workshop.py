@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import final
@@ -215,6 +215,12 @@ class Bench:
         lane = Lane(learner, self.past.terms, metrics=(), baselines={})
         lane.load_state_dict(self.champion.state_dict())
         return lane
+
+    def taught(self, batches: Iterable[Batch], /) -> Lane:
+        learner = deepcopy(self.template)
+        for batch in batches:
+            learner.learn(batch)
+        return self.past.introduce(learner)
 
     def version(self, ref: str, /) -> Lane:
         if self.registry is None:

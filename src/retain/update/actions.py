@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, final
 
 import numpy as np
 
-from retain.blocks import labelled
+from retain.blocks import labelled, take_batch
 from retain.compose import Blending, Paced, Renewing, consolidate, learns
-from retain.core import Array, Candidate, Learner, Workshop
+from retain.core import Array, Batch, Candidate, Ints, Learner, Workshop
 from retain.errors import SettingError
 
 T = TypeVar("T")
@@ -19,29 +19,40 @@ __all__ = ["Alert", "Blend", "Consolidate", "Keep", "Pace", "Renew", "Retrain", 
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retrain:
     """Trains a model on the history, as it came: from scratch, or a copy of the champion once more.
 
     The history is read again from the source, so nothing has to be stored; labels that have not landed yet are not
-    learnt before they do.
+    learnt before they do. A sample of it (`rows`) is what a memory of that size would hold, drawn anew every time: rare
+    classes keep all of their rows while common ones are thinned out.
 
     Args:
         last: so many rows; None: all since the beginning.
         warm: begin with a copy of the champion.
+        rows: learn at most so many of these, as many of each class; of numbers, evenly. None: all.
+        passes: how often the rows are gone through; from the second time on, and with `rows`, labels come with them.
+        seed: of the drawing.
 
     >>> Retrain(last=20_000)
-    Retrain(last=20000, warm=False)
+    Retrain(last=20000, warm=False, rows=None, passes=1, seed=0)
     """
 
     last: int | None = None
     warm: bool = False
+    rows: int | None = None
+    passes: int = 1
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.last is not None and self.last < 1:
             raise SettingError(f"Retrain got last={self.last}; expected a number of rows >= 1, or None for all")
         if self.warm and self.last is None:
             raise SettingError("Retrain got warm=True without last; say how many rows the copy is to see once more")
+        if (self.rows is not None and self.rows < 1) or self.passes < 1:
+            raise SettingError(f"Retrain got rows={self.rows}, passes={self.passes}; expected numbers >= 1")
+        if self.warm and (self.rows is not None or self.passes > 1):
+            raise SettingError("Retrain got warm=True with rows or passes; a copy sees the latest rows once")
 
     @property
     def needs(self) -> int | None:
@@ -50,7 +61,11 @@ class Retrain:
     def __call__(self, workshop: Workshop, /) -> Candidate:
         if self.warm and self.last is not None:
             return workshop.fork(last=self.last)
-        return workshop.fresh(last=self.last)
+        if self.rows is None and self.passes == 1:
+            return workshop.fresh(last=self.last)
+        history = workshop.history(self.last)
+        chosen = None if self.rows is None else _sample(history, self.rows, self.seed)
+        return workshop.taught(batch for _ in range(self.passes) for batch in _some(history, chosen))
 
 
 @final
@@ -224,6 +239,33 @@ class Alert:
 
     def __call__(self, workshop: Workshop, /) -> None:
         pass
+
+
+def _sample(history: Iterable[Batch], rows: int, seed: int) -> Ints:
+    """Numbers of some of the rows with labels, in order: as many of each class, or evenly."""
+    labels = [batch.y for batch in history if batch.y is not None]
+    y = np.concatenate(labels) if labels else np.empty(0)
+    draws = np.random.default_rng(seed).random(len(y))
+    if y.dtype.kind not in "iub":
+        return np.sort(np.argsort(draws)[:rows])
+    # Every class in the order of its draws; the first of each, then the second of each, ...
+    order = np.lexsort((draws, y))
+    _, first, count = np.unique(y[order], return_index=True, return_counts=True)
+    turn = np.arange(len(y)) - np.repeat(first, count)
+    return np.sort(order[np.lexsort((draws[order], turn))[:rows]])
+
+
+def _some(history: Iterable[Batch], chosen: Ints | None) -> Iterator[Batch]:
+    """The chosen rows, or all of them."""
+    first = 0
+    for batch in history:
+        if chosen is None:
+            yield batch
+            continue
+        begin, end = np.searchsorted(chosen, [first, first + len(batch)])
+        if end > begin:
+            yield take_batch(batch, chosen[begin:end] - first)
+        first += len(batch)
 
 
 def _end(learner: Learner, kind: type[T], needs: str) -> T:

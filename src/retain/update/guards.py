@@ -15,6 +15,7 @@ from retain.core import Array, Decision, Evidence, Gate, Ints, State, Verdict
 from retain.errors import SettingError
 from retain.update.gates import pairs, some, verdict_from, verdict_state
 from retain.update.once import Once
+from retain.update.watched import clocked
 
 __all__ = ["Canary", "PerSlice", "Unanimous"]
 
@@ -50,6 +51,11 @@ class Unanimous:
         self._stage = 0
         self._told: dict[str, float] = {}
         self._verdict: Verdict | None = None
+
+    @property
+    def clocked(self) -> bool:
+        """Whether a gate in it looks at a clock."""
+        return clocked(*self._gates)
 
     @property
     def wants(self) -> frozenset[str]:
@@ -129,6 +135,11 @@ class Canary:
         self._gate = gate
 
     @property
+    def clocked(self) -> bool:
+        """Whether a gate in it looks at a clock."""
+        return clocked(self._gate)
+
+    @property
     def wants(self) -> frozenset[str]:
         return self._gate.wants
 
@@ -179,6 +190,11 @@ class PerSlice:
         self._decided: dict[str, tuple[int, Verdict]] = {}  # after how many of all pairs
         self._pairs = 0
         self._verdict: Verdict | None = None
+
+    @property
+    def clocked(self) -> bool:
+        """Whether a gate in it looks at a clock."""
+        return clocked(self._make)
 
     @property
     def wants(self) -> frozenset[str]:

@@ -239,6 +239,7 @@ class NoSlower(Once):
     """
 
     moment = True
+    clocked: ClassVar[bool] = True
 
     def __init__(self, times: float = 1.1, *, least: int = 1) -> None:
         super().__init__(least=least)

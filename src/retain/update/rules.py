@@ -8,9 +8,11 @@ from typing import NamedTuple, final
 
 from retain.core import Action, Decision, Deed, Gate, Report, State, Trigger, Verdict
 from retain.errors import SettingError
-from retain.update.watched import Telling
+from retain.update.watched import Telling, clocked
 
 __all__ = ["Judgement", "Overseer", "Rule"]
+
+_LONGEST = 64.0  # times the cooldown
 
 
 @final
@@ -24,6 +26,7 @@ class Rule:
         name: as in reports and logs; by default what it is made of.
         warmup: rows before which it never acts.
         cooldown: rows after it has acted before it may act again.
+        backoff: each refusal in a row makes the cooldown so many times as long, 64 times at most; a promotion ends it.
         times: how often it acts at most, in the whole run: a cap on returns, say; None: no limit.
         patience: a candidate that has been on trial for more rows than this gives way to a newer one; a rule that
             fires before is held, and acts once another rule's candidate has been refused. A promotion answers it: who
@@ -43,18 +46,24 @@ class Rule:
         name: str | None = None,
         warmup: int = 0,
         cooldown: int = 0,
+        backoff: float = 1.0,
         times: int | None = None,
         patience: int = 10_000,
     ) -> None:
-        if min(warmup, cooldown, patience) < 0 or (times is not None and times < 1):
+        if min(warmup, cooldown, patience) < 0 or (times is not None and times < 1) or not backoff >= 1:
             raise SettingError(
-                f"warmup={warmup}, cooldown={cooldown}, patience={patience}, times={times}; expected rows >= 0, and "
-                "times >= 1 or None"
+                f"warmup={warmup}, cooldown={cooldown}, patience={patience}, backoff={backoff}, times={times}; "
+                "expected rows >= 0, backoff >= 1, and times >= 1 or None"
             )
         self.when, self.do, self.gate = when, do, gate
         self.name = f"{type(do).__name__} when {type(when).__name__}" if name is None else name
-        self.warmup, self.cooldown, self.patience = warmup, cooldown, patience
+        self.warmup, self.cooldown, self.patience, self.backoff = warmup, cooldown, patience, backoff
         self.times = times
+
+    @property
+    def clocked(self) -> bool:
+        """Whether the trigger or the gate looks at a clock, so that what they say is not a matter of the rows alone."""
+        return clocked(self.when, self.gate)
 
 
 class Judgement(NamedTuple):
@@ -91,6 +100,7 @@ class Overseer:
         self._triggers = [deepcopy(rule.when) for rule in rules]
         self._acted: list[int | None] = [None] * len(rules)  # after how many rows it did last,
         self._times = [0] * len(rules)  # and how often
+        self._refused = [0] * len(rules)  # candidates of it, in a row
         self._held = [False] * len(rules)  # whether it waits for the candidate on trial
         self._opened = 0  # after how many rows the candidate on trial was made
         self._trial: int | None = None  # the rule that made it
@@ -107,17 +117,22 @@ class Overseer:
             verdict = self._gate(report.evidence)
             if verdict.decision is Decision.UNDECIDED:
                 verdict = None
+            elif self._trial is not None:
+                refused = verdict.decision is Decision.REFUSE
+                self._refused[self._trial] = self._refused[self._trial] + 1 if refused else 0
         fired: list[tuple[int, str]] = []
-        for i, (rule, trigger) in enumerate(zip(self.rules, self._triggers, strict=True)):
-            acted, wants = self._acted[i], trigger(report)
-            wants = wants or (self._held[i] and self._trial is None)
-            if not wants or report.rows < rule.warmup:
-                continue
-            if acted is not None and report.rows - acted < rule.cooldown:
-                continue
-            if rule.times is None or self._times[i] < rule.times:
+        for i, trigger in enumerate(self._triggers):
+            wants = trigger(report) or (self._held[i] and self._trial is None)
+            if wants and self._may(i, report.rows):
                 fired.append((i, trigger.why if isinstance(trigger, Telling) else ""))
         return Judgement(verdict, tuple(fired))
+
+    def _may(self, i: int, rows: int) -> bool:
+        """Whether a rule is neither warming up nor cooling down, nor has acted as often as it may."""
+        rule, acted = self.rules[i], self._acted[i]
+        if rows < rule.warmup or (rule.times is not None and self._times[i] >= rule.times):
+            return False
+        return acted is None or rows - acted >= rule.cooldown * min(rule.backoff ** self._refused[i], _LONGEST)
 
     def holds(self, rule: int, rows: int, /) -> bool:
         """Whether a rule that fired must let the candidate on trial be, after so many rows."""
@@ -150,6 +165,7 @@ class Overseer:
             "acted": list(self._acted),
             "times": list(self._times),
             "held": list(self._held),
+            "refused": list(self._refused),
             "trial": self._trial,
             "opened": self._opened,
             "gate": None if self._gate is None else self._gate.state_dict(),
@@ -158,7 +174,9 @@ class Overseer:
     def load_state_dict(self, state: State, /) -> None:
         for i, trigger in enumerate(self._triggers):
             trigger.load_state_dict(state["triggers"][str(i)])
-        self._acted, self._times, self._held = (list(state[name]) for name in ("acted", "times", "held"))
+        self._acted, self._times, self._held, self._refused = (
+            list(state[name]) for name in ("acted", "times", "held", "refused")
+        )
         self._trial, self._opened, self._gate = state["trial"], state["opened"], None
         if self._trial is not None:
             self._gate = deepcopy(self.rules[self._trial].gate)

@@ -13,7 +13,7 @@ import numpy as np
 
 from retain.core import Array, Detector, Metric, Report, State, Trigger
 from retain.errors import SettingError
-from retain.update.watched import Losses, Telling, Watched
+from retain.update.watched import Losses, Telling, Watched, clocked
 
 __all__ = ["All", "Any", "AtLeast", "Every", "Hindsight", "OnDrift", "Regret", "WhenWorse"]
 
@@ -342,6 +342,11 @@ class Regret:
         self._mistakes, self._per_second, self._stretch = mistakes, per_second, stretch
         self._sums = np.array([0.0, 0.0, np.inf, 0.0])  # loss and rows of the stretch, best mean, regret
 
+    @property
+    def clocked(self) -> bool:
+        """Whether it weighs what the clock said."""
+        return self._per_second is not None
+
     def __call__(self, report: Report, /) -> bool:
         if report.loss is None or not len(report.loss):
             return False
@@ -390,6 +395,11 @@ class AtLeast(Telling):
         self._count, self._triggers, self._within = count, triggers, within
         self._fired = [-math.inf] * len(triggers)
         self._why = ""
+
+    @property
+    def clocked(self) -> bool:
+        """Whether any of its triggers looks at a clock."""
+        return clocked(*self._triggers)
 
     @property
     def why(self) -> str:

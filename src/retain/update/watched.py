@@ -14,7 +14,7 @@ import numpy as np
 from retain.core import CSR, Array, Batch, Report
 from retain.errors import SettingError
 
-__all__ = ["Answers", "Inputs", "Labels", "Losses", "Telling", "Watched", "columns_of"]
+__all__ = ["Answers", "Inputs", "Labels", "Losses", "Telling", "Watched", "clocked", "columns_of"]
 
 
 class Watched(Protocol):
@@ -30,6 +30,11 @@ class Telling(ABC):
     @abstractmethod
     def why(self) -> str:
         """What it found when it fired last."""
+
+
+def clocked(*parts: object) -> bool:
+    """Whether any of some triggers and gates looks at a clock, and not at the rows alone."""
+    return any(bool(getattr(part, "clocked", False)) for part in parts)
 
 
 @final

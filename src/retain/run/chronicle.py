@@ -1,0 +1,153 @@
+"""A run's side of the registry's log: what it decided, once, however often a step is taken, and what people did.
+
+A decision in the log holds the rows after which it fell. Those of this run at or after a step's rows show that the step
+is taken again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from retain.core import State, Verdict
+from retain.registry import CHAMPION, Entry, FileRegistry
+from retain.update import Judgement, Rule
+from retain.update.gates import verdict_from
+
+__all__ = ["Chronicle", "Model"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a version is made of. It holds nothing of clocks: made again, it is the same version."""
+
+    state: State
+    report: Mapping[str, float]
+
+
+@final
+class Chronicle:
+    """Versions and decisions of one run.
+
+    Args:
+        registry: where they are kept.
+        most: versions that are kept besides those with an alias; None: all.
+    """
+
+    def __init__(self, registry: FileRegistry, /, *, most: int | None) -> None:
+        self.registry, self._most = registry, most
+        self.version: str | None = None
+        """That the champion descends from."""
+        self._begun: int | None = None  # the entry with which the run began
+        self._heard = 0  # entries that are known
+
+    def begin(self) -> None:
+        """Own the registry: whoever wrote before, and was thought dead, writes no more."""
+        token = self.registry.own()
+        if self._begun is None:
+            self._begun = self._heard = token
+
+    # --------------------------------------------------------------------------------------------------- what it did
+
+    def promote(self, old: Model, new: Model, why: str, told: Mapping[str, Any]) -> None:
+        """Keep the champion as it is, and put another in its place."""
+        before = "as it was when it was replaced"
+        first = self._push(old, parent=self.version, why=before)
+        second = self._push(new, parent=first, why=why)
+        self._point(first, before, {"rows": told["rows"], "kept": before})
+        self._point(second, why, told)
+        self.version = second
+        self._retire()
+
+    def keep(self, model: Model, why: str, rows: int) -> None:
+        """Keep the champion as it is."""
+        version = self._push(model, parent=self.version, why=why)
+        self._point(version, why, {"rows": rows, "kept": why})
+        self.version = version
+        self._retire()
+
+    def note(self, what: str, told: Mapping[str, Any], why: str) -> None:
+        """Write down a decision that moves nothing."""
+        if not self.registry.decided(told, since=self._begun or 0):
+            self.registry.note(what, told, why=why)
+
+    def _push(self, model: Model, *, parent: str | None, why: str) -> str:
+        return self.registry.push(model.state, parent=parent, report=model.report, why=why).name
+
+    def _point(self, version: str, why: str, told: Mapping[str, Any]) -> None:
+        decision = {**told, "version": version}
+        if not self.registry.decided(decision, since=self._begun or 0):
+            self.registry.point(CHAMPION, version, why=why, decision=decision)
+
+    def _retire(self) -> None:
+        if self._most is not None:
+            self.registry.retire(keep=self._most)
+
+    # -------------------------------------------------------------------------------------- steps that are taken again
+
+    def before(self, rows: int) -> int | None:
+        """How long the log was before what was decided after so many rows; None where nothing was, by now."""
+        first = next((entry for entry in self._own() if entry.about["decision"]["rows"] >= rows), None)
+        return None if first is None else first.number - 1
+
+    def obey(self, judgement: Judgement, rules: Sequence[Rule], trial: int | None, rows: int) -> Judgement:
+        """What rules that look at clocks said the first time, where the step is taken again.
+
+        Of a decision at these rows, or of later ones, the log knows; what it does not know of has moved nothing.
+        """
+        if self.before(rows) is None:
+            return judgement
+        told = [(entry.what, entry.about["decision"]) for entry in self._own()]
+        told = [(what, decision) for what, decision in told if decision["rows"] == rows]
+        fired = [(i, why) for i, why in judgement.fired if not rules[i].clocked]
+        names = {decision["rule"]: decision["why"] for what, decision in told if what == "fired"}
+        fired += [(i, names[rule.name]) for i, rule in enumerate(rules) if rule.name in names]
+        verdict = judgement.verdict
+        if trial is not None and rules[trial].clocked:
+            verdict = self._verdict(rules[trial].name, told)
+        return Judgement(verdict, tuple(sorted(fired)))
+
+    def _verdict(self, rule: str, told: Sequence[tuple[str, Mapping[str, Any]]]) -> Verdict | None:
+        kept = [about for what, about in told if what in ("point", "refused") and about.get("rule") == rule]
+        return verdict_from(kept[0]) if kept and "decision" in kept[0] else None
+
+    def _own(self) -> list[Entry]:
+        """The decisions of this run."""
+        entries = () if self._begun is None else self.registry.since(self._begun)
+        return [entry for entry in entries if "rows" in (entry.about.get("decision") or {})]
+
+    # ------------------------------------------------------------------------------------------------ what people did
+
+    def by_hand(self) -> Entry | None:
+        """Who moved the champion by hand last, if nobody has moved it by a decision since, nor it serves already."""
+        moves = [e for e in self.registry.since(self._heard) if e.what == "point" and e.about["alias"] == CHAMPION]
+        last = moves[-1] if moves and "decision" not in moves[-1].about else None
+        return None if last is None or last.about["version"] == self.version else last
+
+    def head(self) -> int:
+        """The number of the newest entry."""
+        return self.registry.head()[0]
+
+    def followed(self, entry: Entry | None, head: int) -> None:
+        """What was done up to an entry is known, and where somebody moved the champion, it serves."""
+        self._heard = head
+        if entry is not None:
+            self.version = entry.about["version"]
+
+    # ---------------------------------------------------------------------------------------------------------- state
+
+    def state_dict(self) -> State:
+        number, digest = self.registry.head()
+        return {
+            "number": number,
+            "hash": digest,
+            "begun": self._begun,
+            "heard": self._heard,
+            "version": self.version,
+        }
+
+    def load_state_dict(self, state: State, /) -> None:
+        self.registry.vouch(state["number"], state["hash"])
+        self._begun, self._heard, self.version = state["begun"], state["heard"], state["version"]

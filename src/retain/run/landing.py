@@ -19,6 +19,7 @@ from retain.core import Answers, Array, Batch, Ints, State
 from retain.errors import PoisonError, SettingError
 
 __all__ = [
+    "MODEL",
     "Arrival",
     "Delay",
     "Events",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 Times = npt.NDArray[np.float64]
+MODEL = "model"  # what a learner's answers are called beside those of baselines
 _SMALL = 256  # rows; smaller chunks are made one, since looking into each costs the same
 _FOREVER = float(np.finfo(np.float64).max)  # a time that never comes, and yet is waited for
 

@@ -12,18 +12,16 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from retain.blocks import from_state, labelled, take_answers, take_batch, to_state
+from retain.blocks import from_state, labelled, take_batch, to_state
 from retain.compose import Kept, LateLearner, late
 from retain.core import Answers, Array, Batch, Features, Ints, Learner, Metric, Predictor, Report, Schema, State
-from retain.errors import PoisonError
+from retain.errors import PoisonError, RetainError
 from retain.metrics import MAE, R2, RMSE, ROCAUC, Accuracy, LogLoss, update
 from retain.metrics.decisions import mistakes
-from retain.run.landing import Pending, Terms, Waiting, apart, events, join, nothing, pad, timely
+from retain.run.hearing import Ears
+from retain.run.landing import MODEL, Terms, Waiting, apart, events, nothing, pad
 
 __all__ = ["Lane", "Still", "losses"]
-
-_MODEL = "model"
-_HEAVIEST = 10.0  # how much a label counts that corrects what silence taught, at most
 
 
 @final
@@ -55,8 +53,7 @@ class Lane:
         self._baselines = dict(baselines)
         self._given = metrics
         self._metrics: dict[str, list[Metric]] = {}
-        self._pending = Pending()
-        self._again = Pending()  # rows of which silence has spoken, and that listen on
+        self._ears = Ears(terms)
         self._blank: Batch | None = None  # no rows, in the form of those that arrive
         self._rows, self._learnt, self._lost, self._strays = row, 0, 0, 0
         self._clock = clock
@@ -84,7 +81,7 @@ class Lane:
     @property
     def waiting(self) -> Ints:
         """Numbers of the rows whose labels are still to come."""
-        return self._pending.rows()
+        return self._ears.pending.rows()
 
     def step(self, batch: Batch, /) -> Report:
         """Rows arrive, and labels land whose time has come. Its clocks are for the loop to fill in."""
@@ -108,45 +105,38 @@ class Lane:
         first, n = self._rows, len(batch)
         rows = np.arange(first, first + n)
         came = self._terms.arrive(batch, first, self._clock)
-        arrived = Waiting(kept, came.landing, rows, rows if batch.id is None else batch.id, came.y, {_MODEL: said})
-        self._pending.add(arrived.take(np.flatnonzero(which)))
+        arrived = Waiting(kept, came.landing, rows, rows if batch.id is None else batch.id, came.y, {MODEL: said})
+        self._ears.pending.add(arrived.take(np.flatnonzero(which)))
         self._arrived(batch)
 
     def finish(self, rest: Answers | None = None, /) -> Report | None:
         """Land the labels still on their way, `rest` among them; None where there are none."""
-        waiting = self._pending.due(np.inf)
-        if rest is not None:
-            rest = take_answers(rest, rest.time >= self._clock)  # the others have been heard
-            # What comes after silence would speak is told of no row now: it will be when there are more.
-            later = Pending().plus(None if waiting is None else self._listening_on(waiting)).hear(rest)[1]
-            waiting = None if waiting is None else waiting.hear(rest)[0]
-            self._strays += len(rest) - len(np.union1d(later, self._again.hear(rest)[1]))
-        due, unheard = _settled(waiting, None)
+        due, unheard, strays = self._ears.last(rest, self._clock)
+        self._strays += strays
         if due is None or self._blank is None:
             return None
         due = due.take(np.lexsort((due.row, due.landing)))
         self._flow(self._blank, due, due.y, ~np.arange(len(due)))
         landed = _Landed(due.id, due.row, due.y, due.prediction)
-        self._pending.drop(np.inf)
+        self._ears.pending.drop(np.inf)
         self._score(landed)
         return replace(self._report(landed, self._blank), pending=unheard)
 
     def values(self) -> dict[str, float]:
         """What the metrics say of the learner by now."""
-        return {metric.name: metric.value() for metric in self._metrics.get(_MODEL, ())}
+        return {metric.name: metric.value() for metric in self._metrics.get(MODEL, ())}
 
     def freeze(self) -> None:
         """Answer from now on as the learner is, and learn nothing more."""
         self._model = Still(late(self.learner))
-        self._pending, self._again = self._pending.bare(), self._again.bare()
+        self._ears.bare()
 
     def state_dict(self) -> State:
         return {
             "learner": self._model.state_dict(),
             "baselines": {name: part.state_dict() for name, part in self._baselines.items()},
             "metrics": {who: {m.name: m.state_dict() for m in group} for who, group in self._metrics.items()},
-            "pending": self._pending.state_dict(),
-            "again": self._again.state_dict(),
+            "ears": self._ears.state_dict(),
             "blank": None if self._blank is None else to_state(self._blank),
             "counts": [self._rows, self._learnt, self._lost, self._strays],
             "clock": float(self._clock),
@@ -162,8 +152,7 @@ class Lane:
         for who, group in self._metrics.items():
             for metric in group:
                 metric.load_state_dict(state["metrics"][who][metric.name])
-        self._pending.load_state_dict(state["pending"])
-        self._again.load_state_dict(state["again"])
+        self._ears.load_state_dict(state["ears"])
         self._blank = None if state["blank"] is None else from_state(state["blank"])
         self._rows, self._learnt, self._lost, self._strays = state["counts"]
         self._clock = state["clock"]
@@ -181,14 +170,14 @@ class Lane:
             groups: list[list[Metric]] = [[make() for make in defaults] for _ in range(1 + len(self._baselines))]
         else:
             groups = [list(self._given), *(deepcopy(list(self._given)) for _ in self._baselines)]
-        self._metrics = dict(zip((_MODEL, *self._baselines), groups, strict=True))
+        self._metrics = dict(zip((MODEL, *self._baselines), groups, strict=True))
 
     def _learn_now(self, batch: Batch) -> _Landed:
         """Every label comes with its row."""
         n = len(batch)
         y = batch.y if batch.y is not None else np.full(n, np.nan)
-        said = {_MODEL: self._model.learn(batch)}
-        self.said = said[_MODEL]
+        said = {MODEL: self._model.learn(batch)}
+        self.said = said[MODEL]
         bare = Batch(_no_features(n), y=y)
         said |= {name: part.learn(bare) for name, part in self._baselines.items()}
         rows = np.arange(self._rows, self._rows + n)
@@ -212,7 +201,7 @@ class Lane:
                 landed.append(self._events(part, first, clock))
                 said.append(self.said)
                 first, clock = first + len(part), _later(part, clock)
-        except PoisonError:  # all of the block or nothing
+        except RetainError:  # all of the block or nothing
             self.load_state_dict(before)
             raise
         self.said = pad(said)
@@ -225,59 +214,18 @@ class Lane:
         until = came.time[-1] if n else -np.inf
         rows = np.arange(first, first + n)
         arrived = Waiting(nothing(n), came.landing, rows, rows if batch.id is None else batch.id, came.y, {})
-        heard = self._hear(batch, arrived, came.time, until)
-        arrived, due, fixes = heard.arrived, heard.due, heard.fixes
-        both = _both(due, fixes)
-        landing, row = (np.empty(0), np.empty(0, dtype=np.int64)) if both is None else (both.landing, both.row)
+        heard = self._ears.hear(batch, arrived, came.time)
+        arrived, due = heard.arrived, heard.due
+        landing, row = (np.empty(0), np.empty(0, dtype=np.int64)) if due is None else (due.landing, due.row)
         when = events(came.time, arrived.landing, landing, row, first)
-        pool_y = arrived.y if both is None else np.concatenate([both.y, arrived.y])
-        said, kept = self._flow(batch, both, pool_y, when.order)
-        self.said = said[_MODEL]
+        pool_y = arrived.y if due is None else np.concatenate([due.y, arrived.y])
+        said, kept = self._flow(batch, due, pool_y, when.order)
+        self.said = said[MODEL]
         arrived = replace(arrived, kept=kept, prediction=said)
         self._lost += int(np.isinf(arrived.landing).sum()) + heard.lost
         self._strays += heard.strays
-        self._pending, self._again = heard.pending, heard.again
-        self._pending.drop(until)
-        self._again.drop(until)
-        self._pending.add(arrived.take(when.waits))
-        known = np.flatnonzero(np.isfinite(came.late))
-        if len(known) and batch.y is not None:  # what will be said after silence has spoken is known already
-            self._again.add(replace(arrived.take(known), landing=came.late[known], y=batch.y[known].astype(np.int64)))
-        m = 0 if due is None else len(due)
-        fixed = (when.landed >= m) & (when.landed < m + (0 if fixes is None else len(fixes)))
-        return _landed(both, arrived, when.landed[~fixed])
-
-    def _hear(self, batch: Batch, arrived: Waiting, arrival: Array, until: float) -> _Heard:
-        """Labels find their rows, silence speaks of those that were not heard of, and corrections are made ready."""
-        silence, answers, strays = self._terms.silence, batch.answers, 0
-        pending, found = self._pending, np.empty(0, dtype=np.int64)
-        own = found
-        if answers is not None:
-            answers = timely(answers, arrived.id, arrival)
-            arrived, own = arrived.hear(answers)
-            pending, found = pending.hear(answers)
-            given_up = ~labelled(arrived.y, len(batch)) & (arrived.landing <= until)
-            arrived = replace(arrived, landing=np.where(given_up, np.inf, arrived.landing))
-        code = None if silence is None else silence.code(batch)
-        due, unheard = _settled(pending.due(until), code)
-        again, fixes = self._again, None
-        late_found = np.empty(0, dtype=np.int64)
-        if code is not None:
-            mute = _mute(pending.due(until))
-            if answers is not None:
-                again, late_found = again.plus(None if mute is None else self._listening_on(mute)).hear(answers)
-            fixes = _fixes(again.due(until), code)
-        if answers is not None and batch.answers is not None:
-            strays = len(batch.answers) - len(np.unique(np.concatenate([own, found, late_found])))
-        return _Heard(arrived, pending, again.plus(None), due, fixes, unheard, strays)
-
-    def _listening_on(self, rows: Waiting) -> Waiting:
-        """Rows whose labels silence gives, and that listen longer."""
-        silence = self._terms.silence
-        if silence is None:
-            return rows
-        more = self._terms.until - silence.after
-        return replace(rows, landing=np.where(labelled(rows.y, len(rows)), rows.landing, rows.landing + more))
+        self._ears.take(heard, until, arrived.take(when.waits), late=_corrected(arrived, batch, came.late))
+        return _landed(due, arrived, when.landed[~np.isin(when.landed, heard.fixes)])
 
     def _flow(self, batch: Batch, due: Waiting | None, pool_y: Array, order: Ints) -> tuple[dict[str, Array], Kept]:
         """Pass the events of a block through the learner and, without their features, through the baselines."""
@@ -285,7 +233,7 @@ class Lane:
         bare = None if due is None else Kept((Batch(_no_features(len(due))),))
         arrivals = Batch(_no_features(len(batch)))
         others = {name: late(part).flow(arrivals, bare, pool_y, order)[0] for name, part in self._baselines.items()}
-        return {_MODEL: said, **others}, kept
+        return {MODEL: said, **others}, kept
 
     def _plain(self, batch: Batch) -> Batch:
         """The rows as a learner may see and keep them: when their labels become known is not for it."""
@@ -306,17 +254,17 @@ class Lane:
 
     def _report(self, landed: _Landed, arrived: Batch) -> Report:
         values = {who: {m.name: m.value() for m in group} for who, group in self._metrics.items()}
-        prediction = landed.prediction[_MODEL]
+        prediction = landed.prediction[MODEL]
         return Report(
             rows=self._rows,
             learnt=self._learnt,
-            pending=len(self._pending),
+            pending=len(self._ears.pending),
             lost=self._lost,
             strays=self._strays,
             quarantined=0,
             seconds=0.0,
             cpu_seconds=0.0,
-            metrics=values.pop(_MODEL, {}),
+            metrics=values.pop(MODEL, {}),
             baselines=values,
             time=self._clock if np.isfinite(self._clock) else float("nan"),
             arrived=arrived,
@@ -326,18 +274,6 @@ class Lane:
             prediction=prediction,
             loss=losses(landed.y, prediction),
         )
-
-
-class _Heard(NamedTuple):
-    """Rows and their labels before a block is learnt."""
-
-    arrived: Waiting
-    pending: Pending
-    again: Pending
-    due: Waiting | None  # rows whose labels land, or of which silence speaks
-    fixes: Waiting | None  # rows of which it has spoken wrongly
-    lost: int
-    strays: int
 
 
 class _Landed(NamedTuple):
@@ -389,40 +325,12 @@ class Still(LateLearner):
         self._predictor.load_state_dict(state)
 
 
-def _settled(due: Waiting | None, code: int | None) -> tuple[Waiting | None, int]:
-    """Those of the rows whose labels have been heard, or that silence speaks of; how many others there are."""
-    if due is None:
-        return None, 0
-    known = labelled(due.y, len(due))
-    if known.all():
-        return due, 0
-    if code is not None:
-        return replace(due, y=np.where(known, due.y, code)), 0
-    return (due.take(np.flatnonzero(known)) if known.any() else None), int((~known).sum())
-
-
-def _mute(due: Waiting | None) -> Waiting | None:
-    """Those of the rows whose labels have not been heard."""
-    return None if due is None else due.take(np.flatnonzero(~labelled(due.y, len(due))))
-
-
-def _fixes(due: Waiting | None, code: int) -> Waiting | None:
-    """Rows that were learnt as a class and turn out to be of another, weighed so that both together are the truth."""
-    if due is None:
+def _corrected(arrived: Waiting, batch: Batch, late: Array) -> Waiting | None:
+    """Rows whose labels are known to come after silence has spoken."""
+    known = np.flatnonzero(np.isfinite(late))
+    if not len(known) or batch.y is None:
         return None
-    wrong = np.flatnonzero(labelled(due.y, len(due)) & (due.y != code))
-    if not len(wrong):
-        return None
-    due = due.take(wrong)
-    said = due.prediction[_MODEL]
-    p = said[:, code] if code < said.shape[1] else np.ones(len(due))
-    return replace(due, kept=due.kept.weighed(1 / np.clip(p, 1 / _HEAVIEST, 1)))
-
-
-def _both(due: Waiting | None, fixes: Waiting | None) -> Waiting | None:
-    if due is None or fixes is None:
-        return due if fixes is None else fixes
-    return join([replace(due, kept=due.kept.weighed(np.ones(len(due)))), fixes])
+    return replace(arrived.take(known), landing=late[known], y=batch.y[known].astype(np.int64))
 
 
 def _later(batch: Batch, clock: float) -> float:

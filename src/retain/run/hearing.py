@@ -1,0 +1,144 @@
+"""How labels find their rows: those that wait for them, and those of which silence has spoken and that listen on.
+
+Shapes: n rows of a block, m rows whose labels land during it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple, final
+
+import numpy as np
+
+from retain.blocks import labelled, take_answers
+from retain.core import Answers, Array, Batch, Ints, State
+from retain.run.landing import MODEL, Pending, Terms, Waiting, join, timely
+
+__all__ = ["Ears", "Heard"]
+
+_HEAVIEST = 10.0  # how much a label counts that corrects what silence taught, at most
+_NONE = np.empty(0, dtype=np.int64)
+
+
+class Heard(NamedTuple):
+    """What is known before the rows of a block are learnt."""
+
+    arrived: Waiting  # the rows, with the labels that were heard
+    pending: Pending
+    again: Pending
+    due: Waiting | None  # (m,) rows whose labels land, of which silence speaks, or that are corrected
+    fixes: Ints  # which of these are corrections
+    lost: int
+    strays: int
+
+
+@final
+class Ears:
+    """The rows of a lane that wait. Nothing changes by hearing; `take` makes it so, when the block has been learnt."""
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self.pending = Pending()
+        self._again = Pending()  # rows of which silence has spoken
+
+    def hear(self, batch: Batch, arrived: Waiting, arrival: Array) -> Heard:
+        """Labels find their rows, and silence speaks of those that nobody has reported in time."""
+        until = arrival[-1] if len(arrival) else -np.inf
+        pending, again, strays = self.pending, self._again, 0
+        found: list[Ints] = [_NONE]
+        answers = None if batch.answers is None else timely(batch.answers, arrived.id, arrival)
+        if answers is not None:
+            arrived, own = arrived.hear(answers)
+            pending, others = pending.hear(answers)
+            found += [own, others]
+            given_up = ~labelled(arrived.y, len(arrived)) & (arrived.landing <= until)
+            arrived = replace(arrived, landing=np.where(given_up, np.inf, arrived.landing))
+        due, lost, fixes = pending.due(until), 0, None
+        if self._terms.silence is None:
+            due, lost = _reported(due)
+        else:
+            code = self._terms.silence.code(batch)
+            if answers is not None:
+                again, late = again.plus(None if due is None else self._longer(_mute(due))).hear(answers)
+                found.append(late)
+            fixes = _fixes(again.due(until), code)
+            due = None if due is None else replace(due, y=np.where(labelled(due.y, len(due)), due.y, code))
+        if batch.answers is not None:
+            strays = len(batch.answers) - len(np.unique(np.concatenate(found)))
+        both, which = _both(due, fixes)
+        return Heard(arrived, pending, again, both, which, lost, strays)
+
+    def take(self, heard: Heard, until: float, waits: Waiting, *, late: Waiting | None) -> None:
+        """The block has been learnt: `waits` of its rows wait, and of the `late` it is known what will be said."""
+        self.pending, self._again = heard.pending.plus(None), heard.again.plus(None)
+        self.pending.drop(until)
+        self._again.drop(until)
+        self.pending.add(waits)
+        if late is not None:
+            self._again.add(late)
+
+    def last(self, rest: Answers | None, clock: float) -> tuple[Waiting | None, int, int]:
+        """Rows whose labels are known by the end, how many others wait, and how many labels of `rest` are of nobody."""
+        waiting, strays = self.pending.due(np.inf), 0
+        if rest is not None:
+            rest = take_answers(rest, rest.time >= clock)  # the others have been heard
+            # What comes after silence would speak is told of no row now: it will be when there are more.
+            later = _NONE if waiting is None else self._longer(waiting).hear(rest)[1]
+            strays = len(rest) - len(np.union1d(later, self._again.hear(rest)[1]))
+            waiting = None if waiting is None else waiting.hear(rest)[0]
+        return *_reported(waiting), strays
+
+    def bare(self) -> None:
+        """Nothing is kept of the rows for a learner any longer."""
+        self.pending, self._again = self.pending.bare(), self._again.bare()
+
+    def state_dict(self) -> State:
+        return {"pending": self.pending.state_dict(), "again": self._again.state_dict()}
+
+    def load_state_dict(self, state: State, /) -> None:
+        self.pending.load_state_dict(state["pending"])
+        self._again.load_state_dict(state["again"])
+
+    def _longer(self, rows: Waiting) -> Waiting:
+        """Rows of which silence speaks listen longer than those that it does not speak of."""
+        silence = self._terms.silence
+        if silence is None:
+            return rows
+        more = self._terms.until - silence.after
+        return replace(rows, landing=np.where(labelled(rows.y, len(rows)), rows.landing, rows.landing + more))
+
+
+def _mute(rows: Waiting) -> Waiting:
+    """Those whose labels have not been heard."""
+    return rows.take(np.flatnonzero(~labelled(rows.y, len(rows))))
+
+
+def _reported(due: Waiting | None) -> tuple[Waiting | None, int]:
+    """Those whose labels have been heard, and how many have not."""
+    if due is None:
+        return None, 0
+    known = labelled(due.y, len(due))
+    if known.all():
+        return due, 0
+    return (due.take(np.flatnonzero(known)) if known.any() else None), int((~known).sum())
+
+
+def _fixes(due: Waiting | None, code: int) -> Waiting | None:
+    """Rows that were learnt as a class and turn out to be of another, weighed so that both together are the truth."""
+    wrong = _NONE if due is None else np.flatnonzero(labelled(due.y, len(due)) & (due.y != code))
+    if due is None or not len(wrong):
+        return None
+    due = due.take(wrong)
+    said = due.prediction[MODEL]
+    p = said[:, code] if code < said.shape[1] else np.ones(len(due))
+    return replace(due, kept=due.kept.weighed(1 / np.clip(p, 1 / _HEAVIEST, 1)))
+
+
+def _both(due: Waiting | None, fixes: Waiting | None) -> tuple[Waiting | None, Ints]:
+    """All of them, and which are corrections."""
+    if fixes is None:
+        return due, _NONE
+    if due is None:
+        return fixes, np.arange(len(fixes))
+    both = join([replace(due, kept=due.kept.weighed(np.ones(len(due)))), fixes])
+    return both, np.arange(len(due), len(both))

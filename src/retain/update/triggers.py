@@ -133,20 +133,23 @@ class OnDrift:
                 raise SettingError(
                     f"OnDrift watches numbers, and the column {name!r} holds words; watch it with rt.OnShift"
                 )
-            known = values[~np.isnan(values)]
-            if len(known):
-                fires |= self._watch(name, known)
+            new = float(values.sum())
+            if math.isnan(new):  # rarely: to look for missing values takes as long as to add them up
+                values = values[~np.isnan(values)]  # noqa: PLW2901 - the same values
+                new = float(values.sum())
+            if len(values):
+                fires |= self._watch(name, values, new)
         return fires
 
-    def _watch(self, name: str, values: Array) -> bool:
+    def _watch(self, name: str, values: Array, new: float) -> bool:
         if name not in self._detectors:
             self._detectors[name] = deepcopy(self._new)
-        drift = bool((self._detectors[name].update(values).levels >= self._level).any())
+        drift = bool(self._detectors[name].update(values).levels.max() >= self._level)
         total, count = self._sums.get(name, (0.0, 0))
-        rose = count > 0 and float(values.mean()) > total / count
+        rose = count > 0 and new / len(values) > total / count
         if drift:
             total, count = 0.0, 0
-        self._sums[name] = total + float(values.sum()), count + len(values)
+        self._sums[name] = total + new, count + len(values)
         return drift and (rose or self._both)
 
     def state_dict(self) -> State:

@@ -42,7 +42,7 @@ class Losses:
     """The losses of the rows whose labels landed."""
 
     def __call__(self, report: Report, /) -> dict[str, Array]:
-        return {} if report.loss is None else {"loss": report.loss.astype(np.float64)}
+        return {} if report.loss is None else {"loss": np.asarray(report.loss, dtype=np.float64)}
 
 
 @final

@@ -98,14 +98,18 @@ def take_batch(batch: Batch, rows: slice | Ints, /) -> Batch:
     return replace(batch, x=take(batch.x, rows), answers=answers, **columns)
 
 
-def cut(batch: Batch, start: int, stop: int, /) -> Batch:
-    """Neighbouring rows of a batch, and the labels that came apart by the end of them and not by their beginning."""
+def cut(batch: Batch, start: int, stop: int, given: int, /) -> tuple[Batch, int]:
+    """Neighbouring rows of a batch, with the labels that came apart by the end of them but the first `given`.
+
+    Returns also how many labels have been given away by then.
+    """
     part, answers = take_batch(batch, slice(start, stop)), batch.answers
     if answers is None or batch.time is None:
-        return part
-    begin = np.max(batch.time[:start], initial=-np.inf)
-    end = np.inf if stop == len(batch) else np.max(batch.time[:stop], initial=-np.inf)
-    return replace(part, answers=take_answers(answers, (answers.time >= begin) & (answers.time < end)))
+        return part, 0
+    end = len(answers)
+    if stop < len(batch):
+        end = max(int(np.searchsorted(answers.time, np.max(batch.time[:stop], initial=-np.inf))), given)
+    return replace(part, answers=take_answers(answers, slice(given, end))), end
 
 
 def take_answers(answers: Answers, rows: slice | npt.NDArray[np.bool_] | Ints, /) -> Answers:

@@ -178,5 +178,63 @@ def test_what_cannot_be_joined_is_told() -> None:
         list(rt.streams.join(rt.streams.arrays(X, id=ID), labels))
     with pytest.raises(SchemaError, match="the labels have no id"):
         list(rt.streams.join(rows, rt.streams.arrays(X, Y, time=TIME)))
+    words = rt.streams.arrays(X, Y, time=TIME, id=[f"r{i}" for i in ID])
+    with pytest.raises(SchemaError, match="expected whole numbers or words of both"):
+        list(rt.streams.join(rows, words))
+    unknown = TIME.copy()
+    unknown[5] = np.nan
+    with pytest.raises(PoisonError, match="the labels have the time nan"):
+        list(rt.streams.join(rows, rt.streams.arrays(X, Y, time=unknown, id=ID)))
     with pytest.raises(SettingError, match="leave out Delay"):
         list(rt.Prequential(rt.streams.join(rows, labels), linear(), delay=rt.Delay(rows=3)))
+
+
+def few(time: list[float], ids: list[Any], told: list[tuple[float, Any, int]], block: int) -> rt.streams.join.Joined:
+    """A handful of rows, and (time, id, label) of labels."""
+    heard_at, whose, labels = zip(*told, strict=True)
+    return rt.streams.join(
+        rt.streams.arrays(np.zeros((len(time), 1)), time=time, id=ids, block=block),
+        rt.streams.arrays(
+            np.zeros((len(told), 1)), list(labels), time=list(heard_at), id=list(whose), classes=["n", "y"]
+        ),
+    )
+
+
+@pytest.mark.parametrize("block", [1, 2, 4])
+@pytest.mark.parametrize("expire", [10.0, rt.Silence(after=10, means=0)])
+def test_a_label_heard_just_when_it_is_given_up_is_heard(block: int, expire: Any) -> None:
+    stream = few([0, 10, 20, 30], [0, 1, 2, 3], [(10, 0, 1), (30, 2, 1)], block)
+    reports = list(rt.Prequential(stream, rt.Prior(), expire=expire))
+    learnt = {int(i): int(y) for r in reports for i, y in zip(r.id, r.y, strict=True)}  # type: ignore[arg-type]
+    assert {i: y for i, y in learnt.items() if y} == {0: 1, 2: 1}
+    assert reports[-1].strays == 0
+
+
+@pytest.mark.parametrize("block", [1, 2, 4])
+def test_a_label_is_of_every_row_with_its_id_that_came_before_it(block: int) -> None:
+    stream = few([0, 10, 20, 30], [7, 8, 7, 10], [(15, 7, 1), (25, 8, 0)], block)
+    reports = list(rt.Prequential(stream, rt.Prior()))
+    assert [int(i) for r in reports for i in r.row] == [0, 1]  # type: ignore[union-attr]
+    assert reports[-1].strays == 0
+
+
+@pytest.mark.parametrize("block", [5, 10, 1_024])
+def test_labels_written_late_are_heard_though_a_step_ended_within_a_block(tmp_path: Path, block: int) -> None:
+    def run(labels: int, limit: int | None) -> Report:
+        told = [(i + 0.5, i, i % 2) for i in range(labels)]
+        run = rt.Prequential(few([float(i) for i in range(20)], list(range(20)), told, block), rt.Prior(), limit=limit)
+        return list(rt.durable(run, tmp_path / "state"))[-1]
+
+    run(4, 10)
+    last = run(20, None)
+    assert (last.learnt, last.pending, last.strays) == (20, 0, 0)
+
+
+def test_a_label_without_a_value_is_none(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("at,id,a\n" + "".join(f"{10 * i},{i},1\n" for i in range(4)))
+    (tmp_path / "labels.csv").write_text("at,id,is\n5,0,\n15,0,y\n16,1,n\n")
+    roles = {"time": "at", "id": "id"}
+    rows = rt.streams.csv(tmp_path / "rows.csv", **roles)
+    labels = rt.streams.csv(tmp_path / "labels.csv", target="is", **roles)
+    last = list(rt.Prequential(rt.streams.join(rows, labels), rt.Prior()))[-1]
+    assert (last.learnt, last.strays) == (2, 0)

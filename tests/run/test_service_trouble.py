@@ -476,3 +476,46 @@ def test_who_is_refused_again_and_again_asks_less_often() -> None:
     fired = [rows for rows, _, what in deeds(list(pipeline(rules=[asks]).run())) if what == "fired"]
     assert fired[:4] == [250, 750, 1_750, 3_750]
     assert 4_000 in fired  # it was promoted, and may ask at once
+
+
+def test_who_was_refused_ever_so_often_may_still_ask() -> None:
+    overseer = rt.update.Overseer([swap(10, gate=rt.Better(), cooldown=10, backoff=4.0)])
+    kept = overseer.state_dict()
+    overseer.load_state_dict({**kept, "refused": [5_000], "acted": [10]})
+    assert not overseer(Report(500, 0, 0, 0, 0, 0.0, 0.0)).fired
+    assert overseer(Report(650, 0, 0, 0, 0, 0.0, 0.0)).fired
+
+
+def test_keeping_a_copy_does_not_outdo_a_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retain.run.service.time.monotonic", lambda: 0.0)
+    kept = rt.FileRegistry(tmp_path, who="service")
+    chosen = ""
+    for report in pipeline(registry=kept, rules=[keeping(1_000)]).run():
+        if report.rows == 2_750:
+            hand = rt.FileRegistry(tmp_path, who="anna")
+            chosen = hand.aliases()["previous"]
+            hand.point("champion", chosen, why="by hand")
+        if report.rows == 3_000:
+            assert kept.aliases()["champion"] == chosen
+            break
+    assert chosen
+
+
+@pytest.mark.parametrize("versions", [None, 1])
+def test_versions_that_steps_taken_again_need_are_still_there(tmp_path: Path, versions: int | None) -> None:
+    """The state is that of the first step; what came after it was lost, but for the registry."""
+
+    def build() -> Any:
+        back = rt.Rule(when=rt.Every(rows=2_500), do=rt.RollBack(), name="back")
+        kept = rt.FileRegistry(tmp_path, who="test")
+        return pipeline(registry=kept, rules=[swap(1_000), keeping(750), back], versions=versions).service()
+
+    first = build()
+    steps = first.steps()
+    next(steps)
+    saved = state.encode(first.state_dict())
+    told = list(steps)
+    again = build()
+    again.load_state_dict(state.decode(saved))
+    assert deeds(list(again.steps())) == deeds(told)
+    assert "failed" not in {what for _, _, what in deeds(told)}

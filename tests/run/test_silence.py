@@ -46,7 +46,11 @@ def test_silence_is_the_label_of_rows_that_nobody_reports(make: Any, block: int)
     """As a stream in which it had been written down so."""
     in_time = KNOWN - TIME <= AFTER
     written = rt.streams.arrays(
-        X, np.where(in_time, Y, 0), time=TIME, label_time=np.where(in_time, KNOWN, TIME + AFTER), block=130
+        X,
+        np.where(in_time, Y, 0),
+        time=TIME,
+        label_time=np.where(in_time, KNOWN, np.nextafter(TIME + AFTER, np.inf)),
+        block=130,
     )
     expected, got = rt.Prequential(written, linear()), rt.Prequential(make(block), linear(), expire=SILENT)
     list(expected.steps())
@@ -175,3 +179,86 @@ def test_what_makes_no_sense_is_told() -> None:
     numbers = rt.streams.arrays(X, X[:, 0], time=TIME, label_time=KNOWN)
     with pytest.raises(SettingError, match="labels are numbers"):
         list(rt.Prequential(numbers, rt.RLS(), expire=SILENT))
+
+
+@pytest.mark.parametrize("make", [beforehand, apart])
+@pytest.mark.parametrize("do", ["retrain", "sample", "return"])
+def test_corrections_reach_whoever_serves(make: Any, do: str, tmp_path: Any) -> None:
+    """Labels that come after silence has spoken, and after the champion has changed, are learnt by the new one too."""
+    taught: list[tuple[int, int]] = []
+
+    class Counts:
+        """Notes what it is taught at more than its usual weight."""
+
+        def __init__(self) -> None:
+            self.inner = rt.Linear(loss=rt.Logistic())
+
+        def learn(self, batch: Any, /) -> np.ndarray:
+            if batch.weight is not None and batch.y is not None:
+                taught.extend(
+                    (int(i), int(y)) for i, y, w in zip(batch.id, batch.y, batch.weight, strict=True) if w > 1
+                )
+            return self.inner.learn(batch)
+
+        def predict(self, x: Any, /) -> np.ndarray:
+            return self.inner.predict(x)
+
+        def state_dict(self) -> Any:
+            return self.inner.state_dict()
+
+        def load_state_dict(self, kept: Any, /) -> None:
+            self.inner.load_state_dict(kept)
+
+    at = 1_000
+    actions: dict[str, Any] = {
+        "retrain": rt.Retrain(),
+        "sample": rt.Retrain(rows=400),
+        "return": rt.RollBack("champion"),
+    }
+    keep = rt.Rule(when=rt.Every(rows=500), do=rt.update.Keep(), name="keep", times=1)
+    rule = rt.Rule(when=rt.Every(rows=at), do=actions[do], name="do", times=1)
+    given: dict[str, Any] = {"stream": make(), "learner": Counts(), "expire": LISTENING, "limit": 2_000, "step": 100}
+    for rules in ([], [keep, rule]):
+        taught.clear()
+        folder = rt.FileRegistry(tmp_path / f"{len(rules)}")
+        service = rt.Pipeline(rules=rules, registry=folder, **given).service()
+        told = [d.what for report in service.steps() for d in report.deeds]
+        assert not rules or {"promoted", "returned"} & set(told)
+        last = {i for i, _ in taught[-20:]}  # by the one that serves at the end
+        if not rules:
+            expected = last
+    assert last == expected
+    assert len(last) == 20
+
+
+def test_hindsight_knows_what_silence_said() -> None:
+    seen: list[tuple[float, float]] = []
+
+    class Looks:
+        def __call__(self, report: Report, /) -> bool:
+            if report.rows == 4_000 and report.hindsight is not None:
+                then, now = report.hindsight(1_000)
+                seen.append((float(then.mean()), float(now.mean())))
+            return False
+
+        def state_dict(self) -> Any:
+            return {}
+
+        def load_state_dict(self, kept: Any, /) -> None:
+            pass
+
+    list(pipeline(stream=beforehand(), expire=SILENT, rules=[rt.Rule(when=Looks(), do=rt.Alert(), name="look")]).run())
+    ((then, now),) = seen
+    assert now < 0.6
+    assert abs(now - then) < 0.2
+
+
+def test_times_that_silence_cannot_tell_apart_do_no_harm() -> None:
+    time = 1.7e18 + np.arange(6.0)  # nanoseconds: floats are 256 apart
+    stream = rt.streams.arrays(X[:6], Y[:6], time=time, label_time=time + 1_000, block=6)
+    last = list(rt.Prequential(stream, linear(), expire=rt.Silence(after=10, means=0)))[-1]
+    assert last.rows == 6
+    time[2] = np.nan
+    stream = rt.streams.arrays(X[:6], Y[:6], time=time, label_time=time + 1_000, block=6)
+    with pytest.raises(PoisonError, match="time nan"):
+        list(rt.Prequential(stream, linear(), expire=rt.Silence(after=10, means=0)))

@@ -100,6 +100,9 @@ def expire_of(source: Source, /) -> float | Silence | None:
             raise SettingError("--silence and --until need --expire: after how long a row that nobody reports is one")
         return None
     after = _span("--expire", source.expire)
+    delay = delay_of(source.delay)
+    if source.expire.isdigit() != (delay is not None and delay.rows is not None):
+        raise SettingError(f"--expire {source.expire}: expected rows where --delay is in rows, else a time such as 3d")
     if source.silence is not None:
         until = None if source.until is None else _span("--until", source.until)
         return Silence(after=after, means=source.silence, until=until)
@@ -136,7 +139,11 @@ def _labels(source: Source) -> Any:
         raise SettingError(f"--labels needs --{missing[0]}: labels find their rows by --id, each at its --time")
     if source.delay is not None:
         raise SettingError("labels from --labels come at their own times; leave out --delay")
-    return _reader(format_of(source.labels))(source.labels, **roles, task=source.task, block=BLOCK)
+    kind = source.format or format_of(source.labels)
+    more = {"delimiter": source.delimiter, "missing": source.missing} if kind == "csv" else {}
+    policy = source.on_bad_rows
+    bad = _policy(f"{policy}.labels" if policy.startswith("quarantine ") else policy, source.bad_at_most)
+    return _reader(kind)(source.labels, **roles, **more, task=source.task, on_bad_rows=bad, block=BLOCK)
 
 
 def format_of(name: str, /) -> str:

@@ -245,15 +245,23 @@ class FileRegistry:
         strangers = sorted(p.name for p in self._versions().glob(f"*{_SUFFIX}") if p.stem not in known)
         return problems + [f"{name} is no version that the log knows of; it may be deleted" for name in strangers]
 
-    def retire(self, *, keep: int) -> tuple[str, ...]:
-        """Delete the files of all but the newest `keep` versions and those with an alias; return their names."""
+    def retire(self, *, keep: int, since: int | None = None) -> tuple[str, ...]:
+        """Delete the files of all but the newest `keep` versions and those with an alias; return their names.
+
+        With `since`, a number of entries, also of all but those that had an alias or came when the log was longer.
+        """
         if keep < 0:
             raise SettingError(f"keep={keep}; expected a number >= 0")
         with self._journal.turn():
             self._own_still()
             kept = [one for one in self.versions() if one.kept]
             old = kept[: max(len(kept) - keep, 0)]
-            names = tuple(one.name for one in old if not one.aliases)
+            spared: set[str] = set()
+            if since is not None:
+                entries = self._journal.entries
+                spared = {*History().follow(entries[:since]).aliases.values()}
+                spared |= {entry.about["version"] for entry in entries[since:] if "version" in entry.about}
+            names = tuple(one.name for one in old if not one.aliases and one.name not in spared)
             if names:
                 # The history first: a file without an entry is a stranger, an entry without its file would be damage.
                 self._journal.append("retire", {"versions": list(names)}, who=self._who)

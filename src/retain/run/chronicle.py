@@ -42,6 +42,7 @@ class Chronicle:
         """That the champion descends from."""
         self._begun: int | None = None  # the entry with which the run began
         self._heard = 0  # entries that are known
+        self._saved: tuple[int, int] | None = None  # how long the log was when the state was asked for, the last times
 
     def begin(self) -> None:
         """Own the registry: whoever wrote before, and was thought dead, writes no more."""
@@ -83,7 +84,8 @@ class Chronicle:
 
     def _retire(self) -> None:
         if self._most is not None:
-            self.registry.retire(keep=self._most)
+            # What is saved last may be lost, and steps be taken again from what was saved before.
+            self.registry.retire(keep=self._most, since=None if self._saved is None else self._saved[0])
 
     # -------------------------------------------------------------------------------------- steps that are taken again
 
@@ -140,6 +142,7 @@ class Chronicle:
 
     def state_dict(self) -> State:
         number, digest = self.registry.head()
+        self._saved = (number if self._saved is None else self._saved[1], number)
         return {
             "number": number,
             "hash": digest,
@@ -151,3 +154,4 @@ class Chronicle:
     def load_state_dict(self, state: State, /) -> None:
         self.registry.vouch(state["number"], state["hash"])
         self._begun, self._heard, self.version = state["begun"], state["heard"], state["version"]
+        self._saved = state["number"], state["number"]

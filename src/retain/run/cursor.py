@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import final
 
 from retain import state as states
-from retain.blocks import concat_batches, cut
+from retain.blocks import concat_batches, cut, take_answers
 from retain.core import Answers, Batch, State, Stream, Trailing
 from retain.errors import RetainError
 
@@ -22,18 +22,20 @@ class Mark:
     rows: int = 0  # before it
     position: State | None = None  # of the block that it is in or before
     skip: int = 0  # rows of that block that are before it
+    heard: int = 0  # labels of that block that came apart and have been heard
     quarantined: int = 0
 
     def to_state(self) -> State:
         """As a `State`."""
         position = None if self.position is None else states.copy(self.position)
-        return {"rows": self.rows, "position": position, "skip": self.skip, "quarantined": self.quarantined}
+        places = {"rows": self.rows, "skip": self.skip, "heard": self.heard}
+        return {**places, "position": position, "quarantined": self.quarantined}
 
     @staticmethod
     def from_state(state: State, /) -> Mark:
         """What `to_state` saved."""
         position = None if state["position"] is None else states.copy(state["position"])
-        return Mark(state["rows"], position, state["skip"], state["quarantined"])
+        return Mark(state["rows"], position, state["skip"], state["heard"], state["quarantined"])
 
 
 def blocks(
@@ -60,7 +62,7 @@ def blocks(
 
     try:
         for block, after in stream.read(mark.position):
-            start, counted = at.skip, int(after.get("quarantined", 0))
+            start, given, counted = at.skip, at.heard, int(after.get("quarantined", 0))
             while True:
                 room = len(block) - start
                 if step is not None:
@@ -68,9 +70,11 @@ def blocks(
                 if until is not None:
                     room = min(room, until - at.rows)
                 stop = start + room
-                held.append(block if room == len(block) else cut(block, start, stop))
+                part, given = (block, 0) if room == len(block) else cut(block, start, stop, given)
+                held.append(part)
                 done = stop == len(block)
-                at = Mark(at.rows + room, after if done else at.position, 0 if done else stop, counted)
+                place = (after, 0, 0) if done else (at.position, stop, given)
+                at = Mark(at.rows + room, *place, counted)
                 start = stop
                 if at.rows == until:
                     yield whole()
@@ -88,8 +92,10 @@ def blocks(
 
 
 def rest(stream: Stream, mark: Mark, /) -> Answers | None:
-    """Labels that come apart and behind a mark; those of the block that it is in may have been heard before."""
-    return stream.rest(mark.position) if isinstance(stream, Trailing) else None
+    """Labels that come apart and behind a mark."""
+    if not isinstance(stream, Trailing):
+        return None
+    return take_answers(stream.rest(mark.position), slice(mark.heard, None))
 
 
 @final

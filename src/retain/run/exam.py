@@ -70,9 +70,6 @@ class Exam:
             kept = [row.id for _, row in self._waiting.values() if row.id is not None]
             secret = np.isin(batch.answers.id, np.concatenate([batch.id[hidden], *kept]))
             batch = replace(batch, answers=take_answers(batch.answers, ~secret))
-        if batch.answers is not None or batch.label_time is not None:
-            to_come = np.full(len(batch), np.inf) if batch.label_time is None else batch.label_time
-            batch = replace(batch, label_time=np.where(hidden, -np.inf, to_come))
         return without_labels(batch, hidden)
 
     def arrive(self, batch: Batch, first: int, /) -> None:
@@ -175,7 +172,10 @@ class Exam:
 
 
 def without_labels(batch: Batch, which: npt.NDArray[np.bool_], /) -> Batch:
-    """The rows, without some of the labels."""
+    """The rows, without some of the labels, which nobody is to wait for."""
+    if batch.answers is not None or batch.label_time is not None:
+        to_come = np.full(len(batch), np.inf) if batch.label_time is None else batch.label_time
+        batch = replace(batch, label_time=np.where(which, -np.inf, to_come))
     if batch.y is None or not which.any():
         return batch
     kind = np.int64 if batch.y.dtype.kind in "iub" else np.float64

@@ -10,9 +10,9 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from retain.blocks import labelled, take_answers
+from retain.blocks import labelled
 from retain.core import Answers, Array, Batch, Ints, State
-from retain.run.landing import MODEL, Pending, Terms, Waiting, join, timely
+from retain.run.landing import MODEL, Pending, Terms, Waiting, join
 
 __all__ = ["Ears", "Heard"]
 
@@ -46,9 +46,9 @@ class Ears:
         until = arrival[-1] if len(arrival) else -np.inf
         pending, again, strays = self.pending, self._again, 0
         found: list[Ints] = [_NONE]
-        answers = None if batch.answers is None else timely(batch.answers, arrived.id, arrival)
+        answers = batch.answers
         if answers is not None:
-            arrived, own = arrived.hear(answers)
+            arrived, own = arrived.hear(answers, arrival)
             pending, others = pending.hear(answers)
             found += [own, others]
             given_up = ~labelled(arrived.y, len(arrived)) & (arrived.landing <= until)
@@ -59,12 +59,12 @@ class Ears:
         else:
             code = self._terms.silence.code(batch)
             if answers is not None:
-                again, late = again.plus(None if due is None else self._longer(_mute(due))).hear(answers)
+                again, late = again.plus(None if due is None else self._longer(_mute(due, again.rows()))).hear(answers)
                 found.append(late)
             fixes = _fixes(again.due(until), code)
             due = None if due is None else replace(due, y=np.where(labelled(due.y, len(due)), due.y, code))
-        if batch.answers is not None:
-            strays = len(batch.answers) - len(np.unique(np.concatenate(found)))
+        if answers is not None:
+            strays = len(answers) - len(np.unique(np.concatenate(found)))
         both, which = _both(due, fixes)
         return Heard(arrived, pending, again, both, which, lost, strays)
 
@@ -77,16 +77,24 @@ class Ears:
         if late is not None:
             self._again.add(late)
 
-    def last(self, rest: Answers | None, clock: float) -> tuple[Waiting | None, int, int]:
+    def last(self, rest: Answers | None) -> tuple[Waiting | None, int, int]:
         """Rows whose labels are known by the end, how many others wait, and how many labels of `rest` are of nobody."""
         waiting, strays = self.pending.due(np.inf), 0
         if rest is not None:
-            rest = take_answers(rest, rest.time >= clock)  # the others have been heard
             # What comes after silence would speak is told of no row now: it will be when there are more.
             later = _NONE if waiting is None else self._longer(waiting).hear(rest)[1]
             strays = len(rest) - len(np.union1d(later, self._again.hear(rest)[1]))
             waiting = None if waiting is None else waiting.hear(rest)[0]
         return *_reported(waiting), strays
+
+    @property
+    def listening(self) -> Ints:
+        """Numbers of the rows of which silence has spoken, and that listen on."""
+        return self._again.rows()
+
+    def listen(self, rows: Waiting, /) -> None:
+        """Some more rows listen on."""
+        self._again.add(rows)
 
     def bare(self) -> None:
         """Nothing is kept of the rows for a learner any longer."""
@@ -108,9 +116,9 @@ class Ears:
         return replace(rows, landing=np.where(labelled(rows.y, len(rows)), rows.landing, rows.landing + more))
 
 
-def _mute(rows: Waiting) -> Waiting:
-    """Those whose labels have not been heard."""
-    return rows.take(np.flatnonzero(~labelled(rows.y, len(rows))))
+def _mute(rows: Waiting, but: Ints) -> Waiting:
+    """Those whose labels have not been heard, but some."""
+    return rows.take(np.flatnonzero(~labelled(rows.y, len(rows)) & ~np.isin(rows.row, but)))
 
 
 def _reported(due: Waiting | None) -> tuple[Waiting | None, int]:

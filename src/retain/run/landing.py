@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from retain.blocks import cut, labelled, take_answers
+from retain.blocks import cut, labelled
 from retain.compose import Kept
 from retain.core import Answers, Array, Batch, Ints, State
 from retain.errors import PoisonError, SettingError
@@ -33,7 +33,6 @@ __all__ = [
     "join",
     "nothing",
     "pad",
-    "timely",
 ]
 
 Times = npt.NDArray[np.float64]
@@ -98,10 +97,10 @@ class Silence:
         """The code of the class."""
         if batch.y is not None and batch.y.dtype.kind == "f":
             raise SettingError(f"silence means {self.means!r}, and these labels are numbers; expected classes")
-        if isinstance(self.means, int):
-            return self.means
         classes = () if batch.schema is None or batch.schema.classes is None else batch.schema.classes
-        if self.means not in classes:
+        if isinstance(self.means, int) and (not classes or self.means < len(classes)):
+            return self.means
+        if not isinstance(self.means, str) or self.means not in classes:
             raise SettingError(
                 f"silence means {self.means!r}, which is no class; expected one of {', '.join(classes) or 'none yet'}"
             )
@@ -148,15 +147,18 @@ class Terms:
         y = batch.y if batch.y is not None else np.full(n, np.nan)
         never = np.full(n, np.inf)
         after = self.expire.after if isinstance(self.expire, Silence) else self.expire
-        landing = known if after is None else np.where(known - time > after, np.inf, known)
+        # A label that is heard just when it is given up is in time, and lands before the next row that comes later.
+        last = np.full(n, _FOREVER) if after is None else np.nextafter(time + after, np.inf)
+        landing = known if after is None else np.where(known > last, np.inf, known)
         if batch.answers is None and self.silence is None:
             return Arrival(time, landing, y, never)
         waits = np.isinf(landing)
         if batch.label_time is not None:
             waits &= ~np.isneginf(batch.label_time)
         y = y.astype(np.float64 if y.dtype.kind == "f" else np.int64)  # a copy, that can hold what is missing
-        landing = np.where(waits, _FOREVER if after is None else time + after, landing)
-        late = never if self.silence is None else np.where(waits & (known - time <= self.until), known, np.inf)
+        landing = np.where(waits, last, landing)
+        heard = waits & (known <= np.nextafter(time + self.until, np.inf))
+        late = never if self.silence is None else np.where(heard, known, np.inf)
         y[waits] = -1 if y.dtype.kind == "i" else np.nan
         return Arrival(time, landing, y, late)
 
@@ -239,22 +241,18 @@ def events(arrival: Times, landing: Times, due_landing: Times, due_row: Ints, fi
 
 def apart(batch: Batch, after: float, clock: float) -> list[Batch]:
     """The rows in parts in which none has waited for so long."""
-    if batch.time is None or not len(batch):
+    if batch.time is None or not len(batch) or not np.isfinite(batch.time).all():  # what is wrong is told elsewhere
         return [batch]
     time = np.maximum.accumulate(np.maximum(batch.time, clock))
     bounds = [0]
-    while (stop := int(np.searchsorted(time, time[bounds[-1]] + after))) < len(time):
+    while (stop := max(int(np.searchsorted(time, time[bounds[-1]] + after)), bounds[-1] + 1)) < len(time):
         bounds.append(stop)
-    return [cut(batch, start, stop) for start, stop in pairwise([*bounds, len(batch)])]
-
-
-def timely(answers: Answers, id: Array, arrival: Times) -> Answers:  # noqa: A002 - the field's name
-    """The labels but those that were heard before their row arrived, among these rows."""
-    if not len(id):
-        return answers
-    order = np.argsort(id, kind="stable")
-    row = order[np.minimum(np.searchsorted(id[order], answers.id), len(id) - 1)]
-    return take_answers(answers, (id[row] != answers.id) | (arrival[row] <= answers.time))
+    parts: list[Batch] = []
+    given = 0
+    for start, stop in pairwise([*bounds, len(batch)]):
+        part, given = cut(batch, start, stop, given)
+        parts.append(part)
+    return parts
 
 
 @dataclass(slots=True)
@@ -273,18 +271,24 @@ class Waiting:
         said = {name: value[rows] for name, value in self.prediction.items()}
         return Waiting(self.kept.take(rows), self.landing[rows], self.row[rows], self.id[rows], self.y[rows], said)
 
-    def hear(self, answers: Answers) -> tuple[Waiting, Ints]:
+    def hear(self, answers: Answers, arrival: Times | None = None) -> tuple[Waiting, Ints]:
         """The same rows with the labels that were heard in time, and which of these have found their row.
 
-        A label lands before the first row that arrives after it was heard.
+        Of several for one row the first counts that is heard after its arrival (None: long ago). It lands before the
+        first row that arrives after it was heard.
         """
-        if not len(answers):
+        m = len(answers)
+        if not m:
             return self, np.empty(0, dtype=np.int64)
-        order = np.argsort(answers.id, kind="stable")  # of two for one row the first counts
-        place = np.searchsorted(answers.id[order], self.id)
-        found = order[np.minimum(place, len(order) - 1)]
+        names, code = np.unique(answers.id, return_inverse=True)
+        order = np.argsort(code, kind="stable")  # by id, then by time
+        since = 0 if arrival is None else np.searchsorted(answers.time, arrival)
+        place = np.searchsorted(code[order] * m + order, np.searchsorted(names, self.id) * m + since)
+        found = order[np.minimum(place, m - 1)]
         time = answers.time[found]
         fits = (answers.id[found] == self.id) & ~labelled(self.y, len(self)) & (time <= self.landing)
+        if arrival is not None:
+            fits &= arrival <= time
         rows, found = np.flatnonzero(fits), found[fits]
         y, landing = self.y.copy(), self.landing.copy()
         y[rows], landing[rows] = answers.y[found], np.nextafter(time[rows], np.inf)

@@ -83,6 +83,11 @@ class Lane:
         """Numbers of the rows whose labels are still to come."""
         return self._ears.pending.rows()
 
+    @property
+    def listening(self) -> Ints:
+        """Numbers of the rows of which silence has spoken, and that listen on."""
+        return self._ears.listening
+
     def step(self, batch: Batch, /) -> Report:
         """Rows arrive, and labels land whose time has come. Its clocks are for the loop to fill in."""
         try:
@@ -99,20 +104,30 @@ class Lane:
         self.torn = False
         return report
 
-    def meet(self, batch: Batch, which: Array, /) -> None:
-        """Rows arrive and are answered; those of `which` (n,) booleans wait for their labels, and nothing is learnt."""
+    def meet(self, batch: Batch, which: Array, listens: Array, /) -> None:
+        """Rows arrive and are answered, and nothing is learnt.
+
+        Those of `which` (n,) booleans wait for their labels; of those that listen silence has spoken.
+        """
         said, kept = self._model.meet(self._plain(batch))
         first, n = self._rows, len(batch)
         rows = np.arange(first, first + n)
         came = self._terms.arrive(batch, first, self._clock)
         arrived = Waiting(kept, came.landing, rows, rows if batch.id is None else batch.id, came.y, {MODEL: said})
         self._ears.pending.add(arrived.take(np.flatnonzero(which)))
+        known = np.isfinite(came.late)
+        until = np.where(known, came.late, np.nextafter(came.time + self._terms.until, np.inf))
+        y = arrived.y if batch.y is None else np.where(known, batch.y, arrived.y)
+        self._ears.listen(replace(arrived, landing=until, y=y).take(np.flatnonzero(listens)))
         self._arrived(batch)
 
-    def finish(self, rest: Answers | None = None, /) -> Report | None:
-        """Land the labels still on their way, `rest` among them; None where there are none."""
-        due, unheard, strays = self._ears.last(rest, self._clock)
-        self._strays += strays
+    def finish(self, rest: Answers | None = None, /, *, limited: bool = False) -> Report | None:
+        """Land the labels still on their way, `rest` among them; None where there are none.
+
+        Where rows are `limited`, labels that are of none may be of rows that have not been read.
+        """
+        due, unheard, strays = self._ears.last(rest)
+        self._strays += 0 if limited else strays
         if due is None or self._blank is None:
             return None
         due = due.take(np.lexsort((due.row, due.landing)))

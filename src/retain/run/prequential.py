@@ -102,7 +102,7 @@ class Prequential:
     def finish(self) -> Iterator[Report]:
         """Land the labels still on their way; a report where there were any."""
         self._clock.start()
-        report = self._lane.finish(rest(self.stream, self._mark))
+        report = self._lane.finish(rest(self.stream, self._mark), limited=self._mark.rows == self._limit)
         if report is not None:
             yield replace(report, quarantined=self._mark.quarantined, **self._clock.lap())
 

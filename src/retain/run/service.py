@@ -166,7 +166,7 @@ class Service:
         self._clock.start()
         answers = rest(self._stream, self._mark)
         self._champion.finish(answers)
-        report = self._ledger.finish(answers)
+        report = self._ledger.finish(answers, limited=self._mark.rows == self._limit)
         # Who has moved the champion by hand since the last step has the last word.
         if self._chronicle is not None and self._ledger.rows and self._chronicle.by_hand() is None:
             self._chronicle.keep(self._model(self._champion), "as it was at the end of the run", self._ledger.rows)
@@ -250,7 +250,9 @@ class Service:
         order = np.argsort(numbers)
         numbers, then = numbers[order], then[order]
         now: list[Array] = []
-        for batch, first, _ in self._history().read(int(numbers.min(initial=self._champion.rows))):
+        past = self._history()
+        for block, first, clock in past.read(int(numbers.min(initial=self._champion.rows))):
+            batch = past.told(block, first, clock)
             place = numbers[(numbers >= first) & (numbers < first + len(batch))] - first
             if len(place) and batch.y is not None:
                 now.append(losses(batch.y[place], self.champion.predict(take_batch(batch, place).x)))
@@ -258,8 +260,18 @@ class Service:
 
     def _history(self) -> History:
         rows = self._champion.rows
-        clock, waiting = self._champion.clock, self._champion.waiting
-        return History(self._stream, self._trail, rows, self._step_rows, self._exam, self._terms, clock, waiting)
+        lane = self._champion
+        return History(
+            self._stream,
+            self._trail,
+            rows,
+            self._step_rows,
+            self._exam,
+            self._terms,
+            lane.clock,
+            lane.waiting,
+            lane.listening,
+        )
 
     def _bench(self) -> Bench:
         registry, until = None, None
@@ -271,7 +283,8 @@ class Service:
         """The first row that anyone may ask to see again."""
         if self._reach is None:
             return 0
-        waiting = int(self._champion.waiting.min(initial=self._champion.rows))
+        lane = self._champion
+        waiting = int(np.union1d(lane.waiting, lane.listening).min(initial=lane.rows))
         return min(waiting, self._champion.rows - self._reach, int(self._recent[0].min(initial=self._champion.rows)))
 
     # ------------------------------------------------------------------------------------------------ what rules do
@@ -317,6 +330,8 @@ class Service:
             return [*deeds, self._deed(number, "failed", str(error))]
         seconds = time.process_time() - start
         if "keep" in bench.wants and self._chronicle is not None:
+            if moved := self._heed(now=True):  # what a person chose is a version already
+                return [*deeds, *moved]
             self._chronicle.keep(self._model(self._champion), rule.name, self._ledger.rows)
         if candidate is None:
             return deeds
@@ -384,7 +399,7 @@ class Service:
         if chronicle is None or (not now and time.monotonic() - self._asked < 1.0):
             return []
         self._asked = time.monotonic()
-        entry, head = chronicle.by_hand(), chronicle.head()
+        head, entry = chronicle.head(), chronicle.by_hand()  # in this order: what comes between is seen again
         if entry is not None:
             self._serve(self._bench().version(entry.about["version"]))
         chronicle.followed(entry, head)

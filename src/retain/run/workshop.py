@@ -15,7 +15,7 @@ from retain.errors import SettingError
 from retain.registry import FileRegistry
 from retain.run.cursor import Mark, blocks
 from retain.run.exam import Exam, without_labels
-from retain.run.landing import Terms, Waiting, clocks, nothing, timely
+from retain.run.landing import Terms, Waiting, clocks, nothing
 from retain.run.lane import Lane
 
 __all__ = ["Bench", "History", "Trail"]
@@ -68,6 +68,7 @@ class History:
         terms: when labels land.
         clock: event time of the last of them.
         waiting: numbers of the rows whose labels have not landed yet.
+        listening: of those of which silence has spoken.
     """
 
     stream: Stream
@@ -78,6 +79,7 @@ class History:
     terms: Terms
     clock: float
     waiting: Ints
+    listening: Ints
 
     def read(self, since: int) -> Iterator[tuple[Batch, int, float]]:
         """Blocks from row `since` on, each with the number of its first row and the event time before it.
@@ -120,9 +122,21 @@ class History:
         rows = np.arange(first, first + n)
         ids = rows if block.id is None else block.id
         waiting = Waiting(nothing(n), arrival + self.terms.until, rows, ids, y, {})
-        known, _ = waiting.hear(timely(heard, ids, arrival))
+        known, _ = waiting.hear(heard, arrival)
         when = np.where(labelled(known.y, n), known.landing, np.inf)
         return replace(block, y=known.y, label_time=when, answers=take_answers(block.answers, slice(0, 0)))
+
+    def told(self, batch: Batch, first: int, clock: float) -> Batch:
+        """The rows with the labels as they are known by now; those that were lost are missing."""
+        terms, n = self.terms, len(batch)
+        if not terms.late(batch):
+            return batch
+        came = terms.arrive(batch, first, clock)
+        y = np.where(np.isfinite(came.landing), came.y, -1 if came.y.dtype.kind == "i" else np.nan)
+        if terms.silence is not None and batch.y is not None:
+            y = np.where(~labelled(y, n) & (came.landing <= self.clock), terms.silence.code(batch), y)
+            y = np.where(came.late <= self.clock, batch.y, y)
+        return replace(batch, y=y)
 
     def landed(self, last: int | None) -> Landed:
         """The rows among the last so many whose labels have landed."""
@@ -145,10 +159,11 @@ class History:
     def introduce(self, learner: Learner, /) -> Lane:
         """Let a learner answer the rows that wait for their labels, as it is, and learn nothing before these land."""
         lane: Lane | None = None
-        for batch, first, clock in self.read(int(self.waiting.min(initial=self.rows))):
+        for batch, first, clock in self.read(int(np.union1d(self.waiting, self.listening).min(initial=self.rows))):
             if lane is None:
                 lane = Lane(learner, self.terms, metrics=(), baselines={}, row=first, clock=clock)
-            lane.meet(batch, np.isin(np.arange(first, first + len(batch)), self.waiting))
+            numbers = np.arange(first, first + len(batch))
+            lane.meet(batch, np.isin(numbers, self.waiting), np.isin(numbers, self.listening))
         return lane or self._here(learner)
 
     def _here(self, learner: Learner) -> Lane:
@@ -166,20 +181,10 @@ class Landed:
     def __iter__(self) -> Iterator[Batch]:
         past = self.history
         for batch, first, clock in past.read(self.since):
-            told = self._told(batch, first, clock) if past.terms.late(batch) else batch
+            told = past.told(batch, first, clock)
             known = labelled(told.y, len(told)) & ~np.isin(np.arange(first, first + len(told)), past.waiting)
             if known.any():
                 yield take_batch(told, np.flatnonzero(known))
-
-    def _told(self, batch: Batch, first: int, clock: float) -> Batch:
-        """The rows with the labels as they are known by now; those that were lost are missing."""
-        terms, now, n = self.history.terms, self.history.clock, len(batch)
-        came = terms.arrive(batch, first, clock)
-        y = np.where(np.isfinite(came.landing), came.y, -1 if came.y.dtype.kind == "i" else np.nan)
-        if terms.silence is not None and batch.y is not None:
-            y = np.where(~labelled(y, n) & (came.landing <= now), terms.silence.code(batch), y)
-            y = np.where(came.late <= now, batch.y, y)
-        return replace(batch, y=y)
 
 
 @final

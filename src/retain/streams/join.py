@@ -12,9 +12,9 @@ from typing import Protocol, final
 
 import numpy as np
 
-from retain.blocks import concat_answers, schema_to_state, take_answers
+from retain.blocks import concat_answers, labelled, schema_to_state, take_answers
 from retain.core import Answers, Array, Batch, Rereadable, Schema, State, Stream
-from retain.errors import SchemaError
+from retain.errors import PoisonError, SchemaError
 
 __all__ = ["Joined", "join"]
 
@@ -136,6 +136,11 @@ class _Heard:
             self._at, self._used, self._block = self._after, 0, None
             self._clock = float(block.time[-1]) if len(block) else self._clock
         parts = [part for part in parts if len(part)]
+        if parts and like is not None and (parts[0].id.dtype.kind == "U") != (like.dtype.kind == "U"):
+            raise SchemaError(
+                f"the ids of the rows are {like.dtype}, those of the labels {parts[0].id.dtype}; expected whole numbers "
+                "or words of both: say what the columns hold"
+            )
         return concat_answers(parts) if parts else self._none(like)
 
     def position(self) -> State:
@@ -155,12 +160,15 @@ class _Heard:
                 return None
             time, ids = _known(batch, "labels")
             self._after, self.quarantined = after, int(after["quarantined"])
-            self._block = Answers(ids, self._coded(batch), np.maximum.accumulate(np.maximum(time, self._clock)))
+            told = Answers(ids, self._coded(batch), np.maximum.accumulate(np.maximum(time, self._clock)))
+            self._block = take_answers(told, labelled(told.y, len(told)))  # no value is no label
         return self._block
 
     def _coded(self, batch: Batch) -> Array:
         """The labels, classes by the codes that they have here."""
         names = None if batch.schema is None else batch.schema.classes
+        if batch.y is not None and batch.y.ndim > 1:
+            raise SchemaError(f"labels that come apart are one of each row; these have {batch.y.shape[1]} columns")
         if batch.y is None or names is None or self._classes is None:
             return np.empty(0) if batch.y is None else batch.y
         self._classes = _first(self._classes, names)
@@ -176,7 +184,11 @@ def _known(batch: Batch, what: str) -> tuple[Array, Array]:
     if batch.time is None or batch.id is None:
         role = "time" if batch.time is None else "id"
         raise SchemaError(f"the {what} have no {role}, by which labels find their rows; name its column")
-    return batch.time.astype(np.float64), batch.id
+    time = batch.time.astype(np.float64)
+    if not np.isfinite(time).all():
+        row = int(np.flatnonzero(~np.isfinite(time))[0])
+        raise PoisonError(f"the {what} have the time {time[row]} at id {batch.id[row]}; expected a time: drop the row")
+    return time, batch.id
 
 
 def _first(classes: Sequence[str], more: Sequence[str]) -> tuple[str, ...]:

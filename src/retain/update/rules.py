@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import NamedTuple, final
@@ -117,22 +118,23 @@ class Overseer:
             verdict = self._gate(report.evidence)
             if verdict.decision is Decision.UNDECIDED:
                 verdict = None
-            elif self._trial is not None:
-                refused = verdict.decision is Decision.REFUSE
-                self._refused[self._trial] = self._refused[self._trial] + 1 if refused else 0
         fired: list[tuple[int, str]] = []
         for i, trigger in enumerate(self._triggers):
             wants = trigger(report) or (self._held[i] and self._trial is None)
-            if wants and self._may(i, report.rows):
+            refused = self._refused[i]
+            if i == self._trial and verdict is not None:
+                refused = refused + 1 if verdict.decision is Decision.REFUSE else 0
+            if wants and self._may(i, report.rows, refused):
                 fired.append((i, trigger.why if isinstance(trigger, Telling) else ""))
         return Judgement(verdict, tuple(fired))
 
-    def _may(self, i: int, rows: int) -> bool:
+    def _may(self, i: int, rows: int, refused: int) -> bool:
         """Whether a rule is neither warming up nor cooling down, nor has acted as often as it may."""
         rule, acted = self.rules[i], self._acted[i]
         if rows < rule.warmup or (rule.times is not None and self._times[i] >= rule.times):
             return False
-        return acted is None or rows - acted >= rule.cooldown * min(rule.backoff ** self._refused[i], _LONGEST)
+        longer = math.exp(min(refused * math.log(rule.backoff), math.log(_LONGEST)))
+        return acted is None or rows - acted >= math.floor(rule.cooldown * longer + 0.5)
 
     def holds(self, rule: int, rows: int, /) -> bool:
         """Whether a rule that fired must let the candidate on trial be, after so many rows."""
@@ -152,8 +154,12 @@ class Overseer:
                 self._trial, self._opened = rule, deed.rows
                 self._gate = deepcopy(self.rules[rule].gate)
             case "refused" | "set aside":
+                if rule is not None and deed.what == "refused":
+                    self._refused[rule] += 1
                 self._trial = self._gate = None
             case "promoted" | "returned":
+                if rule is not None:
+                    self._refused[rule] = 0
                 self._trial = self._gate = None
                 self._held = [False] * len(self.rules)
             case _:

@@ -191,12 +191,10 @@ def test_what_cannot_be_joined_is_told() -> None:
 
 def few(time: list[float], ids: list[Any], told: list[tuple[float, Any, int]], block: int) -> rt.streams.join.Joined:
     """A handful of rows, and (time, id, label) of labels."""
-    heard_at, whose, labels = zip(*told, strict=True)
+    at, whose, labels = (list(part) for part in zip(*told, strict=True))
     return rt.streams.join(
         rt.streams.arrays(np.zeros((len(time), 1)), time=time, id=ids, block=block),
-        rt.streams.arrays(
-            np.zeros((len(told), 1)), list(labels), time=list(heard_at), id=list(whose), classes=["n", "y"]
-        ),
+        rt.streams.arrays(np.zeros((len(told), 1)), labels, time=at, id=whose, classes=["n", "y"]),
     )
 
 

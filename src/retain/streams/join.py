@@ -138,8 +138,8 @@ class _Heard:
         parts = [part for part in parts if len(part)]
         if parts and like is not None and (parts[0].id.dtype.kind == "U") != (like.dtype.kind == "U"):
             raise SchemaError(
-                f"the ids of the rows are {like.dtype}, those of the labels {parts[0].id.dtype}; expected whole numbers "
-                "or words of both: say what the columns hold"
+                f"the ids of the rows are {like.dtype}, those of the labels {parts[0].id.dtype}; expected whole "
+                "numbers or words of both: say what the columns hold"
             )
         return concat_answers(parts) if parts else self._none(like)
 

@@ -8,7 +8,6 @@ end, which counts as never written.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import os
@@ -135,9 +134,8 @@ class Journal:
         if own and (self._read + len(own), whole.hexdigest()) == (head.bytes, head.sha256):
             # Checked in one go; one by one, 20,000 entries would take half a second.
             lines = own.splitlines(keepends=True)
-            with _no_cycles():
-                bodies = json.loads(b"[" + b",".join(lines) + b"]")
-                entries = [Entry(b["number"], b["time"], b["who"], b["what"], b["about"], b["hash"]) for b in bodies]
+            bodies = json.loads(b"[" + b",".join(lines) + b"]")
+            entries = [Entry(b["number"], b["time"], b["who"], b["what"], b["about"], b["hash"]) for b in bodies]
             self._take(entries, own, [len(line) for line in lines])
             data = data[len(own) :]
         for line in data.splitlines(keepends=True):
@@ -205,18 +203,6 @@ class Journal:
         return StateError(
             f"cannot write to {self._path.parent}: {error.strerror or error}; free some space or choose another folder"
         )
-
-
-@contextmanager
-def _no_cycles() -> Generator[None]:
-    """Until the end of the block the collector rests: to look for cycles in entries, which have none, takes long."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
 
 
 def _line(told: Mapping[str, Any]) -> tuple[bytes, str]:

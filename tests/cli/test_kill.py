@@ -14,31 +14,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.run.victim import KILLING
 
 from retain import state
 
 # A driver that kills itself at the n-th call of one of the steps of a commit; the library has no hooks for it.
-DRIVER = """
-import os, pathlib, signal, sys
-seam, count = sys.argv[1], int(sys.argv[2])
-left = [count]
-def guarded(call, before):
-    def wrapper(*args, **kwargs):
-        left[0] -= 1
-        if before and left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        value = call(*args, **kwargs)
-        if not before and left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return value
-    return wrapper
+DRIVER = (
+    KILLING
+    + """
+seam, left = sys.argv[1], [int(sys.argv[2])]
 where, _, when = seam.partition(" ")
 if where == "fsync":
-    os.fsync = guarded(os.fsync, when == "before")
+    os.fsync = killing(os.fsync, left, before=when == "before")
 elif where == "replace":
-    pathlib.Path.replace = guarded(pathlib.Path.replace, when == "before")
+    pathlib.Path.replace = killing(pathlib.Path.replace, left, before=when == "before")
 elif where == "unlink":
-    pathlib.Path.unlink = guarded(pathlib.Path.unlink, when == "before")
+    pathlib.Path.unlink = killing(pathlib.Path.unlink, left, before=when == "before")
 from retain.run import durable
 import retain.cli.source
 durable.__kwdefaults__["every"] = 0.0  # a commit after every block, and many blocks: more seams to hit
@@ -46,6 +37,7 @@ retain.cli.source.BLOCK = 1000
 from retain.cli import main
 sys.exit(main(sys.argv[3:]))
 """
+)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import inspect
 import json
 import os
 import signal
@@ -131,6 +132,16 @@ def killing(call: Callable[..., Any], left: list[int], *, before: bool) -> Calla
         return value
 
     return wrapper
+
+
+KILLING = "\n".join(  # for drivers that are programs of their own
+    (
+        "from __future__ import annotations",
+        "import os, pathlib, signal, sys",
+        "from functools import wraps",
+        inspect.getsource(killing),
+    )
+)
 
 
 PLACES: dict[str, tuple[Any, str]] = {

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.run.victim import KILLING
 
 from retain import streams
 from retain.core import Kind
@@ -185,28 +186,20 @@ def test_a_run_and_a_replay_keep_out_of_each_others_way(folder):
         next(source(folder).read())
 
 
-KILLED = """
-import os, pathlib, signal, sys
+KILLED = (
+    KILLING
+    + """
 seam, left, folder = sys.argv[1], [int(sys.argv[2])], pathlib.Path(sys.argv[3])
-def guarded(call, before):
-    def wrapper(*args, **kwargs):
-        left[0] -= 1
-        if before and left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        value = call(*args, **kwargs)
-        if not before and left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return value
-    return wrapper
 from retain import streams
 source = streams.csv(folder / "1.csv", target="y")
 where, _, when = seam.partition(" ")
 if where == "fsync":
-    os.fsync = guarded(os.fsync, when == "before")
+    os.fsync = killing(os.fsync, left, before=when == "before")
 else:
-    pathlib.Path.replace = guarded(pathlib.Path.replace, when == "before")
+    pathlib.Path.replace = killing(pathlib.Path.replace, left, before=when == "before")
 streams.replay(folder / "bad.jsonl", source, into=folder / "2.csv")
 """
+)
 
 
 @pytest.mark.parametrize("seam", ["fsync before", "replace before", "replace after"])

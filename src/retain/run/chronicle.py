@@ -15,12 +15,12 @@ from retain.registry import CHAMPION, Entry, FileRegistry
 from retain.update import Judgement, Rule
 from retain.update.gates import verdict_from
 
-__all__ = ["Chronicle", "Model"]
+__all__ = ["Chronicle", "Content"]
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Model:
+class Content:
     """What a version is made of. It holds nothing of clocks: made again, it is the same version."""
 
     state: State
@@ -52,7 +52,7 @@ class Chronicle:
 
     # --------------------------------------------------------------------------------------------------- what it did
 
-    def promote(self, old: Model, new: Model, why: str, told: Mapping[str, Any]) -> None:
+    def promote(self, old: Content, new: Content, why: str, told: Mapping[str, Any]) -> None:
         """Keep the champion as it is, and put another in its place."""
         before = "as it was when it was replaced"
         first = self._push(old, parent=self.version, why=before)
@@ -62,9 +62,9 @@ class Chronicle:
         self.version = second
         self._retire()
 
-    def keep(self, model: Model, why: str, rows: int) -> None:
+    def keep(self, content: Content, why: str, rows: int) -> None:
         """Keep the champion as it is."""
-        version = self._push(model, parent=self.version, why=why)
+        version = self._push(content, parent=self.version, why=why)
         self._point(version, why, {"rows": rows, "kept": why})
         self.version = version
         self._retire()
@@ -74,8 +74,8 @@ class Chronicle:
         if not self.registry.decided(told, since=self._begun or 0):
             self.registry.note(what, told, why=why)
 
-    def _push(self, model: Model, *, parent: str | None, why: str) -> str:
-        return self.registry.push(model.state, parent=parent, report=model.report, why=why).name
+    def _push(self, content: Content, *, parent: str | None, why: str) -> str:
+        return self.registry.push(content.state, parent=parent, report=content.report, why=why).name
 
     def _point(self, version: str, why: str, told: Mapping[str, Any]) -> None:
         decision = {**told, "version": version}

@@ -137,8 +137,8 @@ class Terms:
 
     def late(self, batch: Batch, /) -> bool:
         """Whether labels come later than their rows."""
-        apart = batch.label_time is not None or batch.answers is not None
-        return apart or self.delay is not None or self.silence is not None
+        brought = batch.label_time is not None or batch.answers is not None
+        return brought or self.delay is not None or self.silence is not None
 
     def arrive(self, batch: Batch, first: int, now: float, /) -> Arrival:
         """What is known of rows, the first of which has that number, after the clock `now`."""

@@ -32,7 +32,7 @@ from retain.core import (
 )
 from retain.errors import RetainError, SettingError, StateError
 from retain.registry import FileRegistry
-from retain.run.chronicle import Chronicle, Model
+from retain.run.chronicle import Chronicle, Content
 from retain.run.cursor import Clock, Mark, blocks, rest
 from retain.run.exam import Exam, drawn
 from retain.run.landing import Delay, Silence, Terms, pad
@@ -169,7 +169,7 @@ class Service:
         report = self._ledger.finish(answers, limited=self._mark.rows == self._limit)
         # Who has moved the champion by hand since the last step has the last word.
         if self._chronicle is not None and self._ledger.rows and self._chronicle.by_hand() is None:
-            self._chronicle.keep(self._model(self._champion), "as it was at the end of the run", self._ledger.rows)
+            self._chronicle.keep(self._content(self._champion), "as it was at the end of the run", self._ledger.rows)
         if report is not None:
             yield self._told(replace(report, quarantined=self._mark.quarantined, **self._clock.lap()))
 
@@ -332,7 +332,7 @@ class Service:
         if "keep" in bench.wants and self._chronicle is not None:
             if moved := self._heed(now=True):  # what a person chose is a version already
                 return [*deeds, *moved]
-            self._chronicle.keep(self._model(self._champion), rule.name, self._ledger.rows)
+            self._chronicle.keep(self._content(self._champion), rule.name, self._ledger.rows)
         if candidate is None:
             return deeds
         if not isinstance(candidate, Lane):
@@ -379,7 +379,7 @@ class Service:
         if moved:
             return moved
         if self._chronicle is not None:
-            self._chronicle.promote(self._model(self._champion), self._model(lane), why, told)
+            self._chronicle.promote(self._content(self._champion), self._content(lane), why, told)
         self._serve(lane)
         return []
 
@@ -408,10 +408,10 @@ class Service:
         why = f"{entry.who} moved the champion" + (f": {entry.about['why']}" if entry.about["why"] else "")
         return [self._deed(None, "returned", why)]
 
-    def _model(self, lane: Lane) -> Model:
+    def _content(self, lane: Lane) -> Content:
         schema = self._ledger.schema
         state = {"learner": lane.learner.state_dict(), "schema": None if schema is None else schema_to_state(schema)}
-        return Model(state, {**self._ledger.values(), "rows": self._ledger.rows})
+        return Content(state, {**self._ledger.values(), "rows": self._ledger.rows})
 
     # --------------------------------------------------------------------------------------------------------- state
 

@@ -25,6 +25,7 @@ __all__ = [
     "codes",
     "concat",
     "concat_answers",
+    "concat_arrays",
     "concat_batches",
     "cut",
     "dense",
@@ -74,21 +75,25 @@ def concat(parts: Sequence[Features], /) -> Features:
     if len(parts) == 1:
         return parts[0]
     if all(isinstance(part, np.ndarray) for part in parts):
-        arrays = cast("Sequence[Array]", parts)
-        widest = max(array.shape[1:] for array in arrays)
-        if all(array.shape[1:] == widest for array in arrays):
-            return np.concatenate(arrays)
-        joined = np.zeros((sum(map(len, arrays)), *widest), dtype=arrays[0].dtype)
-        start = 0
-        for array in arrays:
-            joined[start : start + len(array), : array.shape[1]] = array
-            start += len(array)
-        return joined
+        return concat_arrays(cast("Sequence[Array]", parts))
     if any(isinstance(part, (np.ndarray, CSR)) for part in parts):
         return _concat_csr([part if isinstance(part, CSR) else _sparse(cast("Array", part)) for part in parts])
     pa = _arrow()
     table = pa.Table.from_batches(cast("list[pa.RecordBatch]", list(parts))).combine_chunks()
     return table.to_batches()[0] if table.num_rows else cast("pa.RecordBatch", parts[0])
+
+
+def concat_arrays(parts: Sequence[Array], /) -> Array:
+    """Rows of all arrays, one after the other; narrower ones are padded with zeros (say, for classes yet to come)."""
+    widest = max(part.shape[1:] for part in parts)
+    if all(part.shape[1:] == widest for part in parts):
+        return np.concatenate(parts)
+    joined = np.zeros((sum(map(len, parts)), *widest), dtype=np.result_type(*parts))
+    start = 0
+    for part in parts:
+        joined[start : start + len(part), : part.shape[1]] = part
+        start += len(part)
+    return joined
 
 
 def take_batch(batch: Batch, rows: slice | Ints, /) -> Batch:

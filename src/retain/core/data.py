@@ -108,7 +108,7 @@ Features: TypeAlias = "Array | CSR | pa.RecordBatch"
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Labels that were heard by the end of a block, of rows that arrived in it or before, in the order of their times.
+    """Labels that were heard before the last row of a block arrived, of its rows or earlier ones, in order of time.
 
     Shapes: m labels.
     """

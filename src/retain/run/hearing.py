@@ -12,7 +12,9 @@ import numpy as np
 
 from retain.blocks import labelled
 from retain.core import Answers, Array, Batch, Ints, State
-from retain.run.landing import MODEL, Pending, Terms, Waiting, join
+from retain.errors import SettingError
+from retain.run.landing import Terms
+from retain.run.waiting import MODEL, Found, Pending, Waiting, join
 
 __all__ = ["Ears", "Heard"]
 
@@ -24,8 +26,9 @@ class Heard(NamedTuple):
     """What is known before the rows of a block are learnt."""
 
     arrived: Waiting  # the rows, with the labels that were heard
-    pending: Pending
-    again: Pending
+    found: Found | None  # labels of rows that wait
+    again: Pending  # rows of which silence has spoken, those of this block too
+    found_again: Found | None  # labels of these
     due: Waiting | None  # (m,) rows whose labels land, of which silence speaks, or that are corrected
     fixes: Ints  # which of these are corrections
     lost: int
@@ -44,35 +47,39 @@ class Ears:
     def hear(self, batch: Batch, arrived: Waiting, arrival: Array) -> Heard:
         """Labels find their rows, and silence speaks of those that nobody has reported in time."""
         until = arrival[-1] if len(arrival) else -np.inf
-        pending, again, strays = self.pending, self._again, 0
-        found: list[Ints] = [_NONE]
-        answers = batch.answers
+        again, found, found_again, lost, strays = self._again, None, None, 0, 0
+        own, fixes, answers = _NONE, None, batch.answers
         if answers is not None:
+            if len(answers) and not answers.time.max() < until:
+                raise SettingError(
+                    f"a label heard at {answers.time.max()} comes with rows of which the last arrives at {until}; "
+                    "expected labels that were heard before: give it with the rows that follow"
+                )
             arrived, own = arrived.hear(answers, arrival)
-            pending, others = pending.hear(answers)
-            found += [own, others]
+            found = self.pending.find(answers)
             given_up = ~labelled(arrived.y, len(arrived)) & (arrived.landing <= until)
             arrived = replace(arrived, landing=np.where(given_up, np.inf, arrived.landing))
-        due, lost, fixes = pending.due(until), 0, None
+        due = self.pending.due(until, found)
         if self._terms.silence is None:
             due, lost = _reported(due)
         else:
             code = self._terms.silence.code(batch)
             if answers is not None:
-                again, late = again.plus(None if due is None else self._longer(_mute(due, again.rows()))).hear(answers)
-                found.append(late)
-            fixes = _fixes(again.due(until), code)
+                again = again.plus(None if due is None else self._longer(_mute(due, again.rows())))
+                found_again = again.find(answers)
+            fixes = _fixes(again.due(until, found_again), code)
             due = None if due is None else replace(due, y=np.where(labelled(due.y, len(due)), due.y, code))
         if answers is not None:
-            strays = len(answers) - len(np.unique(np.concatenate(found)))
+            places = [own, *(one.all for one in (found, found_again) if one is not None)]
+            strays = len(answers) - len(np.unique(np.concatenate(places)))
         both, which = _both(due, fixes)
-        return Heard(arrived, pending, again, both, which, lost, strays)
+        return Heard(arrived, found, again, found_again, both, which, lost, strays)
 
     def take(self, heard: Heard, until: float, waits: Waiting, *, late: Waiting | None) -> None:
         """The block has been learnt: `waits` of its rows wait, and of the `late` it is known what will be said."""
-        self.pending, self._again = heard.pending.plus(None), heard.again.plus(None)
-        self.pending.drop(until)
-        self._again.drop(until)
+        self.pending.drop(until, heard.found)
+        self._again = heard.again.plus(None)
+        self._again.drop(until, heard.found_again)
         self.pending.add(waits)
         if late is not None:
             self._again.add(late)
@@ -83,7 +90,7 @@ class Ears:
         if rest is not None:
             # What comes after silence would speak is told of no row now: it will be when there are more.
             later = _NONE if waiting is None else self._longer(waiting).hear(rest)[1]
-            strays = len(rest) - len(np.union1d(later, self._again.hear(rest)[1]))
+            strays = len(rest) - len(np.union1d(later, self._again.find(rest).all))
             waiting = None if waiting is None else waiting.hear(rest)[0]
         return *_reported(waiting), strays
 

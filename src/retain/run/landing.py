@@ -1,43 +1,33 @@
-"""When labels land: the clock, the order of events within a block, and the rows that wait.
+"""When labels land: the clock, and the order of events within a block.
 
 Shapes: n arrivals in a block, m rows that wait and whose labels land during the block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple, final
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from retain.blocks import cut, labelled
-from retain.compose import Kept
-from retain.core import Answers, Array, Batch, Ints, State
+from retain.core import Array, Batch, Ints
 from retain.errors import PoisonError, SettingError
 
 __all__ = [
-    "MODEL",
     "Arrival",
     "Delay",
     "Events",
-    "Pending",
     "Silence",
     "Terms",
-    "Waiting",
     "apart",
     "clocks",
     "events",
-    "join",
-    "nothing",
-    "pad",
 ]
 
 Times = npt.NDArray[np.float64]
-MODEL = "model"  # what a learner's answers are called beside those of baselines
-_SMALL = 256  # rows; smaller chunks are made one, since looking into each costs the same
 _FOREVER = float(np.finfo(np.float64).max)  # a time that never comes, and yet is waited for
 
 
@@ -253,161 +243,3 @@ def apart(batch: Batch, after: float, clock: float) -> list[Batch]:
         part, given = cut(batch, start, stop, given)
         parts.append(part)
     return parts
-
-
-@dataclass(slots=True)
-class Waiting:
-    """Rows in the order in which their labels will land, or be given up where they have not been heard."""
-
-    kept: Kept
-    landing: Times
-    row: Ints  # number in the stream
-    id: Array
-    y: Array
-    prediction: dict[str, Array]  # of the learner and of each baseline
-
-    def take(self, rows: slice | Ints) -> Waiting:
-        """The given rows."""
-        said = {name: value[rows] for name, value in self.prediction.items()}
-        return Waiting(self.kept.take(rows), self.landing[rows], self.row[rows], self.id[rows], self.y[rows], said)
-
-    def hear(self, answers: Answers, arrival: Times | None = None) -> tuple[Waiting, Ints]:
-        """The same rows with the labels that were heard in time, and which of these have found their row.
-
-        Of several for one row the first counts that is heard after its arrival (None: long ago). It lands before the
-        first row that arrives after it was heard.
-        """
-        m = len(answers)
-        if not m:
-            return self, np.empty(0, dtype=np.int64)
-        names, code = np.unique(answers.id, return_inverse=True)
-        order = np.argsort(code, kind="stable")  # by id, then by time
-        since = 0 if arrival is None else np.searchsorted(answers.time, arrival)
-        place = np.searchsorted(code[order] * m + order, np.searchsorted(names, self.id) * m + since)
-        found = order[np.minimum(place, m - 1)]
-        time = answers.time[found]
-        fits = (answers.id[found] == self.id) & ~labelled(self.y, len(self)) & (time <= self.landing)
-        if arrival is not None:
-            fits &= arrival <= time
-        rows, found = np.flatnonzero(fits), found[fits]
-        y, landing = self.y.copy(), self.landing.copy()
-        y[rows], landing[rows] = answers.y[found], np.nextafter(time[rows], np.inf)
-        return replace(self, y=y, landing=landing), found
-
-    def __len__(self) -> int:
-        return len(self.landing)
-
-
-@final
-class Pending:
-    """Rows whose labels are still to come, in chunks as they arrived: work per block grows with chunks, not rows."""
-
-    def __init__(self) -> None:
-        self._chunks: list[Waiting] = []
-
-    def __len__(self) -> int:
-        return sum(map(len, self._chunks))
-
-    def add(self, rows: Waiting) -> None:
-        """Remember rows of one block."""
-        if not len(rows):
-            return
-        self._chunks.append(rows.take(np.lexsort((rows.row, rows.landing))))
-        while len(self._chunks) > 1 and max(len(chunk) for chunk in self._chunks[-2:]) < _SMALL:
-            both = join(self._chunks[-2:])
-            self._chunks[-2:] = [both.take(np.lexsort((both.row, both.landing)))]
-
-    def hear(self, answers: Answers) -> tuple[Pending, Ints]:
-        """The same rows with the labels that were heard, and which of these have found one."""
-        result, found = Pending(), list[Ints]()
-        for chunk in self._chunks:
-            heard, places = chunk.hear(answers)
-            result._chunks.append(heard.take(np.lexsort((heard.row, heard.landing))) if len(places) else chunk)
-            found.append(places)
-        return result, np.concatenate([np.empty(0, dtype=np.int64), *found])
-
-    def plus(self, rows: Waiting | None) -> Pending:
-        """The same rows and some more."""
-        result = Pending()
-        result._chunks = list(self._chunks)
-        if rows is not None:
-            result.add(rows)
-        return result
-
-    def due(self, until: float) -> Waiting | None:
-        """The rows whose labels land at or before `until`; None where there are none. They wait until `drop`."""
-        out = [chunk.take(slice(0, stop)) for chunk in self._chunks if (stop := _due(chunk, until))]
-        return join(out) if out else None
-
-    def drop(self, until: float) -> None:
-        """Forget the rows whose labels landed at or before `until`."""
-        left: list[Waiting] = []
-        for chunk in self._chunks:
-            stop = _due(chunk, until)
-            if stop < len(chunk):
-                # Half-landed chunks are copied, so that a slice does not keep the whole block in memory.
-                left.append(chunk.take(np.arange(stop, len(chunk))) if stop else chunk)
-        self._chunks = left
-
-    def bare(self) -> Pending:
-        """The same rows, with nothing kept for a learner."""
-        result = Pending()
-        result._chunks = [replace(chunk, kept=nothing(len(chunk))) for chunk in self._chunks]
-        return result
-
-    def rows(self) -> Ints:
-        """Numbers of the rows that wait."""
-        return np.concatenate([np.empty(0, dtype=np.int64), *(chunk.row for chunk in self._chunks)])
-
-    def state_dict(self) -> State:
-        return {str(i): _chunk_state(chunk) for i, chunk in enumerate(self._chunks)}
-
-    def load_state_dict(self, state: State) -> None:
-        self._chunks = [_chunk(state[str(i)]) for i in range(len(state))]
-
-
-def nothing(n: int, /) -> Kept:
-    """What is kept of n rows for a learner that does not want to see them again."""
-    return Kept((Batch(np.empty((n, 0), dtype=np.float32)),))
-
-
-def pad(predictions: Sequence[Array]) -> Array:
-    """Predictions one after the other; where classes arrived on the way, narrower ones hold 0 for them."""
-    if predictions[0].ndim == 1:
-        return np.concatenate(predictions)
-    k = max(part.shape[1] for part in predictions)
-    return np.concatenate([np.pad(part, ((0, 0), (0, k - part.shape[1]))) for part in predictions])
-
-
-def join(parts: Sequence[Waiting]) -> Waiting:
-    """Waiting rows of several chunks, one after the other."""
-    if len(parts) == 1:
-        return parts[0]
-    return Waiting(
-        Kept.join([part.kept for part in parts]),
-        np.concatenate([part.landing for part in parts]),
-        np.concatenate([part.row for part in parts]),
-        np.concatenate([part.id for part in parts]),
-        np.concatenate([part.y for part in parts]),
-        {name: pad([part.prediction[name] for part in parts]) for name in parts[0].prediction},
-    )
-
-
-def _due(chunk: Waiting, until: float) -> int:
-    return int(np.searchsorted(chunk.landing, until, side="right"))
-
-
-def _chunk_state(chunk: Waiting) -> dict[str, Any]:
-    return {
-        "kept": chunk.kept.to_state(),
-        "landing": chunk.landing.copy(),
-        "row": chunk.row.copy(),
-        "id": chunk.id.copy(),
-        "y": chunk.y.copy(),
-        "prediction": {name: value.copy() for name, value in chunk.prediction.items()},
-    }
-
-
-def _chunk(state: State) -> Waiting:
-    columns = {name: state[name] for name in ("landing", "row", "id", "y")}
-    return Waiting(Kept.from_state(state["kept"]), **columns, prediction=dict(state["prediction"]))

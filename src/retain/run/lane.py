@@ -12,14 +12,15 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from retain.blocks import from_state, labelled, take_batch, to_state
+from retain.blocks import concat_arrays, from_state, labelled, take_batch, to_state
 from retain.compose import Kept, LateLearner, late
 from retain.core import Answers, Array, Batch, Features, Ints, Learner, Metric, Predictor, Report, Schema, State
 from retain.errors import PoisonError, RetainError
 from retain.metrics import MAE, R2, RMSE, ROCAUC, Accuracy, LogLoss, update
 from retain.metrics.decisions import mistakes
 from retain.run.hearing import Ears
-from retain.run.landing import MODEL, Terms, Waiting, apart, events, nothing, pad
+from retain.run.landing import Terms, apart, events
+from retain.run.waiting import MODEL, Waiting, nothing
 
 __all__ = ["Lane", "Still", "losses"]
 
@@ -219,7 +220,7 @@ class Lane:
         except RetainError:  # all of the block or nothing
             self.load_state_dict(before)
             raise
-        self.said = pad(said)
+        self.said = concat_arrays(said)
         return _Landed.join(landed)
 
     def _events(self, batch: Batch, first: int, clock: float) -> _Landed:
@@ -302,7 +303,7 @@ class _Landed(NamedTuple):
     @staticmethod
     def join(many: Sequence[_Landed], /) -> _Landed:
         """Labels of all, one after the other."""
-        said = {name: pad([one.prediction[name] for one in many]) for name in many[0].prediction}
+        said = {name: concat_arrays([one.prediction[name] for one in many]) for name in many[0].prediction}
         ids, y = np.concatenate([one.id for one in many]), np.concatenate([one.y for one in many])
         return _Landed(ids, np.concatenate([one.row for one in many]), y, said)
 
@@ -364,7 +365,7 @@ def _landed(due: Waiting | None, arrived: Waiting, rows: Ints) -> _Landed:
         np.concatenate([part.id for part in parts])[rows],
         np.concatenate([part.row for part in parts])[rows],
         np.concatenate([part.y for part in parts])[rows],
-        {name: pad([part.prediction[name] for part in parts])[rows] for name in arrived.prediction},
+        {name: concat_arrays([part.prediction[name] for part in parts])[rows] for name in arrived.prediction},
     )
 
 

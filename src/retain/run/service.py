@@ -14,7 +14,7 @@ from typing import Any, final
 
 import numpy as np
 
-from retain.blocks import schema_to_state, take_batch
+from retain.blocks import concat_arrays, schema_to_state, take_batch
 from retain.core import (
     Array,
     Batch,
@@ -35,7 +35,7 @@ from retain.registry import FileRegistry
 from retain.run.chronicle import Chronicle, Content
 from retain.run.cursor import Clock, Mark, blocks, rest
 from retain.run.exam import Exam, drawn
-from retain.run.landing import Delay, Silence, Terms, pad
+from retain.run.landing import Delay, Silence, Terms
 from retain.run.lane import Lane, Still, losses
 from retain.run.prequential import honest
 from retain.run.trial import Trial
@@ -227,7 +227,7 @@ class Service:
         gate = self._overseer.gate
         if not isinstance(gate, Canary):
             return own
-        answers = pad([own, other])
+        answers = concat_arrays([own, other])
         mine, theirs = answers[: len(own)], answers[len(own) :]
         chosen = drawn(np.arange(first, first + len(own)), _CANARY) < gate.share
         return np.where(chosen if own.ndim == 1 else chosen[:, None], theirs, mine)

@@ -15,8 +15,9 @@ from retain.errors import SettingError
 from retain.registry import FileRegistry
 from retain.run.cursor import Mark, blocks
 from retain.run.exam import Exam, without_labels
-from retain.run.landing import Terms, Waiting, clocks, nothing
+from retain.run.landing import Terms, clocks
 from retain.run.lane import Lane
+from retain.run.waiting import Waiting, nothing
 
 __all__ = ["Bench", "History", "Trail"]
 

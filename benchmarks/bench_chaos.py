@@ -1,7 +1,8 @@
 """`kill -9` at every seam of a pipeline's commits, at random moments, on a damaged state, on a full disk: what is lost.
 
-The victim (`tests/run/victim.py`) is a pipeline with late labels, bad rows, an exam, a registry and two rules, of a
-linear, an analytic and a neural learner. It is killed, resumed, killed again, resumed again; its end is compared with
+The victim (`tests/run/victim.py`) is a pipeline with late labels, bad rows, an exam, a registry and four rules, of a
+linear, an analytic and a neural learner, and of a linear one whose labels come apart or, where nobody tells, by
+silence. It is killed, resumed, killed again, resumed again; its end is compared with
 that of a victim that was never killed: every byte of the state, the report, the registry's log, versions and aliases,
 the quarantined rows, and a rolling hash over every row that was learnt.
 """
@@ -29,7 +30,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from tests.run import victim  # noqa: E402
 
-KINDS = ("linear", "analytic", "neural")
 COUNTS = (1, 7)  # which passages of a seam
 TWICE = 2
 
@@ -85,7 +85,7 @@ def main() -> None:
     given = parser.parse_args()
     wholes: dict[str, Any] = {}
     seconds: dict[str, float] = {}
-    for kind in KINDS:
+    for kind in victim.KINDS:
         with tempfile.TemporaryDirectory() as name:
             victim.write_rows(Path(name) / "rows.csv")
             wholes[kind] = finish(Path(name), kind)
@@ -96,14 +96,14 @@ def main() -> None:
             begin = time.perf_counter()
             start(Path(name), kind, "--every", "0.02").communicate()
             seconds[kind] = time.perf_counter() - begin
-    jobs = [(kind, seam, count) for kind in KINDS for seam in victim.SEAMS for count in COUNTS]
+    jobs = [(kind, seam, count) for kind in victim.KINDS for seam in victim.SEAMS for count in COUNTS]
     with ThreadPoolExecutor(given.workers) as pool:
         seams = list(
             track(
                 pool.map(lambda job: at_seam(*job, wholes[job[0]]), jobs), description="seams", total=len(jobs)
             )
         )  # fmt: skip
-        moments = [(KINDS[i % len(KINDS)], i) for i in range(given.random)]
+        moments = [(victim.KINDS[i % len(victim.KINDS)], i) for i in range(given.random)]
         randoms = list(
             track(
                 pool.map(lambda one: at_random(*one, wholes[one[0]], seconds[one[0]]), moments),
@@ -133,8 +133,8 @@ def main() -> None:
     lines = [
         "## Chaos",
         "",
-        "A pipeline of a linear, an analytic and a neural learner, killed by `kill -9` twice in a row each time, then",
-        "brought to its end.",
+        "A pipeline of a linear, an analytic and a neural learner, and of a linear one whose labels come apart or by",
+        "silence, killed by `kill -9` twice in a row each time, then brought to its end.",
         "",
         "| | victims | of them killed | ended as if never killed |",
         "|---|---|---|---|",

@@ -284,6 +284,32 @@ def test_labels_from_a_file_of_their_own(tmp_path: Path, capfd: pytest.CaptureFi
     assert "leave out --delay" in capfd.readouterr().err
 
 
+def test_labels_that_were_mended_or_came_in_another_file_are_gone_on_with(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.csv").write_text("n,at,a\n" + "".join(f"{i},{i},{i % 7}\n" for i in range(200)))
+    labels = [f"{i},{i + 5},{i % 2}\n" for i in range(200)]
+    labels[20] = labels[20].replace("25", "soon")
+    (tmp_path / "labels.csv").write_text("n,at,y\n" + "".join(labels))
+    command = ["run", str(tmp_path / "rows.csv"), "--labels", str(tmp_path / "labels*.csv"), "--target", "y"]
+    command += ["--id", "n", "--time", "at", "--kind", "y=categorical"]
+    bad = str(tmp_path / "bad.jsonl")
+    given = ["--on-bad-rows", f"quarantine {bad}", "--state", str(tmp_path / "s"), "--json"]
+    first = command.copy()
+    first[3] = str(tmp_path / "labels.csv")  # without a glob at first
+    assert main([*first, *given]) == 0
+    told = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert (told["learnt"], told["pending"], told["quarantined"]) == (199, 1, 1)
+    held = tmp_path / "bad.jsonl.labels"
+    held.write_text(held.read_text().replace("soon", "25"))
+    roles = ["--target", "y", "--id", "n", "--time", "at"]
+    assert main(["replay", str(held), "--source", str(tmp_path / "labels.csv"), *roles]) == 0
+    capfd.readouterr()
+    assert main([*command, *given, "--resume"]) == 0
+    told = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert (told["rows"], told["learnt"], told["pending"]) == (200, 200, 0)
+
+
 def test_what_nobody_reports_is_of_a_class(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(0)
     n = 1_000

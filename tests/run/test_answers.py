@@ -11,7 +11,7 @@ from tests.run.turning import N, X, Y, deeds, drift, linear, pipeline, timeless
 
 import retain as rt
 from retain import state
-from retain.core import Report
+from retain.core import Answers, Batch, Report
 from retain.errors import PoisonError, SchemaError, SettingError
 
 RNG = np.random.default_rng(11)
@@ -226,6 +226,60 @@ def test_labels_written_late_are_heard_though_a_step_ended_within_a_block(tmp_pa
     run(4, 10)
     last = run(20, None)
     assert (last.learnt, last.pending, last.strays) == (20, 0, 0)
+
+
+def test_what_only_labels_behind_the_last_row_tell_is_told(tmp_path: Path) -> None:
+    """Of nobody, of ids of another kind, and such that cannot be read."""
+    told = [(0.5, 0, 1), (15.5, 1, 0), (99.5, 77, 1)]
+    stream = few([0.0, 10.0, 20.0], [0, 1, 2], told, 10)
+    assert [report.strays for report in rt.Prequential(stream, rt.Prior())][-1] == 1
+    words = rt.streams.arrays(np.zeros((2, 1)), [0, 1], time=[30.0, 40.0], id=["0", "1"])
+    rows = rt.streams.arrays(np.eye(2), time=[0.0, 10.0], id=[0, 1])
+    with pytest.raises(SchemaError, match="whole numbers or words of both"):
+        list(rt.Prequential(rt.streams.join(rows, words), rt.Prior()))
+    (tmp_path / "rows.csv").write_text("at,id,a\n" + "".join(f"{i},r{i},1\n" for i in range(100)))
+    text = "".join(f"{i + 2.5},r{i},{'yn'[i % 2]}\n" for i in range(97)) + "oops,r97,y\noops,r98,n\n"
+    (tmp_path / "labels.csv").write_text("at,id,is\n" + text)
+    for block in (3, 1_000):
+        bad = rt.streams.Quarantine(tmp_path / f"bad{block}.jsonl")
+        rows = rt.streams.csv(tmp_path / "rows.csv", time="at", id="id")
+        labels = rt.streams.csv(
+            tmp_path / "labels.csv", time="at", id="id", target="is", on_bad_rows=bad, block=block
+        )  # fmt: skip
+        last = list(rt.Prequential(rt.streams.join(rows, labels), rt.Prior()))[-1]
+        assert (last.learnt, last.quarantined) == (97, 2)
+
+
+def test_a_row_or_a_label_without_an_id_is_a_bad_one(tmp_path: Path) -> None:
+    """Words for ids: no label may find all rows without one."""
+    (tmp_path / "rows.csv").write_text("at,id,a\n0,r0,1\n10,,1\n20,,1\n30,r3,1\n")
+    (tmp_path / "labels.csv").write_text("at,id,is\n5,r0,y\n25,,n\n35,r3,n\n")
+    roles: dict[str, Any] = {"time": "at", "id": "id"}
+    labels = rt.streams.csv(tmp_path / "labels.csv", target="is", on_bad_rows=rt.streams.Skip(), **roles)
+    with pytest.raises(PoisonError, match=r"'id' .*expected a value in every row"):
+        list(rt.streams.join(rt.streams.csv(tmp_path / "rows.csv", **roles), labels))
+    rows = rt.streams.csv(tmp_path / "rows.csv", on_bad_rows=rt.streams.Skip(), **roles)
+    last = list(rt.Prequential(rt.streams.join(rows, labels), rt.Prior()))[-1]
+    assert (last.rows, last.learnt, last.quarantined) == (2, 2, 3)
+
+
+def test_who_gives_up_labels_that_come_with_their_rows_is_told() -> None:
+    run = rt.Prequential(rt.streams.arrays(X, Y), linear(), expire=10.0)
+    with pytest.raises(SettingError, match="come with their rows"):
+        list(run)
+    assert run.whole
+
+
+def test_a_label_that_is_heard_after_its_block_is_refused() -> None:
+    answers = Answers(np.array([0]), np.array([1]), np.array([5.0]))
+    batch = Batch(X[:3], y=np.full(3, -1), time=np.arange(3.0), id=np.arange(3), answers=answers)
+
+    class Early:
+        def read(self, position: Any = None, /) -> Any:
+            yield batch, {"rows": 3, "quarantined": 0}
+
+    with pytest.raises(SettingError, match="expected labels that were heard before"):
+        list(rt.Prequential(Early(), linear()))
 
 
 def test_a_label_without_a_value_is_none(tmp_path: Path) -> None:

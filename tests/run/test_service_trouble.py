@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shutil import copytree, rmtree
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -412,6 +413,109 @@ def test_a_version_chosen_by_hand_that_cannot_be_read_is_chosen_when_it_can(tmp_
     away.rename(path)
     moved = [(deed.rows, deed.what) for report in run() for deed in report.deeds if deed.rule == "registry"]
     assert moved == [(2_500, "returned")]
+
+
+def test_a_person_who_moves_the_champion_while_a_promotion_is_written_outdoes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two versions are written first, which takes its time where they are large."""
+    kept = rt.FileRegistry(tmp_path, who="service")
+    push, chosen = rt.FileRegistry.push, list[str]()
+
+    def slow(self: rt.FileRegistry, *args: Any, **kwargs: Any) -> Any:
+        version = push(self, *args, **kwargs)
+        if kwargs["why"] == "swap":
+            hand = rt.FileRegistry(tmp_path, who="anna")
+            chosen.append(hand.aliases()["previous"])
+            hand.point("champion", chosen[0], why="by hand")
+        return version
+
+    monkeypatch.setattr(rt.FileRegistry, "push", slow)
+    for report in pipeline(registry=kept, rules=[keeping(1_000, times=2), swap(3_000, times=1)]).run():
+        if report.rows == 3_000:
+            assert [(deed.rule, deed.what) for deed in report.deeds] == [("swap", "fired"), ("registry", "returned")]
+            assert kept.aliases()["champion"] == chosen[0]
+            break
+    assert chosen
+
+
+def test_a_person_who_was_obeyed_is_obeyed_again_by_a_step_taken_again(tmp_path: Path) -> None:
+    """What the run decided later, in a life of which no state is left, does not stand before that."""
+    monotonic = iter(range(10**9))
+
+    def run() -> Iterator[Report]:
+        kept = rt.FileRegistry(tmp_path / "models", who="service")
+        later = rt.Rule(when=rt.Every(rows=3_500), do=rt.update.Keep(), name="later")
+        service = pipeline(registry=kept, rules=[keeping(1_000, times=2), later]).service()
+        return rt.durable(service, tmp_path / "state", every=10**6)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("retain.run.service.time.monotonic", lambda: float(next(monotonic)))
+        reports = run()
+        for report in reports:
+            if report.rows == 2_750:
+                hand = rt.FileRegistry(tmp_path / "models", who="anna")
+                hand.point("champion", hand.aliases()["previous"], why="by hand")
+            if report.rows == 4_000:
+                break
+        assert [d.what for d in report.deeds if d.rule == "registry"] == []
+        copytree(tmp_path / "state", tmp_path / "saved")
+        reports.close()  # type: ignore[attr-defined] - it saves its last state, which a kill would not
+        rmtree(tmp_path / "state")
+        (tmp_path / "saved").rename(tmp_path / "state")
+        moved = [(d.rows, d.what) for report in run() for d in report.deeds if d.rule == "registry"]
+    assert [what for _, what in moved] == ["returned"]
+    assert moved[0][0] < 3_500
+
+
+def test_a_run_killed_in_its_first_step_decides_the_same_again(tmp_path: Path) -> None:
+    rules = [
+        rt.Rule(when=rt.Every(rows=STEP), do=rt.RollBack(), name="back", times=1),
+        swap(STEP, times=1),
+    ]
+
+    def run(folder: Path) -> list[Report]:
+        kept = rt.FileRegistry(folder / "models")
+        return list(pipeline(registry=kept, rules=rules).run(folder / "state"))
+
+    whole = run(tmp_path / "whole")
+    real = rt.update.Overseer.follow
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self: Any, deed: Any, /) -> None:
+        if deed.what == "promoted":
+            raise Killed
+        real(self, deed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rt.update.Overseer, "follow", killed)
+        with pytest.raises(Killed):
+            run(tmp_path / "cut")
+    cut = run(tmp_path / "cut")
+    assert deeds(cut) == deeds(whole)
+    assert cut[-1].metrics == whole[-1].metrics
+    logs = [rt.FileRegistry(tmp_path / name / "models").log() for name in ("cut", "whole")]
+    told = [[(e.what, e.about.get("version")) for e in log if e.what != "own"] for log in logs]
+    assert told[0] == told[1]
+
+
+def test_a_version_of_another_learner_chosen_by_hand_is_told_and_the_champion_serves_on(tmp_path: Path) -> None:
+    kept = rt.FileRegistry(tmp_path / "models", who="service")
+    reports = iter(pipeline(registry=kept, rules=[]).run(tmp_path / "state"))
+    assert next(reports).rows == STEP
+    hand = rt.FileRegistry(tmp_path / "models", who="anna")
+    other = rt.Scale() | rt.RLS()
+    other.learn(Batch(X[:10], y=Y[:10].astype(float)))
+    hand.point("champion", hand.push({"learner": other.state_dict()}, parent=None, report={}).name)
+    reports.close()  # type: ignore[attr-defined]
+    left = list(pipeline(registry=kept, rules=[]).run(tmp_path / "state"))
+    told = [deed for report in left for deed in report.deeds if deed.rule == "registry"]
+    assert [deed.what for deed in told] == ["failed"]
+    assert "is not of this learner" in told[0].why
+    assert left[-1].rows == N
+    assert left[-1].metrics == list(pipeline(rules=[]).run())[-1].metrics
 
 
 class Moody:

@@ -231,6 +231,74 @@ def test_corrections_reach_whoever_serves(make: Any, do: str, tmp_path: Any) -> 
     assert len(last) == 20
 
 
+def test_who_said_nothing_is_corrected_by_a_weight_of_one() -> None:
+    """Rows that are answered before any class is known, wherever they wait and however they are cut."""
+    time, label_time, y = np.array([2.0, 3, 5, 5, 6, 6, 7, 7, 7, 9]), np.full(10, np.nan), np.zeros(10, np.int64)
+    label_time[1], y[1] = 8.5, 1
+    ones, ids = np.ones((10, 1)), np.arange(10)
+
+    def model(block: int, *, together: bool) -> np.ndarray:
+        if together:
+            stream: Any = rt.streams.arrays(ones, y, time=time, label_time=label_time, block=block)
+        else:
+            told = rt.streams.arrays(ones[:1], [1], time=[8.5], id=[1], classes=["0", "1"])
+            stream = rt.streams.join(rt.streams.arrays(ones, time=time, id=ids, block=block), told)
+        expire = rt.Silence(after=4, means=0, until=20)
+        run = rt.Prequential(stream, rt.Linear(loss=rt.Logistic()), expire=expire)
+        list(run.steps())
+        return run.learner.predict(ones[:1])
+
+    first, *others = [model(block, together=together) for block in (1, 3, 10) for together in (True, False)]
+    for other in others:
+        np.testing.assert_array_equal(other, first)
+
+
+@pytest.mark.parametrize("do", [rt.Retrain(last=50, warm=True), rt.Retrain(last=500, warm=True), rt.update.Pace(1.0)])
+def test_a_copy_hears_what_corrects_the_lessons_that_came_with_it(do: Any) -> None:
+    n = 1_000
+    time, y, known = np.arange(float(n)), np.zeros(n, np.int64), np.full(n, np.nan)
+    known[:400:4], y[:400:4] = 700.5 + time[:400:4] / 100, 1
+    stream = rt.streams.arrays(X[:n], y, time=time, label_time=known)
+    listening: list[set[int]] = []
+    for rules in ([], [rt.Rule(when=rt.Every(rows=600), do=do, name="copy", times=1)]):
+        given: dict[str, Any] = {"learner": rt.Linear(loss=rt.Logistic()), "stream": stream, "step": 100}
+        run = rt.Pipeline(rules=rules, expire=rt.Silence(after=10, means=0, until=5_000), **given).service()
+        next(report for report in run.steps() if report.rows == 700)
+        listening.append(set(run._champion.listening.tolist()))
+    assert listening[0] == listening[1] == set(range(0, 400, 4))
+
+
+def test_a_version_does_not_hear_what_corrects_lessons_it_never_had(tmp_path: Any) -> None:
+    """It was kept before silence spoke of some rows: their late labels are no corrections to it."""
+    heard: list[set[int]] = []
+
+    def look(workshop: Any) -> None:
+        lane = workshop.version("champion")
+        heard.append(set(lane.listening.tolist()))
+        heard.append(set(workshop.fork().listening.tolist()))
+
+    class Looks:
+        needs = 0
+
+        def __call__(self, workshop: Any, /) -> None:
+            look(workshop)
+
+    n = 1_000
+    x, time = np.zeros((n, 1), np.float32), np.arange(float(n))
+    y, known = np.zeros(n, np.int64), np.full(n, np.nan)
+    known[::10], y[::10] = time[::10] + 900.0, 1
+    keep = rt.Rule(when=rt.Every(rows=300), do=rt.update.Keep(), name="keep", times=1)
+    rule = rt.Rule(when=rt.Every(rows=500), do=Looks(), name="look", times=1)
+    stream = rt.streams.arrays(x, y, time=time, label_time=known, id=np.arange(n))
+    given: dict[str, Any] = {"stream": stream, "learner": rt.Linear(loss=rt.Logistic()), "step": 100}
+    silence = rt.Silence(after=100, means=0, until=950)
+    folder = rt.FileRegistry(tmp_path)
+    list(rt.Pipeline(rules=[keep, rule], registry=folder, expire=silence, **given).run())
+    version, champion = heard
+    assert version == {i for i in champion if i < 200}
+    assert max(champion) > 300
+
+
 def test_hindsight_knows_what_silence_said() -> None:
     seen: list[tuple[float, float]] = []
 

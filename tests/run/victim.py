@@ -2,7 +2,8 @@
 
     python victim.py FOLDER KIND [SEAM N] [--every SECONDS]
 
-It learns FOLDER/rows.csv, keeps its state in FOLDER/state and its versions in FOLDER/models, and goes on where it was.
+It learns FOLDER/rows.csv (the kind "joined" takes the labels from FOLDER/heard.csv), keeps its state in FOLDER/state
+and its versions in FOLDER/models, and goes on where it was.
 Having reached the end it prints what came of it as one JSON object, clocks aside.
 """
 
@@ -15,7 +16,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,17 @@ from retain.run.service import Service
 from retain.update import Overseer
 
 ROWS = 4_000
+KINDS = ("linear", "analytic", "neural", "joined")
 
 
 def write_rows(path: Path) -> None:
-    """Two features, a category that decides the slope's sign, another world after the middle, labels that come late."""
+    """Two features, a category that decides the slope's sign, another world after the middle, labels that come late.
+
+    Beside them, in heard.csv, what is heard of most rows and by when: twice of some, and of some that are of nobody.
+    """
     rng = np.random.default_rng(7)
-    lines = ["at,known,site,a,b,label"]
+    lines = ["at,n,known,site,a,b,label"]
+    heard = list[tuple[float, int, int]]()
     for i in range(ROWS):
         site, a, b = rng.choice(["x", "y", "z"]), rng.normal(), rng.normal()
         sign = 1 if i < ROWS // 2 else -1
@@ -43,8 +49,15 @@ def write_rows(path: Path) -> None:
         label = int(sign * (a + 0.5 * b * (site == "x")) + 0.3 * rng.normal() > 0)
         if i % 1_000 == 777:
             a = "broken"
-        lines.append(f"{i},{known},{site},{a},{b},{label}")
+        lines.append(f"{i},{i},{known},{site},{a},{b},{label}")
+        if label or i % 3 == 0:  # nobody tells of most of the others
+            heard += [
+                (float(known or i + 300) + 0.5 * j, i + (i % 500 == 4) * ROWS, label) for j in range(1 + (i % 9 == 0))
+            ]
     path.write_text("\n".join(lines) + "\n")
+    told = [f"{when},{row},{label}" for when, row, label in sorted(heard, key=lambda one: one[0])]
+    told[500:500] = ["broken,500,1"]
+    path.with_name("heard.csv").write_text("\n".join(["when,n,label", *told]) + "\n")
 
 
 class Counted:
@@ -78,7 +91,7 @@ class Counted:
 
 def learner(kind: str) -> Any:
     encode = rt.Scale() | rt.OneHot()
-    if kind == "linear":
+    if kind in ("linear", "joined"):
         return encode | Counted(rt.Linear(loss=rt.Logistic(), update=rt.FTRL()))
     if kind == "analytic":
         return encode | Counted(rt.RLS(forgetting=0.999))
@@ -88,6 +101,19 @@ def learner(kind: str) -> Any:
     replay = rt.strategies.Replay(rt.memory.Reservoir(50, seed=1), size=8)
     wide = rt.Scale() | rt.Select("a", "b")
     return wide | rt.Neural(rt.neural.MLP(2, 8, 2, seed=0), batch_size=16, strategies=[replay], seed=0)
+
+
+def stream(folder: Path, kind: str) -> Any:
+    rows = partial(rt.streams.csv, folder / "rows.csv", time="at", block=90)
+    bad = rt.streams.Quarantine(folder / "bad.jsonl")
+    if kind == "joined":
+        heard = rt.streams.csv(
+            folder / "heard.csv", target="label", time="when", id="n", task="classification", block=70,
+            on_bad_rows=rt.streams.Quarantine(folder / "bad_labels.jsonl"),
+        )  # fmt: skip
+        return rt.streams.join(rows(id="n", ignore=["at", "known", "label"], on_bad_rows=bad), heard)
+    task = "regression" if kind == "analytic" else None
+    return rows(target="label", label_time="known", ignore=["at", "n"], task=task, on_bad_rows=bad)
 
 
 def pipeline(folder: Path, kind: str) -> rt.Pipeline:
@@ -102,17 +128,9 @@ def pipeline(folder: Path, kind: str) -> rt.Pipeline:
     keep = rt.Rule(when=rt.Every(rows=1_500), do=rt.update.Keep(), name="keep")
     back = rt.Rule(when=rt.Every(rows=3_500), do=rt.RollBack(), name="back")
     return rt.Pipeline(
-        stream=rt.streams.csv(
-            folder / "rows.csv",
-            target="label",
-            time="at",
-            label_time="known",
-            ignore=["at"],
-            task="regression" if kind == "analytic" else None,
-            block=90,
-            on_bad_rows=rt.streams.Quarantine(folder / "bad.jsonl"),
-        ),
+        stream=stream(folder, kind),
         learner=learner(kind),
+        expire=rt.Silence(after=70, means="0", until=200) if kind == "joined" else None,
         rules=[early, drift, keep, back],
         registry=rt.FileRegistry(folder / "models", who="victim"),
         exam=rt.Exam(share=0.05, rows=20, every=1_000),
@@ -186,12 +204,13 @@ def main() -> None:
         json.dumps(
             {
                 "state": hashlib.sha256(state.encode(kept)).hexdigest(),
-                "rows": [last.rows, last.learnt, last.lost, last.quarantined],
+                "rows": [last.rows, last.learnt, last.lost, last.pending, last.quarantined],
                 "metrics": last.metrics,
                 "log": told,
                 "verify": models.verify(),
                 "aliases": models.aliases(),
-                "bad": (here / "bad.jsonl").read_text(),
+                "strays": last.strays,
+                "bad": [path.read_text() for path in sorted(here.glob("bad*.jsonl"))],
             },
             default=str,
         )

@@ -62,6 +62,7 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Mapping[str, Any
     settings = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(source).items()}
     # Which files were read stands in the state itself, and more of them may come.
     settings |= {**recipe, "name": source.name if source.name in DATASETS else "files"}
+    settings["labels"] = None if source.labels is None else "files"
     last, interrupted = _follow(_steps(run, how, log, settings), log, watch, rows=how.limit)
     if last is None:
         raise SchemaError(f"{source.name} has no rows to learn from; give a file with rows below its header")

@@ -77,7 +77,9 @@ def open_rows(source: Source, /) -> Any:
         "id": source.id,
         "weight": source.weight,
         "ignore": source.ignore,
-        "kinds": dict(_kind(text) for text in source.kinds),
+        "kinds": {
+            name: said for name, said in map(_kind, source.kinds) if source.labels is None or name != source.target
+        },
         "task": source.task,
         "on_bad_rows": _policy(source.on_bad_rows, source.bad_at_most),
         "block": BLOCK,
@@ -143,7 +145,8 @@ def _labels(source: Source) -> Any:
     more = {"delimiter": source.delimiter, "missing": source.missing} if kind == "csv" else {}
     policy = source.on_bad_rows
     bad = _policy(f"{policy}.labels" if policy.startswith("quarantine ") else policy, source.bad_at_most)
-    return _reader(kind)(source.labels, **roles, **more, task=source.task, on_bad_rows=bad, block=BLOCK)
+    kinds = {name: said for name, said in map(_kind, source.kinds) if name in roles.values()}
+    return _reader(kind)(source.labels, **roles, **more, kinds=kinds, task=source.task, on_bad_rows=bad, block=BLOCK)
 
 
 def format_of(name: str, /) -> str:

@@ -219,8 +219,8 @@ class Rereadable(Protocol):
 class Trailing(Protocol):
     """A stream whose labels come apart from its rows, and may go on coming behind the last of them."""
 
-    def rest(self, position: State | None, /) -> Answers:
-        """All labels from a position on."""
+    def rest(self, position: State | None, /) -> tuple[Answers, int]:
+        """All labels from a position on, and how many rows and labels in all could not be read by their end."""
         ...
 
 

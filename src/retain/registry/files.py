@@ -132,21 +132,35 @@ class FileRegistry:
         """Which version each alias points to."""
         return self._known.aliases
 
-    def point(self, alias: str, version: str, /, *, why: str = "", decision: Mapping[str, Any] | None = None) -> None:
+    def point(
+        self,
+        alias: str,
+        version: str,
+        /,
+        *,
+        why: str = "",
+        decision: Mapping[str, Any] | None = None,
+        seen: int | None = None,
+    ) -> bool:
         """Move an alias to a version that can be pulled; to promote and to roll back are both this.
 
-        `decision`, plain data, is what it rests on: it stands in the log, and `decided` finds it there.
+        `decision`, plain data, is what it rests on: it stands in the log, and `decided` finds it there. False, and
+        nothing has moved, where somebody moved the alias without a decision after the entry `seen`.
         """
         if not alias.isidentifier() or alias == PREVIOUS:
             raise SettingError(f"{alias!r} cannot be moved; expected a word such as 'champion' (previous follows it)")
         with self._journal.turn():
             self._own_still()
+            later = () if seen is None else self.since(seen)
+            if any(e.what == "point" and e.about["alias"] == alias and "decision" not in e.about for e in later):
+                return False
             self._read(version)  # an alias never points to what cannot be pulled
             before = self.aliases().get(alias)
             told = {"alias": alias, "version": self.name(version), "before": before, "why": why}
             if decision is not None:
                 told["decision"] = _plain(decision)
             self._journal.append("point", told, who=self._who)
+        return True
 
     def rollback(self, alias: str = CHAMPION, /, *, why: str = "") -> Version:
         """Point an alias to the whole version that it pointed to before the one it points to now; again, further back.

@@ -52,22 +52,26 @@ class Chronicle:
 
     # --------------------------------------------------------------------------------------------------- what it did
 
-    def promote(self, old: Content, new: Content, why: str, told: Mapping[str, Any]) -> None:
-        """Keep the champion as it is, and put another in its place."""
+    def promote(self, old: Content, new: Content, why: str, told: Mapping[str, Any]) -> bool:
+        """Keep the champion as it is, and put another in its place.
+
+        False, and it stands, where somebody has moved it by hand meanwhile.
+        """
         before = "as it was when it was replaced"
         first = self._push(old, parent=self.version, why=before)
         second = self._push(new, parent=first, why=why)
-        self._point(first, before, {"rows": told["rows"], "kept": before})
-        self._point(second, why, told)
-        self.version = second
+        moved = self._point(first, before, {"rows": told["rows"], "kept": before}) and self._point(second, why, told)
+        self.version = second if moved else self.version
         self._retire()
+        return moved
 
-    def keep(self, content: Content, why: str, rows: int) -> None:
-        """Keep the champion as it is."""
+    def keep(self, content: Content, why: str, rows: int) -> bool:
+        """Keep the champion as it is; False where somebody has moved it by hand meanwhile, to what is a version."""
         version = self._push(content, parent=self.version, why=why)
-        self._point(version, why, {"rows": rows, "kept": why})
-        self.version = version
+        moved = self._point(version, why, {"rows": rows, "kept": why})
+        self.version = version if moved else self.version
         self._retire()
+        return moved
 
     def note(self, what: str, told: Mapping[str, Any], why: str) -> None:
         """Write down a decision that moves nothing."""
@@ -77,10 +81,11 @@ class Chronicle:
     def _push(self, content: Content, *, parent: str | None, why: str) -> str:
         return self.registry.push(content.state, parent=parent, report=content.report, why=why).name
 
-    def _point(self, version: str, why: str, told: Mapping[str, Any]) -> None:
+    def _point(self, version: str, why: str, told: Mapping[str, Any]) -> bool:
         decision = {**told, "version": version}
-        if not self.registry.decided(decision, since=self._begun or 0):
-            self.registry.point(CHAMPION, version, why=why, decision=decision)
+        if self.registry.decided(decision, since=self._begun or 0):
+            return True
+        return self.registry.point(CHAMPION, version, why=why, decision=decision, seen=self._heard)
 
     def _retire(self) -> None:
         if self._most is not None:
@@ -122,9 +127,17 @@ class Chronicle:
 
     # ------------------------------------------------------------------------------------------------ what people did
 
-    def by_hand(self) -> Entry | None:
-        """Who moved the champion by hand last, if nobody has moved it by a decision since, nor it serves already."""
-        moves = [e for e in self.registry.since(self._heard) if e.what == "point" and e.about["alias"] == CHAMPION]
+    def by_hand(self, rows: int) -> Entry | None:
+        """Who moved the champion by hand last, if no decision before these rows has moved it since, nor it serves.
+
+        Decisions of this run at these rows or later ones fell in a life that was cut off, and are taken again.
+        """
+        cut_off = {entry.number for entry in self._own() if entry.about["decision"]["rows"] >= rows}
+        moves = [
+            entry
+            for entry in self.registry.since(self._heard)
+            if entry.what == "point" and entry.about["alias"] == CHAMPION and entry.number not in cut_off
+        ]
         last = moves[-1] if moves and "decision" not in moves[-1].about else None
         return None if last is None or last.about["version"] == self.version else last
 

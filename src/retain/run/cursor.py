@@ -91,11 +91,12 @@ def blocks(
         yield whole()
 
 
-def rest(stream: Stream, mark: Mark, /) -> Answers | None:
-    """Labels that come apart and behind a mark."""
+def rest(stream: Stream, mark: Mark, /) -> tuple[Answers | None, int]:
+    """Labels that come apart and behind a mark, and how many rows and labels in all could not be read by their end."""
     if not isinstance(stream, Trailing):
-        return None
-    return take_answers(stream.rest(mark.position), slice(mark.heard, None))
+        return None, mark.quarantined
+    answers, quarantined = stream.rest(mark.position)
+    return take_answers(answers, slice(mark.heard, None)), max(quarantined, mark.quarantined)
 
 
 @final

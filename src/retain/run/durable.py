@@ -45,7 +45,7 @@ class Resumable(Stateful, Protocol[S_co]):
         ...
 
     def steps(self) -> Iterator[S_co]:
-        """From where it stands on."""
+        """From where it stands on; by the time this returns, the state says which run it is."""
         ...
 
     def finish(self) -> Iterator[S_co]:
@@ -107,10 +107,13 @@ def durable(
             for _, path in list(states.snapshots(folder))[_KEPT:]:
                 path.unlink(missing_ok=True)
 
-        last, wait = time.monotonic(), 0.0  # the first step is kept at once: what a run has begun it goes on with
+        last, wait = time.monotonic(), 0.0
+        steps = run.steps()
+        if not number:  # what a run has begun it goes on with
+            save()
         unsaved = True
         try:
-            for step in run.steps():
+            for step in steps:
                 unsaved = True
                 yield replace(step, events=(*told, *step.events)) if told else step
                 told = ()

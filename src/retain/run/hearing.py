@@ -103,6 +103,12 @@ class Ears:
         """Some more rows listen on."""
         self._again.add(rows)
 
+    def inherit(self, other: Ears, before: int, /) -> None:
+        """Listen on for the rows below a number that another listens for."""
+        rows = other._again.due(np.inf)
+        if rows is not None:
+            self._again.add(rows.take(np.flatnonzero(rows.row < before)))
+
     def bare(self) -> None:
         """Nothing is kept of the rows for a learner any longer."""
         self.pending, self._again = self.pending.bare(), self._again.bare()
@@ -145,7 +151,8 @@ def _fixes(due: Waiting | None, code: int) -> Waiting | None:
         return None
     due = due.take(wrong)
     said = due.prediction[MODEL]
-    p = said[:, code] if code < said.shape[1] else np.ones(len(due))
+    # Who knew of no class when the row arrived has said nothing of this one: what silence taught then counts once.
+    p = np.where(said.any(axis=1), said[:, code], 1.0) if code < said.shape[1] else np.ones(len(due))
     return replace(due, kept=due.kept.weighed(1 / np.clip(p, 1 / _HEAVIEST, 1)))
 
 

@@ -13,9 +13,10 @@ from typing import NamedTuple, final
 import numpy as np
 
 from retain.blocks import concat_arrays, from_state, labelled, take_batch, to_state
-from retain.compose import Kept, LateLearner, late
+from retain.compose import Kept, LateLearner
+from retain.compose import late as as_late
 from retain.core import Answers, Array, Batch, Features, Ints, Learner, Metric, Predictor, Report, Schema, State
-from retain.errors import PoisonError, RetainError
+from retain.errors import PoisonError, RetainError, SettingError
 from retain.metrics import MAE, R2, RMSE, ROCAUC, Accuracy, LogLoss, update
 from retain.metrics.decisions import mistakes
 from retain.run.hearing import Ears
@@ -49,7 +50,7 @@ class Lane:
         clock: float = -np.inf,
     ) -> None:
         self.learner = learner
-        self._model: LateLearner = late(learner)
+        self._model: LateLearner = as_late(learner)
         self._terms = terms
         self._baselines = dict(baselines)
         self._given = metrics
@@ -91,8 +92,14 @@ class Lane:
 
     def step(self, batch: Batch, /) -> Report:
         """Rows arrive, and labels land whose time has come. Its clocks are for the loop to fill in."""
+        late = self._terms.late(batch)
+        if not late and self._terms.expire is not None:
+            raise SettingError(
+                f"labels are given up after {self._terms.expire}, and come with their rows; say when they land (a "
+                "delay, a label_time, labels from a source of their own), or leave it out"
+            )
         try:
-            landed = self._learn_late(batch) if self._terms.late(batch) else self._learn_now(batch)
+            landed = self._learn_late(batch) if late else self._learn_now(batch)
         except PoisonError as error:
             last = self._rows + len(batch) - 1
             raise PoisonError(f"{error} (in the block of rows {self._rows} to {last} of the stream)") from error
@@ -122,16 +129,22 @@ class Lane:
         self._ears.listen(replace(arrived, landing=until, y=y).take(np.flatnonzero(listens)))
         self._arrived(batch)
 
+    def inherit(self, other: Lane, /, *, before: int) -> None:
+        """Listen on to what another has learnt of rows with numbers below this one: the learner is a copy of its."""
+        self._ears.inherit(other._ears, before)
+
     def finish(self, rest: Answers | None = None, /, *, limited: bool = False) -> Report | None:
-        """Land the labels still on their way, `rest` among them; None where there are none.
+        """Land the labels still on their way, `rest` among them; None where there is nothing to tell.
 
         Where rows are `limited`, labels that are of none may be of rows that have not been read.
         """
         due, unheard, strays = self._ears.last(rest)
         self._strays += 0 if limited else strays
-        if due is None or self._blank is None:
+        if self._blank is None:
             return None
-        due = due.take(np.lexsort((due.row, due.landing)))
+        if due is None:
+            return None if rest is None else self._report(self._nothing(), self._blank)
+        due = due.sorted()
         self._flow(self._blank, due, due.y, ~np.arange(len(due)))
         landed = _Landed(due.id, due.row, due.y, due.prediction)
         self._ears.pending.drop(np.inf)
@@ -144,7 +157,7 @@ class Lane:
 
     def freeze(self) -> None:
         """Answer from now on as the learner is, and learn nothing more."""
-        self._model = Still(late(self.learner))
+        self._model = Still(as_late(self.learner))
         self._ears.bare()
 
     def state_dict(self) -> State:
@@ -204,6 +217,13 @@ class Lane:
         self._lost += int((~known).sum())
         return _Landed(landed.id[known], rows[known], y[known], {name: value[known] for name, value in said.items()})
 
+    def _nothing(self) -> _Landed:
+        """No labels."""
+        blank = self._blank or Batch(_no_features(0))
+        rows = np.empty(0, dtype=np.int64)
+        y = np.empty(0, dtype=np.int64 if self._task == "classification" else np.float64)
+        return _Landed(rows if blank.id is None else blank.id, rows, y, {MODEL: self._model.predict(blank.x)})
+
     def _learn_late(self, batch: Batch) -> _Landed:
         """Labels land when their time has come: rows and labels are learnt in the order of their events."""
         parts = [batch] if self._terms.silence is None else apart(batch, self._terms.silence.after, self._clock)
@@ -248,7 +268,7 @@ class Lane:
         said, kept = self._model.flow(self._plain(batch), None if due is None else due.kept, pool_y, order)
         bare = None if due is None else Kept((Batch(_no_features(len(due))),))
         arrivals = Batch(_no_features(len(batch)))
-        others = {name: late(part).flow(arrivals, bare, pool_y, order)[0] for name, part in self._baselines.items()}
+        others = {name: as_late(part).flow(arrivals, bare, pool_y, order)[0] for name, part in self._baselines.items()}
         return {MODEL: said, **others}, kept
 
     def _plain(self, batch: Batch) -> Batch:

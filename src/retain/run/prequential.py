@@ -102,9 +102,10 @@ class Prequential:
     def finish(self) -> Iterator[Report]:
         """Land the labels still on their way; a report where there were any."""
         self._clock.start()
-        report = self._lane.finish(rest(self.stream, self._mark), limited=self._mark.rows == self._limit)
+        answers, quarantined = rest(self.stream, self._mark)
+        report = self._lane.finish(answers, limited=self._mark.rows == self._limit)
         if report is not None:
-            yield replace(report, quarantined=self._mark.quarantined, **self._clock.lap())
+            yield replace(report, quarantined=quarantined, **self._clock.lap())
 
     def state_dict(self) -> State:
         """Everything: learner, baselines, metrics, the rows that wait, the clocks and the position in the stream."""

@@ -151,6 +151,9 @@ class Service:
         self._clock.start()
         if self._chronicle is not None:
             self._chronicle.begin()
+        return self._steps()
+
+    def _steps(self) -> Generator[Report]:
         for batch, after in blocks(self._stream, self._mark, step=self._step_rows, until=self._limit):
             deeds = self._heed()
             report, broke = self._step(batch, after)
@@ -164,14 +167,15 @@ class Service:
     def finish(self) -> Iterator[Report]:
         """Land the labels still on their way, and keep the champion as a version where there is a registry."""
         self._clock.start()
-        answers = rest(self._stream, self._mark)
+        answers, quarantined = rest(self._stream, self._mark)
         self._champion.finish(answers)
         report = self._ledger.finish(answers, limited=self._mark.rows == self._limit)
         # Who has moved the champion by hand since the last step has the last word.
-        if self._chronicle is not None and self._ledger.rows and self._chronicle.by_hand() is None:
-            self._chronicle.keep(self._content(self._champion), "as it was at the end of the run", self._ledger.rows)
+        rows = self._ledger.rows
+        if self._chronicle is not None and rows and self._chronicle.by_hand(rows) is None:
+            self._chronicle.keep(self._content(self._champion), "as it was at the end of the run", rows)
         if report is not None:
-            yield self._told(replace(report, quarantined=self._mark.quarantined, **self._clock.lap()))
+            yield self._told(replace(report, quarantined=quarantined, **self._clock.lap()))
 
     def _step(self, batch: Batch, after: Mark) -> tuple[Report, list[Deed]]:
         self._check(batch)
@@ -330,9 +334,11 @@ class Service:
             return [*deeds, self._deed(number, "failed", str(error))]
         seconds = time.process_time() - start
         if "keep" in bench.wants and self._chronicle is not None:
-            if moved := self._heed(now=True):  # what a person chose is a version already
-                return [*deeds, *moved]
-            self._chronicle.keep(self._content(self._champion), rule.name, self._ledger.rows)
+            kept = False
+            while not kept:
+                if moved := self._heed(now=True):  # what a person chose is a version already
+                    return [*deeds, *moved]
+                kept = self._chronicle.keep(self._content(self._champion), rule.name, self._ledger.rows)
         if candidate is None:
             return deeds
         if not isinstance(candidate, Lane):
@@ -375,11 +381,12 @@ class Service:
         Unless somebody has moved the champion by hand meanwhile: it was judged beside another. Returns what was done
         then; nothing where it is promoted.
         """
-        moved = self._heed(now=True)
-        if moved:
-            return moved
-        if self._chronicle is not None:
-            self._chronicle.promote(self._content(self._champion), self._content(lane), why, told)
+        promoted = False
+        while not promoted:
+            if moved := self._heed(now=True):
+                return moved
+            old, new = self._content(self._champion), self._content(lane)
+            promoted = self._chronicle is None or self._chronicle.promote(old, new, why, told)
         self._serve(lane)
         return []
 
@@ -399,18 +406,28 @@ class Service:
         if chronicle is None or (not now and time.monotonic() - self._asked < 1.0):
             return []
         self._asked = time.monotonic()
-        head, entry = chronicle.head(), chronicle.by_hand()  # in this order: what comes between is seen again
-        if entry is not None:
-            self._serve(self._bench().version(entry.about["version"]))
-        chronicle.followed(entry, head)
+        head = chronicle.head()
+        entry = chronicle.by_hand(self._ledger.rows)  # after the head: what comes between is seen again
         if entry is None:
+            chronicle.followed(None, head)
             return []
         why = f"{entry.who} moved the champion" + (f": {entry.about['why']}" if entry.about["why"] else "")
+        try:
+            lane = self._bench().version(entry.about["version"])
+        except SettingError as error:  # a version of another learner
+            chronicle.followed(None, head)
+            return [self._deed(None, "failed", f"{why}; {error}")]
+        self._serve(lane)
+        chronicle.followed(entry, head)
         return [self._deed(None, "returned", why)]
 
     def _content(self, lane: Lane) -> Content:
         schema = self._ledger.schema
-        state = {"learner": lane.learner.state_dict(), "schema": None if schema is None else schema_to_state(schema)}
+        state = {
+            "learner": lane.learner.state_dict(),
+            "schema": None if schema is None else schema_to_state(schema),
+            "listening": np.setdiff1d(lane.listening, lane.waiting),  # those of which it has learnt what silence says
+        }
         return Content(state, {**self._ledger.values(), "rows": self._ledger.rows})
 
     # --------------------------------------------------------------------------------------------------------- state

@@ -157,14 +157,18 @@ class History:
             lane.step(without_labels(batch, (numbers < since) & ~np.isin(numbers, self.waiting)))
         return lane or self._here(learner)
 
-    def introduce(self, learner: Learner, /) -> Lane:
-        """Let a learner answer the rows that wait for their labels, as it is, and learn nothing before these land."""
+    def introduce(self, learner: Learner, /, *, listening: Ints | None = None) -> Lane:
+        """Let a learner answer the rows that wait for their labels, as it is, and learn nothing before these land.
+
+        Of those of which silence has spoken it listens to the given ones, which it has learnt; None: to all.
+        """
         lane: Lane | None = None
-        for batch, first, clock in self.read(int(np.union1d(self.waiting, self.listening).min(initial=self.rows))):
+        listening = self.listening if listening is None else np.intersect1d(self.listening, listening)
+        for batch, first, clock in self.read(int(np.union1d(self.waiting, listening).min(initial=self.rows))):
             if lane is None:
                 lane = Lane(learner, self.terms, metrics=(), baselines={}, row=first, clock=clock)
             numbers = np.arange(first, first + len(batch))
-            lane.meet(batch, np.isin(numbers, self.waiting), np.isin(numbers, self.listening))
+            lane.meet(batch, np.isin(numbers, self.waiting), np.isin(numbers, listening))
         return lane or self._here(learner)
 
     def _here(self, learner: Learner) -> Lane:
@@ -217,7 +221,10 @@ class Bench:
         learner = deepcopy(self.template)
         learner.load_state_dict(self.champion.learner.state_dict())
         if last:
-            return self.past.teach(learner, since=max(self.past.rows - last, 0))
+            since = max(self.past.rows - last, 0)
+            lane = self.past.teach(learner, since=since)
+            lane.inherit(self.champion, before=since)
+            return lane
         lane = Lane(learner, self.past.terms, metrics=(), baselines={})
         lane.load_state_dict(self.champion.state_dict())
         return lane
@@ -231,9 +238,16 @@ class Bench:
     def version(self, ref: str, /) -> Lane:
         if self.registry is None:
             raise SettingError(f"there is no registry to take {ref!r} from; give the pipeline one: registry=...")
-        learner = deepcopy(self.template)
-        learner.load_state_dict(self.registry.pull(self.registry.name(ref, until=self.until))["learner"])
-        return self.past.introduce(learner)
+        learner, name = deepcopy(self.template), self.registry.name(ref, until=self.until)
+        state = self.registry.pull(name)
+        try:
+            learner.load_state_dict(state["learner"])
+        except Exception as error:
+            raise SettingError(
+                f"the version {name[:12]} is not of this learner ({type(error).__name__}: {error}); expected one that "
+                "a pipeline with the same learner kept"
+            ) from error
+        return self.past.introduce(learner, listening=np.asarray(state.get("listening", []), dtype=np.int64))
 
     def keep(self) -> None:
         if self.registry is None:

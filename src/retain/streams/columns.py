@@ -142,9 +142,12 @@ def screen(batch: pa.RecordBatch, layout: Layout, /) -> list[Fault]:
     """Rows whose values would damage a model: infinite or beyond float32, a missing time, a negative weight."""
     schema, faults = layout.schema, dict[int, Fault]()
     for name, storage in layout.types.items():
+        column = batch.column(name)
+        if name == schema.id and pa.types.is_string(column.type):
+            for row in np.flatnonzero([not value for value in column.to_pylist()]).tolist():
+                faults.setdefault(row, Fault(row, name, None, "a value in every row"))
         if storage not in ("float64", "float32", "whole", "seconds", "int64", "timestamp", "zoned"):
             continue
-        column = batch.column(name)
         needed = name in (schema.time, schema.weight) or (storage == "int64" and name in (schema.key, schema.id))
         if needed and column.null_count:
             for row in np.flatnonzero(~buffers.valid(column)).tolist():

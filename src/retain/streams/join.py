@@ -29,8 +29,9 @@ def join(rows: Source, labels: Source, /, *, classes: Sequence[str] = ()) -> Joi
     """A stream of rows whose labels come from a source of their own, as they do in production.
 
     Both have a time and an id. A row waits until its label is heard, which is learnt before the first row that arrives
-    after it; of two labels for one row the first counts, one that finds no row is counted as a stray
-    (`Report.strays`), and after `expire` nobody waits any longer. Labels that are heard after the last row are learnt
+    after it (not before one that arrives at that very moment); of two labels for one row the first counts, one that
+    finds no row among those that have arrived is counted as a stray (`Report.strays`), and after `expire` nobody waits
+    any longer. Rows that share an id share their label. Labels that are heard after the last row are learnt
     at the end, and again in their turn when more rows have come and the run is resumed.
 
     Args:
@@ -82,7 +83,7 @@ class Joined:
         for batch, after in self._rows.read(None if position is None else position["of_rows"]):
             time, ids = _known(batch, "rows")
             clock = float(np.max(time, initial=clock))
-            answers = heard.before(clock, ids)
+            answers = heard.before(clock, ids.dtype.str)
             schema = replace(schema, classes=heard.classes)
             n = len(batch)
             y = np.full(n, np.nan) if schema.classes is None else np.full(n, -1, dtype=np.int64)
@@ -93,15 +94,17 @@ class Joined:
                     "quarantined": after["quarantined"] + heard.quarantined,
                     "schema": schema_to_state(schema),
                     "clock": clock,
+                    "ids": ids.dtype.str,
                     "of_rows": after,
                     "labels": heard.position(),
                 },
             )
 
-    def rest(self, position: State | None, /) -> Answers:
-        """All labels that are heard from a position on."""
+    def rest(self, position: State | None, /) -> tuple[Answers, int]:
+        """All labels that are heard from a position on, and how many rows and labels in all could not be read."""
         heard = _Heard(self._labels, self.schema().classes, None if position is None else position["labels"])
-        return heard.before(np.inf, None)
+        answers = heard.before(np.inf, None if position is None else position["ids"])
+        return answers, heard.quarantined + (0 if position is None else position["of_rows"]["quarantined"])
 
 
 @final
@@ -124,8 +127,8 @@ class _Heard:
         """Those seen by now."""
         return self._classes
 
-    def before(self, time: float, like: Array | None) -> Answers:
-        """The next labels, as far as they are heard before a time."""
+    def before(self, time: float, ids: str | None) -> Answers:
+        """The next labels, as far as they are heard before a time, of rows whose ids are of that type."""
         parts: list[Answers] = []
         while (block := self._fill()) is not None:
             stop = int(np.searchsorted(block.time, time, side="left"))
@@ -136,12 +139,12 @@ class _Heard:
             self._at, self._used, self._block = self._after, 0, None
             self._clock = float(block.time[-1]) if len(block) else self._clock
         parts = [part for part in parts if len(part)]
-        if parts and like is not None and (parts[0].id.dtype.kind == "U") != (like.dtype.kind == "U"):
+        if parts and ids is not None and (parts[0].id.dtype.kind == "U") != (np.dtype(ids).kind == "U"):
             raise SchemaError(
-                f"the ids of the rows are {like.dtype}, those of the labels {parts[0].id.dtype}; expected whole "
+                f"the ids of the rows are {np.dtype(ids)}, those of the labels {parts[0].id.dtype}; expected whole "
                 "numbers or words of both: say what the columns hold"
             )
-        return concat_answers(parts) if parts else self._none(like)
+        return concat_answers(parts) if parts else self._none(ids)
 
     def position(self) -> State:
         return {
@@ -174,9 +177,9 @@ class _Heard:
         self._classes = _first(self._classes, names)
         return np.array([*(self._classes.index(name) for name in names), -1], dtype=np.int64)[batch.y]
 
-    def _none(self, like: Array | None) -> Answers:
+    def _none(self, ids: str | None) -> Answers:
         y = np.empty(0) if self._classes is None else np.empty(0, dtype=np.int64)
-        return Answers(np.empty(0, dtype=np.int64 if like is None else like.dtype), y, np.empty(0))
+        return Answers(np.empty(0, dtype=np.int64 if ids is None else ids), y, np.empty(0))
 
 
 def _known(batch: Batch, what: str) -> tuple[Array, Array]:

@@ -211,13 +211,17 @@ def test_kappa_temporal_measures_against_the_previous_label():
     assert measured(rm.KappaTemporal(), y, previous) == 0
 
 
-def test_before_any_class_is_known_a_prediction_is_wrong():
-    y, nothing = np.array([0, 1]), np.empty((2, 0))
+@pytest.mark.parametrize("columns", [0, 2])
+def test_before_any_class_is_known_a_decision_is_wrong_and_probabilities_are_even(columns: int):
+    """However many columns of zeros were added since, for rows answered later."""
+    y, nothing = np.array([0, 1]), np.zeros((2, columns))
     assert measured(rm.Accuracy(), y, nothing) == 0
-    assert measured(rm.LogLoss(eps=1e-6), y, nothing) == pytest.approx(-np.log(1e-6))
-    assert measured(rm.Brier(), y, nothing) == 0.5
+    assert measured(rm.LogLoss(), y, nothing) == pytest.approx(np.log(2))
+    assert measured(rm.Brier(), y, nothing) == 0.25
     assert measured(rm.ROCAUC(), y, nothing) == 0.5
-    assert measured(rm.Accuracy(), y, np.zeros((2, 2))) == 0
+    many = np.array([0, 3, 1])  # of which the second shows that there are four
+    assert measured(rm.LogLoss(), many, np.zeros((3, columns))) == pytest.approx((np.log(2) + 2 * np.log(4)) / 3)
+    assert measured(rm.Brier(), many, np.zeros((3, columns))) == pytest.approx((0.25 + 2 * 0.375) / 3)
 
 
 def test_a_label_beyond_the_columns_is_a_wrong_prediction():

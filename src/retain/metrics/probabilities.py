@@ -1,6 +1,8 @@
 """Metrics of probabilities: how sure, and how rightly so.
 
-Shapes: n rows, k classes known so far; a class that was not known yet had probability 0.
+Shapes: n rows, k classes known so far; a class that was not known yet had probability 0. A row of which nothing was
+said, since no class was known when it was answered, counts as if all classes seen by now, two at least, had been held
+for equally likely.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ class LogLoss(Running):
 
     Args:
         eps: probabilities are clipped to [eps, 1 - eps], so that a label held for impossible, or not known yet, costs
-            -log(eps) (34.5 nats at 1e-15) and not infinity.
+            -log(eps) (34.5 nats at 1e-15) and not infinity. Where nothing was said of any class, log(k).
 
     >>> import numpy as np
     >>> metric = LogLoss()
@@ -41,27 +43,28 @@ class LogLoss(Running):
         if not 1e-20 <= eps < 0.5:
             raise SettingError(f"eps={eps}; expected a small number, at least 1e-20, as 1e-15")
         self._eps = eps
-        # Weighted loss, weight, and the product of the probabilities whose logarithm has not been taken yet: one
-        # logarithm of a product of hundreds costs less than one for each row, and is as exact.
-        self._sums = np.array([0.0, 0.0, 1.0])
+        # Weighted loss, weight, the product of the probabilities whose logarithm has not been taken yet (one logarithm
+        # of a product of hundreds costs less than one for each row, and is as exact), and how many classes were seen.
+        self._sums = np.array([0.0, 0.0, 1.0, 2.0])
 
     def fold(self, rows: Rows, /) -> None:
         _log_loss(self._sums, self._eps, *rows)
 
     def value(self) -> float:
-        loss, weight, product = self._sums
+        loss, weight, product, _ = self._sums
         return ratio(loss - math.log(product), weight)
 
     def scale(self, factor: float, /) -> None:
-        loss, weight, product = self._sums
-        self._sums[:] = factor * (loss - math.log(product)), factor * weight, 1.0
+        loss, weight, product, _ = self._sums
+        self._sums[:3] = factor * (loss - math.log(product)), factor * weight, 1.0
 
 
 @final
 class Brier(Running):
     """The mean of half the squared distance between the probabilities and the label: sum_j (p_j - [y = j])^2 / 2.
 
-    With two classes this is the usual (p - y)^2; between 0 and 1 always.
+    With two classes this is the usual (p - y)^2; between 0 and 1 always. Where nothing was said of any class, what k
+    equal probabilities cost: (1 - 1 / k) / 2.
 
     >>> import numpy as np
     >>> metric = Brier()
@@ -77,13 +80,16 @@ class Brier(Running):
     form = staticmethod(classes)
 
     def __init__(self) -> None:
-        self._sums = np.zeros(2)  # weighted loss, weight
+        self._sums = np.array([0.0, 0.0, 2.0])  # weighted loss, weight, how many classes were seen
 
     def fold(self, rows: Rows, /) -> None:
         _brier(self._sums, *rows)
 
     def value(self) -> float:
-        return ratio(*self._sums)
+        return ratio(*self._sums[:2])
+
+    def scale(self, factor: float, /) -> None:
+        self._sums[:2] *= factor
 
 
 @final
@@ -122,12 +128,24 @@ class CalibrationError(Running):
         return ratio(np.abs(right - confidence).sum(), weight.sum())
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _silent(said: Array, i: int) -> bool:
+    """Whether nothing was said of any class."""
+    for j in range(said.shape[1]):  # noqa: SIM110 - compiled
+        if said[i, j] != 0.0:
+            return False
+    return True
+
+
 @njit(cache=True, nogil=True)
 def _log_loss(sums: Array, eps: float, y: Array, said: Array, weight: Array) -> None:
     k = said.shape[1]
-    loss, total, product = sums
+    loss, total, product, seen = sums
     for i in range(len(y)):
+        seen = max(seen, y[i] + 1.0)
         p = said[i, y[i]] if y[i] < k else 0.0
+        if p == 0.0 and _silent(said, i):
+            p = 1.0 / seen
         p = min(max(p, eps), 1.0 - eps)
         if weight[i] == 1.0:
             product *= p
@@ -137,23 +155,26 @@ def _log_loss(sums: Array, eps: float, y: Array, said: Array, weight: Array) -> 
         else:
             loss -= weight[i] * math.log(p)
         total += weight[i]
-    sums[0], sums[1], sums[2] = loss, total, product
+    sums[0], sums[1], sums[2], sums[3] = loss, total, product, seen
 
 
 @njit(cache=True, nogil=True)
 def _brier(sums: Array, y: Array, said: Array, weight: Array) -> None:
     k = said.shape[1]
-    loss, total = sums[0], sums[1]
+    loss, total, seen = sums
     for i in range(len(y)):
+        seen = max(seen, y[i] + 1.0)
         square = 0.0
         for j in range(k):
             miss = said[i, j] - (1.0 if j == y[i] else 0.0)
             square += miss * miss
         if y[i] >= k:
             square += 1.0
+        if square == 1.0 and _silent(said, i):
+            square = 1.0 - 1.0 / seen
         loss += weight[i] * (0.5 * square)
         total += weight[i]
-    sums[0], sums[1] = loss, total
+    sums[0], sums[1], sums[2] = loss, total, seen
 
 
 @njit(cache=True, nogil=True)

@@ -353,7 +353,10 @@ def test_another_run_in_the_same_registry_moves_the_champion_again(tmp_path: Pat
     list(pipeline(registry=kept).run())
     first = kept.aliases()["champion"]
     moves = sum(entry.what == "point" for entry in kept.log())
-    list(pipeline(registry=kept, learner=rt.Scale() | rt.Linear(loss=rt.Logistic(), update=rt.SGD(0.1))).run())
+    other = rt.Scale() | rt.Linear(loss=rt.Logistic(), update=rt.SGD(0.1))
+    events = [text for report in pipeline(registry=kept, learner=other).run() for text in report.events]
+    assert len(events) == 1
+    assert f"has a champion of another run ({first[:12]})" in events[0]
     assert kept.aliases()["champion"] != first
     second = kept.aliases()["champion"]
     list(pipeline(registry=kept).run())  # and the first once more: the very same decisions

@@ -44,11 +44,18 @@ class Chronicle:
         self._heard = 0  # entries that are known
         self._saved: tuple[int, int] | None = None  # how long the log was when the state was asked for, the last times
 
-    def begin(self) -> None:
-        """Own the registry: whoever wrote before, and was thought dead, writes no more."""
+    def begin(self) -> tuple[str, ...]:
+        """Own the registry: whoever wrote before, and was thought dead, writes no more. Returns what to tell of it."""
         token = self.registry.own()
-        if self._begun is None:
-            self._begun = self._heard = token
+        if self._begun is not None:
+            return ()
+        self._begun = self._heard = token
+        if (other := self.registry.aliases().get(CHAMPION)) is None:
+            return ()
+        told = (
+            f"{self.registry.folder} has a champion of another run ({other[:12]}); this one begins with a model that "
+        )
+        return (f"{told}knows nothing, and its first version takes that place",)
 
     # --------------------------------------------------------------------------------------------------- what it did
 

@@ -133,8 +133,8 @@ class Lane:
         """Listen on to what another has learnt of rows with numbers below this one: the learner is a copy of its."""
         self._ears.inherit(other._ears, before)
 
-    def finish(self, rest: Answers | None = None, /, *, limited: bool = False) -> Report | None:
-        """Land the labels still on their way, `rest` among them; None where there is nothing to tell.
+    def finish(self, rest: Answers | None = None, /, *, limited: bool = False, more: bool = False) -> Report | None:
+        """Land the labels still on their way, `rest` among them; None where there is no more to tell than before.
 
         Where rows are `limited`, labels that are of none may be of rows that have not been read.
         """
@@ -143,7 +143,7 @@ class Lane:
         if self._blank is None:
             return None
         if due is None:
-            return None if rest is None else self._report(self._nothing(), self._blank)
+            return self._report(self._nothing(), self._blank) if more or (strays and not limited) else None
         due = due.sorted()
         self._flow(self._blank, due, due.y, ~np.arange(len(due)))
         landed = _Landed(due.id, due.row, due.y, due.prediction)

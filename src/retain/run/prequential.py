@@ -103,7 +103,8 @@ class Prequential:
         """Land the labels still on their way; a report where there were any."""
         self._clock.start()
         answers, quarantined = rest(self.stream, self._mark)
-        report = self._lane.finish(answers, limited=self._mark.rows == self._limit)
+        more = quarantined > self._mark.quarantined
+        report = self._lane.finish(answers, limited=self._mark.rows == self._limit, more=more)
         if report is not None:
             yield replace(report, quarantined=quarantined, **self._clock.lap())
 

@@ -149,11 +149,9 @@ class Service:
         if self._torn:
             raise StateError("this service failed in the middle of a step; build it anew and load its last state")
         self._clock.start()
-        if self._chronicle is not None:
-            self._chronicle.begin()
-        return self._steps()
+        return self._steps(() if self._chronicle is None else self._chronicle.begin())
 
-    def _steps(self) -> Generator[Report]:
+    def _steps(self, events: tuple[str, ...]) -> Generator[Report]:
         for batch, after in blocks(self._stream, self._mark, step=self._step_rows, until=self._limit):
             deeds = self._heed()
             report, broke = self._step(batch, after)
@@ -162,14 +160,16 @@ class Service:
             self._mark = after
             self._trail.add(after, self._champion.clock, oldest=self._oldest())
             self._torn = False
-            yield replace(report, deeds=tuple(deeds), **self._clock.lap())
+            yield replace(report, deeds=tuple(deeds), events=events, **self._clock.lap())
+            events = ()
 
     def finish(self) -> Iterator[Report]:
         """Land the labels still on their way, and keep the champion as a version where there is a registry."""
         self._clock.start()
         answers, quarantined = rest(self._stream, self._mark)
         self._champion.finish(answers)
-        report = self._ledger.finish(answers, limited=self._mark.rows == self._limit)
+        more = quarantined > self._mark.quarantined
+        report = self._ledger.finish(answers, limited=self._mark.rows == self._limit, more=more)
         # Who has moved the champion by hand since the last step has the last word.
         rows = self._ledger.rows
         if self._chronicle is not None and rows and self._chronicle.by_hand(rows) is None:

@@ -98,6 +98,8 @@ class Retain:
             rt.neural.MLP(784, 400, 400, 10, seed=job.seed),
             strategies=[strategies[job.strategy]()] if job.strategy in strategies else [],
             projection=AGEM(rt.memory.Past(kept), size=job.batch) if job.strategy == "A-GEM" else None,
+            # There are ten outputs from the start; the peers let all of them compete.
+            criterion=rt.neural.CrossEntropy(unseen=True) if job.strategy == "DER++" else None,
             batch_size=job.batch,
             classes=10,
             seed=job.seed,

@@ -28,7 +28,8 @@ def halves(forward: Forward, /) -> tuple[Forward, Forward]:
 class DERpp(Addend):
     """As `DER`, plus `labels` times the mean loss of as many rows again, drawn on their own.
 
-    The labels put right what the module once said wrongly; the outputs tell more of a row than its label does.
+    The labels put right what the module once said wrongly; the outputs tell more of a row than its label does. Where
+    the module has an output for every class from the start, try `rt.neural.CrossEntropy(unseen=True)`.
 
     Args:
         memory: what is remembered, with a column "logits" of k numbers; it belongs to this strategy alone.

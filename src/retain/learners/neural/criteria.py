@@ -21,6 +21,7 @@ class Criterion(ABC):
     """One loss for each row; a criterion of your own needs `classes` and `losses` only."""
 
     classes: ClassVar[bool]  # whether y holds class codes, and outputs are logits; else y holds numbers
+    unseen: bool = False  # whether outputs that stand for no class yet compete in training too
 
     @abstractmethod
     def losses(self, output: Tensor, y: Tensor, /) -> Tensor:
@@ -43,6 +44,12 @@ class Criterion(ABC):
 class CrossEntropy(Criterion):
     """-log p(y), p the softmax of the outputs; part of the label may be spread over all classes.
 
+    Args:
+        smoothing: the part of the label that is spread evenly.
+        unseen: let outputs that stand for no class yet compete too, in training: they are pushed down. What the module
+            says of a row then tells of classes to come as well, by which `retain.strategies.DER` keeps old rows apart
+            from those. Of use where a module has as many outputs from the start as there will be classes.
+
     >>> import torch
     >>> CrossEntropy().losses(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))  # log 2
     tensor([0.6931])
@@ -50,10 +57,10 @@ class CrossEntropy(Criterion):
 
     classes = True
 
-    def __init__(self, *, smoothing: float = 0.0) -> None:
+    def __init__(self, *, smoothing: float = 0.0, unseen: bool = False) -> None:
         if not 0 <= smoothing < 1:
             raise SettingError(f"CrossEntropy got smoothing={smoothing}; expected 0 <= smoothing < 1")
-        self._smoothing = smoothing
+        self._smoothing, self.unseen = smoothing, unseen
 
     def losses(self, output: Tensor, y: Tensor, /) -> Tensor:
         return functional.cross_entropy(output, y, reduction="none", label_smoothing=self._smoothing)

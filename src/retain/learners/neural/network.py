@@ -57,12 +57,11 @@ class Network:
         return self.layout.head
 
     def losses(self, forward: Forward, /) -> Tensor:
-        return self.criterion.losses(self.scores(forward.output, forward.rows.extra.get("task")), forward.rows.y)
+        return self.criterion.losses(self._competing(forward), forward.rows.y)
 
     def slope(self, forward: Forward, /, *, incoming: bool = False) -> tuple[Tensor, Tensor]:
         rows = forward.rows
-        scores = self.scores(forward.output, rows.extra.get("task"))
-        loss, slope = self.criterion.slope(scores, rows.y, rows.weight, incoming=incoming)
+        loss, slope = self.criterion.slope(self._competing(forward), rows.y, rows.weight, incoming=incoming)
         # Outputs that stand for no class yet are left alone.
         missing = forward.output.shape[1] - slope.shape[1]
         return loss, nn.functional.pad(slope, (0, missing)) if missing else slope
@@ -99,6 +98,11 @@ class Network:
         told = (task >= 0) & (task < len(self.seen))
         allowed = self.seen[task.clamp(0, len(self.seen) - 1), : self.classes] | ~told[:, None]
         return output.masked_fill(~allowed, -torch.inf)
+
+    def _competing(self, forward: Forward) -> Tensor:
+        """Outputs by which rows are learnt."""
+        task = forward.rows.extra.get("task")
+        return forward.output if self.criterion.unseen and task is None else self.scores(forward.output, task)
 
     def meet(self, rows: Rows, classes: int, /) -> None:
         """Take note of the classes, all below `classes`, and of which task they are, that are about to be learnt."""

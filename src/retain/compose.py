@@ -8,8 +8,10 @@ rows and not a thousand calls.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, final, overload
 
 import numpy as np
@@ -62,6 +64,13 @@ class Composable(ABC):
 
     @abstractmethod
     def load_state_dict(self, state: State, /) -> None: ...
+
+    def mark(self) -> Callable[[], None]:
+        """What takes back all that is learnt from now on; of use until the next mark.
+
+        A transform whose state grows with the stream does better than this copy, which is made for every block.
+        """
+        return partial(self.load_state_dict, self.state_dict())
 
 
 class LabelTransform(Composable):
@@ -244,12 +253,8 @@ class Chain(LateLearner):
 
     def learn(self, batch: Batch, /) -> Array:
         """Learn rows whose labels come with them (see `retain.core.Learner`); an error leaves every stage as it was."""
-        before = [transform.state_dict() for transform in self.transforms]
-        try:
+        with self._whole():
             return self.learner.learn(_through(self.transforms, batch))
-        except RetainError:
-            self._restore(before)
-            raise
 
     def predict(self, x: Features, /) -> Array:
         """Predict rows with what is known now."""
@@ -260,12 +265,8 @@ class Chain(LateLearner):
     def flow(self, arrivals: Batch, due: Kept | None, due_y: Array, order: Ints, /) -> tuple[Array, Kept]:
         """Each stage takes all events of the block in one call; an error leaves every stage as it was."""
         check_labels(due_y, len(due_y), reader="the chain")
-        before = [transform.state_dict() for transform in self.transforms]
-        try:
+        with self._whole():
             return self._flow(arrivals, due, due_y, order)
-        except RetainError:
-            self._restore(before)
-            raise
 
     def meet(self, arrivals: Batch, /) -> tuple[Array, Kept]:
         """As `retain.compose.LateLearner.meet`: transforms apply what they know; what is new to them stays unknown."""
@@ -314,9 +315,16 @@ class Chain(LateLearner):
         _load(self.transforms, state["transforms"])
         self.learner.load_state_dict(state["learner"])
 
-    def _restore(self, before: Sequence[State]) -> None:
-        for transform, state in zip(self.transforms, before, strict=True):
-            transform.load_state_dict(state)
+    @contextmanager
+    def _whole(self) -> Generator[None]:
+        """All stages learn or none does."""
+        marks = [transform.mark() for transform in self.transforms]
+        try:
+            yield
+        except RetainError:
+            for undo in marks:
+                undo()
+            raise
 
 
 def late(learner: Learner, /) -> LateLearner:

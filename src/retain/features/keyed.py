@@ -7,7 +7,7 @@ Keys are 64-bit hashes (see `murmur`), so that any kind of key takes eight bytes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ from retain.features.columns import (
 )
 from retain.features.murmur import hash_numbers, hash_strings
 
-__all__ = ["Keyed", "find", "keys_of", "rows_of", "touch"]
+__all__ = ["Before", "Keyed", "find", "keys_of", "rows_of", "touch"]
 
 _COUNT, _OLDEST, _NEWEST = 0, 1, 2  # entries of `ends`
 
@@ -123,11 +123,32 @@ def _fill(keys: Array, count: int, table: Array) -> None:  # pragma: no cover - 
 
 
 @njit(cache=True, nogil=True)
+def _written(write: Array, keys: Array, table: Array, out: Array) -> int:  # pragma: no cover - compiled
+    """The slots of the keys that are there; returns how many."""
+    count = 0
+    for i in range(len(write)):
+        slot = find(write[i], keys, table)
+        if slot >= 0:
+            out[count] = slot
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
 def _oldest_first(links: Array, ends: Array, out: Array) -> None:  # pragma: no cover - compiled
     slot = ends[_OLDEST]
     for i in range(len(out)):
         out[i] = slot
         slot = links[slot, 1]
+
+
+class Before(NamedTuple):
+    """What stood in some slots of a `Keyed` before keys were written."""
+
+    slots: npt.NDArray[np.int64]
+    keys: Array
+    links: Array
+    ends: Array
 
 
 @final
@@ -172,6 +193,30 @@ class Keyed:
         slots = np.arange(self.room)
         self.links = np.column_stack([slots - 1, np.where(slots + 1 < count, slots + 1, -1)])
         self.ends = np.array([count, 0 if count else -1, count - 1], dtype=np.int64)
+
+    def before(self, keys: Array, /) -> Before:
+        """What will change at most when these keys are written: as much as is written, however many keys there are.
+
+        Slots that are written to, those of the oldest keys if some have to go, and the neighbours of both: where a run
+        of slots is taken out of the list, only what stands next to it is linked anew.
+        """
+        count, most = int(self.ends[_COUNT]), len(keys)
+        slots = np.empty(2 * most + 1, dtype=np.int64)
+        used = _written(np.asarray(keys, dtype=np.uint64), self.keys, self.table, slots)
+        if count + most > self.limit:
+            out = slots[used : used + min(most, count)]
+            _oldest_first(self.links, self.ends, out)
+            used += len(out)
+        slots[used] = self.ends[_NEWEST]
+        near = np.concatenate([slots[: used + 1], self.links[slots[: used + (count > 0)]].reshape(-1)])
+        near = np.unique(near[near >= 0])
+        return Before(near, self.keys[near], self.links[near], self.ends.copy())
+
+    def undo(self, before: Before, /) -> None:
+        """Stand as before keys were written; room that was made stays."""
+        self.keys[before.slots], self.links[before.slots], self.ends[:] = before.keys, before.links, before.ends
+        self.table[:] = 0
+        _fill(self.keys, int(self.ends[_COUNT]), self.table)
 
     def _make_room(self, keys: Array, room: int) -> None:
         self.keys: npt.NDArray[np.uint64] = np.zeros(room, dtype=np.uint64)

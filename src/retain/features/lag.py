@@ -12,7 +12,6 @@ import pyarrow as pa
 from numba import njit
 
 from retain import buffers
-from retain.compose import LabelTransform
 from retain.core import Array, Batch, Features, Ints, State
 from retain.errors import SettingError
 from retain.features.columns import append
@@ -21,6 +20,7 @@ from retain.features.lookback import (
     CLASSES,
     NUMBERS,
     UNTOLD,
+    Remembering,
     check_room,
     landed_labels,
     names_of,
@@ -79,7 +79,7 @@ def _peek(
 
 
 @final
-class Lag(LabelTransform):
+class Lag(Remembering):
     """Adds the values that a column had in earlier rows, or the labels that landed last.
 
     In a table, the lag of a column is a column of numbers, missing until there is a value to look back to; the lag of a
@@ -111,6 +111,9 @@ class Lag(LabelTransform):
     >>> rt.Lag(steps=(1, 2)).learn(rt.Batch(np.zeros((3, 1)), y=np.array([5.0, 6.0, 7.0]))).x.tolist()
     [[0.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 6.0, 5.0]]
     """
+
+    _slotted = ("_last",)
+    _plain = ("_labels", "_words")
 
     def __init__(
         self,
@@ -155,6 +158,7 @@ class Lag(LabelTransform):
             order = np.column_stack([np.arange(n), ~np.arange(n)]).reshape(-1)
         check_room(x, self._added, reader=_READER)
         out = np.empty((n, len(self.steps)))
+        self._remember(write)
         event = 0
         while True:
             store = self._keyed.arrays

@@ -2,25 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from copy import copy
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from retain import blocks
+from retain.compose import LabelTransform
 from retain.core import CSR, Array, Batch, Features, Floats
 from retain.errors import PoisonError, SchemaError
 from retain.features.columns import append, check_finite, number_arrays, number_column, only_table
-from retain.features.keyed import array_column
+from retain.features.keyed import Before, Keyed, array_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["CLASSES", "NUMBERS", "UNTOLD", "check_room", "landed_labels", "names_of", "values_of", "widen"]
+__all__ = [
+    "CLASSES",
+    "NUMBERS",
+    "UNTOLD",
+    "Remembering",
+    "check_room",
+    "landed_labels",
+    "names_of",
+    "values_of",
+    "widen",
+]
 
 UNTOLD, CLASSES, NUMBERS = range(3)  # what the labels are, as far as has been seen
 _LABELS = ("", "class codes", "numbers")
+
+
+class Remembering(LabelTransform):
+    """A transform that remembers something of each key: an error takes back what it wrote, and no more is copied."""
+
+    _slotted: ClassVar[tuple[str, ...]]  # its arrays with a row for each slot of `_keyed`
+    _plain: ClassVar[tuple[str, ...]]  # what else it knows: numbers, tuples and short arrays
+    _keyed: Keyed
+    _undone: list[tuple[Before, tuple[Array, ...], tuple[Any, ...]]] | None = None  # since the last mark
+
+    def mark(self) -> Callable[[], None]:
+        since = self._undone = []
+        return partial(self._undo, since)
+
+    def _remember(self, write: Array) -> None:
+        """Call before keys are written."""
+        if self._undone is not None:
+            before = self._keyed.before(write)
+            rows = tuple(getattr(self, name)[before.slots] for name in self._slotted)
+            self._undone.append((before, rows, tuple(copy(getattr(self, name)) for name in self._plain)))
+
+    def _undo(self, since: list[tuple[Before, tuple[Array, ...], tuple[Any, ...]]]) -> None:
+        for before, rows, plain in reversed(since):
+            self._keyed.undo(before)
+            for name, values in zip(self._slotted, rows, strict=True):
+                getattr(self, name)[before.slots] = values
+            for name, value in zip(self._plain, plain, strict=True):
+                setattr(self, name, value)
 
 
 def names_of(columns: str | int | Sequence[str | int], /) -> tuple[str | int, ...]:

@@ -12,12 +12,19 @@ import pyarrow as pa
 from numba import njit
 
 from retain import buffers
-from retain.compose import LabelTransform
 from retain.core import CSR, Array, Batch, Features, Ints, State
 from retain.errors import SettingError
 from retain.features.columns import TIME, kind_of, place, refuse_kind
 from retain.features.keyed import Keyed, find, keys_of, rows_of, touch
-from retain.features.lookback import UNTOLD, check_room, landed_labels, names_of, values_of, widen
+from retain.features.lookback import (
+    UNTOLD,
+    Remembering,
+    check_room,
+    landed_labels,
+    names_of,
+    values_of,
+    widen,
+)
 
 __all__ = ["Rolling"]
 
@@ -87,8 +94,10 @@ def _walk(
         slot, new = touch(write_M[~i], keys, table, links, ends, limit)
         if slot < 0:
             return e
-        if new:
+        if new:  # another key may have been there
             filled_K[slot] = 0
+            values_KW[slot] = 0.0
+            times_KW[slot] = 0.0
         at = filled_K[slot] % values_KW.shape[1]
         values_KW[slot, at] = value_M[~i]
         times_KW[slot, at] = time_M[~i]
@@ -97,7 +106,7 @@ def _walk(
 
 
 @final
-class Rolling(LabelTransform):
+class Rolling(Remembering):
     """Adds statistics of the last values of a column, or of the last labels that landed; the row itself is not in them.
 
     The window of a row holds the last `rows` rows before it (or the last `rows` labels that landed before it); with
@@ -128,6 +137,9 @@ class Rolling(LabelTransform):
     >>> rt.Rolling("spent", rows=2, by="who").learn(rt.Batch(table)).x["spent_mean2_by_who"].to_pylist()
     [None, None, 1.0, 2.0]
     """
+
+    _slotted = ("_values", "_times", "_filled")
+    _plain = ("_labels",)
 
     def __init__(
         self,
@@ -185,6 +197,7 @@ class Rolling(LabelTransform):
             value, write, when = values_of(x, self.column, reader=_READER), read, clock
             order = np.column_stack([np.arange(n), ~np.arange(n)]).reshape(-1)
         out = np.empty((n, len(self.stats)))
+        self._remember(write)
         events = read, self._since(clock), write, value, when, self._stats
         event = 0
         while True:

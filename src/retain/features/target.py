@@ -10,12 +10,11 @@ import numpy.typing as npt
 from numba import njit
 
 from retain import blocks
-from retain.compose import LabelTransform
 from retain.core import Array, Batch, Features, Ints, State
 from retain.errors import PoisonError, SettingError
 from retain.features.columns import TEXT, kind_of, only_table
 from retain.features.keyed import Keyed, find, keys_of, touch
-from retain.features.lookback import CLASSES, NUMBERS, UNTOLD, check_room, landed_labels, widen
+from retain.features.lookback import CLASSES, NUMBERS, UNTOLD, Remembering, check_room, landed_labels, widen
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,7 +80,7 @@ def _walk(
 
 
 @final
-class TargetEncode(LabelTransform):
+class TargetEncode(Remembering):
     """Replaces each category by the mean of the target in the rows with that category whose labels have landed.
 
     With n labels of the category so far (weighted, if they are), sum s, and m the mean of all labels so far,
@@ -115,6 +114,9 @@ class TargetEncode(LabelTransform):
     Reference: D. Micci-Barreca, A preprocessing scheme for high-cardinality categorical attributes, SIGKDD Explorations
     2001, with the weight n / (n + smoothing). Leak-free without folds: a row's own label comes after it.
     """
+
+    _slotted = ("_sums",)
+    _plain = ("_labels", "_names", "_total")
 
     def __init__(
         self, *columns: str, smoothing: float = 10.0, classes: int = 2, drop: bool = True, keys: int = 100_000
@@ -159,6 +161,7 @@ class TargetEncode(LabelTransform):
         else:
             target = label[:, None]
         out = np.empty((len(arrivals), len(names), self._targets))
+        self._remember(write.reshape(-1))
         events = read, write, target.astype(np.float64), weight, self.smoothing, self._total
         event = 0
         while True:

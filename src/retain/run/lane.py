@@ -219,10 +219,9 @@ class Lane:
 
     def _nothing(self) -> _Landed:
         """No labels."""
-        blank = self._blank or Batch(_no_features(0))
-        rows = np.empty(0, dtype=np.int64)
-        y = np.empty(0, dtype=np.int64 if self._task == "classification" else np.float64)
-        return _Landed(rows if blank.id is None else blank.id, rows, y, {MODEL: self._model.predict(blank.x)})
+        rows, classes = np.empty(0, dtype=np.int64), self._task == "classification"
+        said = np.empty((0, 0) if classes else 0)
+        return _Landed(rows, rows, rows if classes else np.empty(0), {MODEL: said})
 
     def _learn_late(self, batch: Batch) -> _Landed:
         """Labels land when their time has come: rows and labels are learnt in the order of their events."""

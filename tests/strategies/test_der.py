@@ -1,5 +1,6 @@
 """DER and DER++ against training written as in the paper."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from tests.strategies import naive
 
 import retain as rt
+from retain import state
 from retain.core import Forward, Rows
 from retain.memory import Reservoir
 from retain.strategies import DER, DERpp
@@ -86,5 +88,31 @@ def test_numbers_can_be_held_too():
 @pytest.mark.parametrize("part", [DER, DERpp])
 @pytest.mark.parametrize("setting", [{"size": 0}, {"size": 1, "strength": 0.0}])
 def test_settings_that_make_no_sense(part, setting):
-    with pytest.raises(rt.errors.SettingError, match="expected size >= 1"):
+    with pytest.raises(rt.errors.SettingError, match=r"expected (size >= 1|both > 0)"):
         part(Reservoir(3), **setting)
+
+
+@pytest.mark.parametrize("name", ["der", "der++", "cls-er"])
+def test_all_experiences_count_alike_where_that_is_asked_for(name):
+    """Two have ended: what is old counts twice, exactly as if that had been said."""
+
+    def make(times):
+        memory, stable = Reservoir(12, seed=4), rt.strategies.EMA(0.9)
+        if name == "cls-er":
+            part = rt.strategies.CLSER(memory, size=6, stable=stable, times=times)
+            return naive.learner(strategies=[part], averaging=stable)
+        return naive.learner(
+            strategies=[DER(memory, size=6, strength=times) if name == "der" else DERpp(memory, size=6, times=times)]
+        )
+
+    asked = make(None)
+    asked.learn(naive.batch(seed=0))
+    for ended in (1, 2):
+        asked.consolidate([naive.batch(seed=0)])
+        ours, said, other = deepcopy(asked), make(float(ended)), make(3.0)
+        for learner in (said, other):
+            learner.load_state_dict(asked.state_dict())
+        for learner in (ours, said, other):
+            learner.learn(naive.batch(seed=1))
+        assert state.equal(ours.state_dict()["module"], said.state_dict()["module"])
+        assert not state.equal(ours.state_dict()["module"], other.state_dict()["module"])

@@ -133,12 +133,12 @@ def _er_ace(settings: Settings, seed: int) -> Learner:
 
 
 def _der(settings: Settings, seed: int) -> Learner:
-    part = rt.strategies.DER(_shares(settings, seed), size=settings.batch_size)
+    part = rt.strategies.DER(_shares(settings, seed), size=settings.batch_size, strength=None)
     return _neural(settings, seed, [part])
 
 
 def _derpp(settings: Settings, seed: int) -> Learner:
-    part = rt.strategies.DERpp(_shares(settings, seed), size=settings.batch_size)
+    part = rt.strategies.DERpp(_shares(settings, seed), size=settings.batch_size, times=None)
     return _neural(settings, seed, [part])
 
 
@@ -177,7 +177,7 @@ def _ema(settings: Settings, seed: int) -> Learner:
 
 def _cls_er(settings: Settings, seed: int) -> Learner:
     stable = rt.strategies.EMA()
-    part = rt.strategies.CLSER(_shares(settings, seed), size=settings.batch_size, stable=stable)
+    part = rt.strategies.CLSER(_shares(settings, seed), size=settings.batch_size, stable=stable, times=None)
     return _neural(settings, seed, [part], averaging=stable)
 
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from retain.core import Forward, Memory, Model, Rows, Slope, Spring, State
+from retain.errors import SettingError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Addend", "offer"]
+__all__ = ["Addend", "Rehearsal", "offer"]
 
 
 class Addend(ABC):
@@ -58,6 +59,51 @@ class Addend(ABC):
 
     @abstractmethod
     def load_state_dict(self, state: State, /) -> None: ...
+
+
+class Rehearsal(Addend):
+    """Rows drawn from a memory beside the new ones.
+
+    Args:
+        memory: what is remembered; it belongs to this strategy alone.
+        size: rows drawn for every step.
+        times: what is added counts so many times. If None, as often as experiences have ended (1 while none has).
+        name: unique among the strategies of a learner.
+    """
+
+    def __init__(self, memory: Memory, *, size: int, times: float | None, name: str) -> None:
+        if size < 1 or not (times is None or times > 0):
+            raise SettingError(
+                f"{type(self).__name__} got size={size}, and is to count {times} times; expected size >= 1, and a "
+                "number > 0, or None: as often as experiences have ended"
+            )
+        self._memory, self.size, self.name = memory, size, name
+        self._times = None if times is None else float(times)
+        self._ended = 0  # experiences
+
+    @property
+    def memory(self) -> Memory:
+        """What is remembered."""
+        return self._memory
+
+    @property
+    def times(self) -> float:
+        """How many times what is added counts now."""
+        return float(max(self._ended, 1)) if self._times is None else self._times
+
+    def rows(self, new: Rows, /) -> Rows | None:
+        return self._memory.sample(self.size) if len(self._memory) else None
+
+    def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
+        self._ended += 1
+        self._memory.consolidate(model, experience)
+
+    def state_dict(self) -> State:
+        return {"memory": self._memory.state_dict(), "ended": self._ended}
+
+    def load_state_dict(self, state: State, /) -> None:
+        self._memory.load_state_dict(state["memory"])
+        self._ended = state["ended"]
 
 
 def _leaf(forward: Forward) -> Forward:

@@ -5,12 +5,11 @@ Shapes: n rows, k outputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, final
 
-from retain.core import Forward, Memory, Model, Rows, State
+from retain.core import Forward, Memory, Model, State
 from retain.errors import SettingError
-from retain.strategies.addend import Addend, offer
+from retain.strategies.addend import Rehearsal, offer
 from retain.strategies.ema import EMA
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def surer(first: Tensor, second: Tensor, losses: tuple[Tensor, Tensor], /) -> Te
 
 
 @final
-class CLSER(Addend):
+class CLSER(Rehearsal):
     """Adds mean loss + strength * mean |output - teacher|^2 of rows drawn from a memory of all that went by.
 
     The teachers are two averages of the weights, a plastic one that follows in some hundred steps and a stable one that
@@ -40,6 +39,7 @@ class CLSER(Addend):
         stable: the learner's averaging, which the learner itself keeps up.
         plastic: the decay of the other average, smaller than that of the stable one.
         strength: what the mean squared distance from the teacher's outputs is multiplied by.
+        times: what both are multiplied by. If None, the number of experiences that have ended, as of `Replay`.
         name: unique among the strategies of a learner.
 
     >>> import numpy as np, retain as rt
@@ -68,21 +68,14 @@ class CLSER(Addend):
         stable: EMA,
         plastic: float = 0.99,
         strength: float = 0.15,
+        times: float | None = 1.0,
         name: str = "cls-er",
     ) -> None:
-        if size < 1 or not strength > 0:
-            raise SettingError(f"CLSER got size={size}, strength={strength}; expected size >= 1 and strength > 0")
-        self.name = name
-        self._memory, self._size, self._strength = memory, size, float(strength)
+        if not strength > 0:
+            raise SettingError(f"CLSER got strength={strength}; expected a number > 0")
+        super().__init__(memory, size=size, times=times, name=name)
+        self._strength = float(strength)
         self._stable, self._plastic = stable, EMA(plastic)
-
-    @property
-    def memory(self) -> Memory:
-        """What is remembered."""
-        return self._memory
-
-    def rows(self, new: Rows, /) -> Rows | None:
-        return self._memory.sample(self._size) if len(self._memory) else None
 
     def loss(self, model: Model, new: Forward, /, *, own: Forward | None) -> Tensor | None:
         if own is None:
@@ -92,18 +85,15 @@ class CLSER(Addend):
         teachers = [model.outputs(own.rows.x, weights=ema.weights(model)) for ema in (self._stable, self._plastic)]
         slow, fast = (model.losses(Forward(own.rows, output)) for output in teachers)
         distance = (own.output - surer(teachers[0], teachers[1], (slow, fast))).square().mean(1)
-        return (own.rows.weight * (model.losses(own) + self._strength * distance)).mean()
+        return self.times * (own.rows.weight * (model.losses(own) + self._strength * distance)).mean()
 
     def stepped(self, model: Model, new: Forward, /) -> None:
         self._plastic.stepped(model, new)
         offer(self._memory, model, new)
 
-    def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
-        self._memory.consolidate(model, experience)
-
     def state_dict(self) -> State:
-        return {"memory": self._memory.state_dict(), "plastic": self._plastic.state_dict()}
+        return {**super().state_dict(), "plastic": self._plastic.state_dict()}
 
     def load_state_dict(self, state: State, /) -> None:
-        self._memory.load_state_dict(state["memory"])
+        super().load_state_dict(state)
         self._plastic.load_state_dict(state["plastic"])

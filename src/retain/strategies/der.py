@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, final
 
-from retain.core import Forward, Memory, Model, Rows, Slope, State
-from retain.errors import SettingError
-from retain.strategies.addend import Addend, offer
+from retain.core import Forward, Memory, Model, Slope
+from retain.strategies.addend import Rehearsal, offer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +30,7 @@ def drift(forward: Forward, /) -> tuple[Tensor, Tensor]:
 
 
 @final
-class DER(Addend):
+class DER(Rehearsal):
     """Adds `strength` times the mean over rows from a memory, and over outputs, of (output now - output then)^2.
 
     It needs no labels of old rows and no ends of experiences: outputs are kept as rows go by, and so tell of the whole
@@ -41,7 +39,7 @@ class DER(Addend):
     Args:
         memory: what is remembered, with a column "logits" of k numbers; it belongs to this strategy alone.
         size: rows drawn for every step; all there are while there are fewer.
-        strength: alpha of the paper.
+        strength: alpha of the paper. If None, the number of experiences that have ended, as of `Replay`.
         name: unique among the strategies of a learner.
 
     >>> import numpy as np, retain as rt
@@ -59,33 +57,14 @@ class DER(Addend):
         Buzzega et al. 2020, Dark experience for general continual learning: a strong, simple baseline.
     """
 
-    def __init__(self, memory: Memory, *, size: int, strength: float = 1.0, name: str = "der") -> None:
-        if size < 1 or not strength > 0:
-            raise SettingError(f"DER got size={size}, strength={strength}; expected size >= 1 and strength > 0")
-        self._memory, self.size, self.name = memory, size, name
-        self._strength = float(strength)
-
-    @property
-    def memory(self) -> Memory:
-        return self._memory
-
-    def rows(self, new: Rows, /) -> Rows | None:
-        return self._memory.sample(self.size) if len(self._memory) else None
+    def __init__(self, memory: Memory, *, size: int, strength: float | None = 1.0, name: str = "der") -> None:
+        super().__init__(memory, size=size, times=strength, name=name)
 
     def slope(self, model: Model, new: Forward, /, *, own: Forward | None) -> Slope | None:
         if own is None:
             return None
         moved, slope = drift(own)
-        return Slope(self._strength * moved, own=slope.mul_(self._strength))
+        return Slope(self.times * moved, own=slope.mul_(self.times))
 
     def stepped(self, model: Model, new: Forward, /) -> None:
         offer(self._memory, model, new, extra={LOGITS: new.output})
-
-    def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
-        self._memory.consolidate(model, experience)
-
-    def state_dict(self) -> State:
-        return {"memory": self._memory.state_dict()}
-
-    def load_state_dict(self, state: State, /) -> None:
-        self._memory.load_state_dict(state["memory"])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import final
 
-from retain.core import Forward, Memory, Model, Rows, Slope, State
+from retain.core import Forward, Memory, Model, Rows, Slope
 from retain.errors import SettingError
 from retain.rows import join, take
-from retain.strategies.addend import Addend, offer
+from retain.strategies.addend import Rehearsal, offer
 from retain.strategies.der import LOGITS, drift
 
 __all__ = ["DERpp"]
@@ -25,7 +24,7 @@ def halves(forward: Forward, /) -> tuple[Forward, Forward]:
 
 
 @final
-class DERpp(Addend):
+class DERpp(Rehearsal):
     """As `DER`, plus `labels` times the mean loss of as many rows again, drawn on their own.
 
     The labels put right what the module once said wrongly; the outputs tell more of a row than its label does. Where
@@ -36,6 +35,7 @@ class DERpp(Addend):
         size: rows drawn for every step for either addend; all there are while there are fewer.
         strength: alpha of the paper, of the outputs.
         labels: beta of the paper, of the loss.
+        times: what both are multiplied by. If None, the number of experiences that have ended, as of `Replay`.
         name: unique among the strategies of a learner.
 
     >>> import numpy as np, retain as rt
@@ -54,19 +54,22 @@ class DERpp(Addend):
     """
 
     def __init__(
-        self, memory: Memory, *, size: int, strength: float = 1.0, labels: float = 1.0, name: str = "derpp"
+        self,
+        memory: Memory,
+        *,
+        size: int,
+        strength: float = 1.0,
+        labels: float = 1.0,
+        times: float | None = 1.0,
+        name: str = "derpp",
     ) -> None:
-        if size < 1 or not (strength > 0 and labels > 0):
+        if not (strength > 0 and labels > 0):
             raise SettingError(
-                f"DERpp got size={size}, strength={strength}, labels={labels}; expected size >= 1 and both strengths > "
-                "0: without labels it is DER, without outputs Replay"
+                f"DERpp got strength={strength}, labels={labels}; expected both > 0: without labels it is DER, without "
+                "outputs Replay"
             )
-        self._memory, self.size, self.name = memory, size, name
+        super().__init__(memory, size=size, times=times, name=name)
         self._strength, self._labels = float(strength), float(labels)
-
-    @property
-    def memory(self) -> Memory:
-        return self._memory
 
     def rows(self, new: Rows, /) -> Rows | None:
         if not len(self._memory):
@@ -81,18 +84,9 @@ class DERpp(Addend):
         dark, plain = halves(own)
         moved, by_dark = drift(dark)
         loss, by_plain = model.slope(plain)
-        addend = self._strength * moved + self._labels * loss
-        slope = torch.cat([self._strength * by_dark, self._labels * by_plain])
-        return Slope(addend, own=slope)
+        strength, labels = self.times * self._strength, self.times * self._labels
+        slope = torch.cat([strength * by_dark, labels * by_plain])
+        return Slope(strength * moved + labels * loss, own=slope)
 
     def stepped(self, model: Model, new: Forward, /) -> None:
         offer(self._memory, model, new, extra={LOGITS: new.output})
-
-    def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
-        self._memory.consolidate(model, experience)
-
-    def state_dict(self) -> State:
-        return {"memory": self._memory.state_dict()}
-
-    def load_state_dict(self, state: State, /) -> None:
-        self._memory.load_state_dict(state["memory"])

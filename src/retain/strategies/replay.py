@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import final
 
-from retain.core import Forward, Memory, Model, Rows, Slope, State
-from retain.errors import SettingError
-from retain.strategies.addend import Addend, offer
+from retain.core import Forward, Memory, Model, Slope
+from retain.strategies.addend import Rehearsal, offer
 
 __all__ = ["Replay"]
 
 
 @final
-class Replay(Addend):
+class Replay(Rehearsal):
     """Adds the mean loss of `size` rows drawn from a memory of all that went by.
 
     Args:
@@ -37,36 +35,13 @@ class Replay(Addend):
     """
 
     def __init__(self, memory: Memory, *, size: int, strength: float | None = 1.0, name: str = "replay") -> None:
-        if size < 1 or not (strength is None or strength > 0):
-            raise SettingError(f"Replay got size={size}, strength={strength}; expected size >= 1 and strength > 0")
-        self._memory, self.size, self.name = memory, size, name
-        self._strength = None if strength is None else float(strength)
-        self._ended = 0  # experiences
-
-    @property
-    def memory(self) -> Memory:
-        return self._memory
-
-    def rows(self, new: Rows, /) -> Rows | None:
-        return self.memory.sample(self.size) if len(self.memory) else None
+        super().__init__(memory, size=size, times=strength, name=name)
 
     def slope(self, model: Model, new: Forward, /, *, own: Forward | None) -> Slope | None:
         if own is None:
             return None
-        strength = max(self._ended, 1) if self._strength is None else self._strength
         loss, slope = model.slope(own)
-        return Slope(strength * loss, own=strength * slope)
+        return Slope(self.times * loss, own=self.times * slope)
 
     def stepped(self, model: Model, new: Forward, /) -> None:
         offer(self.memory, model, new)
-
-    def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
-        self._ended += 1
-        self.memory.consolidate(model, experience)
-
-    def state_dict(self) -> State:
-        return {"memory": self.memory.state_dict(), "ended": self._ended}
-
-    def load_state_dict(self, state: State, /) -> None:
-        self.memory.load_state_dict(state["memory"])
-        self._ended = state["ended"]

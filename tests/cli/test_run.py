@@ -56,6 +56,7 @@ BAD: dict[str, tuple[str | bytes, list[str], list[str]]] = {
     ),
     "truncated gzip": (gzip.compress(GOOD.encode())[:-300], [], ["cut off", "copy"]),
     "binary": (bytes(range(256)) * 20, [], ["binary", "expected"]),
+    "ignored by no name": (GOOD, ["--ignore", "cc"], ["'cc'", "did you mean 'c'", "x, c, y"]),
     "other kind": (GOOD, ["--kind", "x=foo"], ["x=foo", "expected"]),
     "unknown learner": (GOOD, ["--learner", "lineer"], ["'lineer'", "did you mean 'linear'"]),
     "unknown metric": (GOOD, ["--metric", "auk"], ["'auk'", "did you mean 'auc'"]),

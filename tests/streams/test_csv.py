@@ -440,6 +440,8 @@ MANY = "".join(f"{i},a\n" for i in range(30))
         ("x,y\n1,a\n", {"task": "regression"}, SchemaError, "task='regression' needs numbers"),
         ("x,y\n1,a\n", {"delimiter": ",,"}, SettingError, "expected one character"),
         ("x,y\n1,a\n", {"ignore": "x"}, SettingError, r"ignore=\['x'\]"),
+        ("x,note,y\n1,u,a\n", {"ignore": ["notes"]}, SchemaError, "no column 'notes' .*did you mean 'note'"),
+        ("x,y\n1,a\n", {"ignore": ["q"]}, SchemaError, "no column 'q' .*the columns are: x, y"),
         ("x,y\n1,a\n", {"weight": "y"}, SettingError, "two roles"),
         ("x,y\n1,a\n", {"block": 0}, SettingError, "at least one row"),
     ],

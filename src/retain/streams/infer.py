@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,7 @@ __all__ = [
     "Layout",
     "Roles",
     "check_columns",
+    "check_ignored",
     "infer",
     "is_number",
     "no_column",
@@ -218,6 +219,21 @@ def no_column(name: str, names: Sequence[str], what: str) -> SchemaError:
     hint = f"did you mean {near[0]!r}? " if near else ""
     shown = ", ".join(names[:40]) + (f", ... ({len(names)} in all)" if len(names) > 40 else "")
     return SchemaError(f"there is no column {name!r} ({what}); {hint}the columns are: {shown}")
+
+
+def check_ignored(ignore: Sequence[str], head: Head, columns: Callable[[], Sequence[str] | None], /) -> None:
+    """Whether what is to be left out is there: a misspelt name would let its column be learnt.
+
+    `columns` tells those of all files, or None where any row may bring a new one: then a name is only refused that is
+    nearly that of a column which is not left out.
+    """
+    names = head.table.column_names
+    absent = [name for name in ignore if name not in names]
+    there = columns() if absent else None
+    for name in absent:
+        learnt = [column for column in names if column not in ignore]
+        if difflib.get_close_matches(name, learnt, n=1) if there is None else name not in there:
+            raise no_column(name, there or learnt, f"ignore in {head.source}")
 
 
 def check_columns(name: str, columns: Sequence[str], layout: Layout, ignore: Sequence[str], /) -> None:

@@ -116,6 +116,11 @@ def test_what_cannot_be_is_told(folder: Path, capsys: pytest.CaptureFixture[str]
         (["backtest", "pipeline.py", "--rules", "none"], "brings its own rules"),
         (["run", "stagger", "--rules", "recomended"], "did you mean 'recommended'"),
         (["run", "pipeline.py", "--resume"], "--state"),
+        (
+            ["run", "pipeline.py", "--learner", "auto", "--delay", "5x", "--limit", "9"],
+            "leave out --learner, --delay\n",
+        ),
+        (["run", "stagger", "--target", "y", "--kind", "a=text", "--delay", "9"], "leave out --target, --kind\n"),
     ):
         assert main(command) == 2
         assert says in capsys.readouterr().err

@@ -90,8 +90,19 @@ Names = Annotated[
 Result = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, last on standard output.")]
 
 
+_OF_ANY_RUN = ("source", "limit", "state", "resume", "report", "json", "log", "watchdog")
+
+
+def _besides(context: typer.Context) -> list[str]:
+    """The options that were typed and are about what a pipeline brings."""
+    names = {option.name: option.opts[0] for option in context.command.params if option.name not in _OF_ANY_RUN}
+    sources = {name: context.get_parameter_source(name or "") for name in names}
+    return [names[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+
+
 @app.command()
 def run(
+    context: typer.Context,
     source: SourceName,
     *,
     target: Target = None,
@@ -165,8 +176,7 @@ def run(
 
     how = How(limit=limit, state=state, resume=resume, report=report, as_json=json, log=log, watchdog=watchdog)
     if source.endswith(".py"):
-        raise typer.Exit(run_file(Path(source), how))
-
+        raise typer.Exit(run_file(Path(source), how, besides=_besides(context)))
     where = Source(
         source,
         format=format,

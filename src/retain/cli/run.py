@@ -18,7 +18,7 @@ from retain.cli.signals import INTERRUPTED, interruptible
 from retain.cli.source import Source, delay_of, expire_of, open_source
 from retain.cli.watch import How, Watch, watched
 from retain.core import Report, Schema
-from retain.errors import SchemaError, StateError
+from retain.errors import SchemaError, SettingError, StateError
 from retain.registry import CANDIDATE, CHAMPION, FileRegistry
 from retain.report import Log, Progress, table, write_html
 from retain.run import Pipeline, Prequential, durable
@@ -80,8 +80,13 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Mapping[str, Any
     return _ended(how, interrupted=interrupted)
 
 
-def run_file(path: Path, how: How, /) -> int:
-    """Run the pipeline of a Python file and show what came of it; return the exit code."""
+def run_file(path: Path, how: How, /, *, besides: Sequence[str]) -> int:
+    """Run the pipeline of a Python file and show what came of it; return the exit code.
+
+    Raises SettingError where options are given `besides`: they would be about what the pipeline brings.
+    """
+    if besides:
+        raise SettingError(f"{path} brings its own stream and learner; leave out {', '.join(besides)}")
     with watched(how, {"name": str(path)}) as watch:
         return _run_file(path, how, watch)
 

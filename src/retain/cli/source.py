@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ _SUFFIXES = {
     **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
     **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
 }
+
+
+_OF_ANY_STREAM = ("--name", "--delay", "--expire", "--silence", "--until")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,9 @@ def open_source(source: Source, /) -> Any:
 def open_rows(source: Source, /) -> Any:
     """The rows alone, without what may come apart from them."""
     if source.name in DATASETS and not Path(source.name).exists():
-        given = [
-            name for name in ("target", "time", "key", "id", "weight", "format") if getattr(source, name) is not None
-        ]
-        if given:
-            raise SettingError(f"{source.name} brings its own columns; leave out --{given[0]}")
+        given = [_option(part.name) for part in fields(source) if getattr(source, part.name) != part.default]
+        if others := [option for option in given if option not in _OF_ANY_STREAM]:
+            raise SettingError(f"{source.name} brings its own columns; leave out {', '.join(others)}")
         return find(DATASETS, source.name, "dataset")()
     kind = source.format or format_of(source.name)
     delay_column = source.delay if delay_of(source.delay) is None else None
@@ -93,6 +94,10 @@ def open_rows(source: Source, /) -> Any:
         columns = ", ".join(f"{column.name} ({column.kind.value})" for column in stream.schema().columns)
         raise SettingError(f"which column is to be predicted? {source.name} has {columns}; name one with --target")
     return stream
+
+
+def _option(field: str) -> str:
+    return "--kind" if field == "kinds" else f"--{field.replace('_', '-')}"
 
 
 def expire_of(source: Source, /) -> float | Silence | None:

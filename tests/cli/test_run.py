@@ -41,6 +41,16 @@ BAD: dict[str, tuple[str | bytes, list[str], list[str]]] = {
     "ragged": (GOOD + "1,2\n", [], ["line 2002", "2 fields", "expected 3", "skip"]),
     "wrong delimiter": (GOOD.replace(",", ";"), [], ["';'", "say --delimiter ';'"]),
     "target missing": (GOOD, ["--target", "z"], ["'z'", "x, c, y"]),
+    "a target of times": (
+        "x,y\n" + "".join(f"{i},2024-01-{i:02}\n" for i in range(1, 31)),
+        [],
+        ["holds times such as '2024-01-01'", "choose another --target", "--task classification"],
+    ),
+    "a target of ids": (
+        "x,y\n" + "".join(f"{i},order-{i}\n" for i in range(5000)),
+        [],
+        ["'y'", "5,000 values in 5,000 rows", "is it an id", "choose another --target", "--task classification"],
+    ),
     "one class": ("x,c,y\n" + "1,a,0\n" * 50, [], ["one class '0'", "expected at least two", "--target"]),
     "column without values": (
         "x,c,q,y\n" + "".join(f"{i},a,,{i % 2}\n" for i in range(50)),
@@ -222,6 +232,14 @@ def test_a_signal_while_a_file_is_parsed_stops_between_blocks() -> None:
             data.seek(0)
             arrow_csv.read_csv(data)
     assert stopped == [signal.SIGTERM]
+
+
+def test_who_stops_a_run_hears_how_it_ends_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    with interruptible():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert "once more stops at once" in capfd.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_state_is_not_overwritten_and_other_settings_are_refused(

@@ -16,6 +16,8 @@ _OPTIONS = {
     r"\bkinds=\{'([^']+)': '(\w+)'\}": r"--kind \1=\2",
     r"\b(ignore|missing)=\['([^']*)'\]": r"--\1 '\2'",
     r"\bdelimiter=": "--delimiter ",
+    r"\bchoose another target\b": "choose another --target",
+    r"\btask='(\w+)'": r"--task \1",
     r"\bmost=$": "--bad-at-most",
     r"\bnames=\[\.\.\.\]": "--names A,B,...",
 }

@@ -81,7 +81,7 @@ def csv(
         kinds: what a column holds, where the head of the source (10,000 rows or 1 MiB) does not tell.
         ignore: columns to leave out; they may come and go, but one file at least has each. The column `time` may be
             among them: then it is no feature.
-        task: 'classification' or 'regression', where the target does not tell.
+        task: 'classification' or 'regression', where the target does not tell, or tells of times or ids.
         missing: what stands for a missing value besides an empty field (and, for numbers and times, NA, NaN, null, ?).
         delimiter: one character; by default a comma, or a tab where the name ends in .tsv.
         names: of the columns, where the files have no header.

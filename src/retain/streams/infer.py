@@ -43,6 +43,7 @@ MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-NaN", "-nan", "null",
 
 NO_LABEL = ("", "NA", "NaN", "nan", "null", "NULL", "?")
 _MAX_CLASSES = 20  # whole numbers with more distinct values are taken for a quantity
+_ENOUGH = 200  # labels, to tell ids from classes: most of these values come once
 _MOST = 0.9  # a column is what nine in ten of its values are; the others are bad rows
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d{1,6})?)?)?(?P<zone>Z|[+-]\d\d(:?\d\d)?)?)?")
 _BOOL = frozenset(("true", "false"))
@@ -165,7 +166,8 @@ def infer(head: Head, roles: Roles, /) -> Layout:
     where as many are ISO 8601 dates or times, TEXT where the values have three words or more on average and more than
     a fifth of them are distinct, and CATEGORICAL otherwise. Columns that have a type follow it; their strings are
     judged in the same way, except that they are never numbers. A target of strings, booleans or at most 20 distinct
-    whole numbers is a class, sorted; any other is a number.
+    whole numbers is a class, sorted; any other is a number. Strings are refused that are times, or ids: of 200 labels
+    or more, more than half are distinct. To say the task is to insist.
 
     Raises SchemaError for a role, kind or target that the columns do not bear out.
     """
@@ -379,6 +381,21 @@ def _not_time(head: Head, name: str, values: pa.Array) -> str:
     )
 
 
+def _check_classes(values: pa.Array, labels: Mapping[str, int], name: str, head: Head, roles: Roles) -> None:
+    """Whether strings come again, as classes do: with every value a class, a learner grows until nothing moves."""
+    total, cure = sum(labels.values()), "choose another target, or insist with task='classification'"
+    if _is_string(values.type) and _text_kind(values, roles, text=head.text)[0] is Kind.TIME:
+        raise SchemaError(
+            f"target {name!r} of {head.source} holds times such as {next(iter(labels))!r}; expected classes or "
+            f"numbers: {cure}"
+        )
+    if total >= _ENOUGH and 2 * len(labels) > total:
+        raise SchemaError(
+            f"target {name!r} of {head.source} has {len(labels):,} values in {total:,} rows: is it an id? Expected "
+            f"classes or numbers: {cure}"
+        )
+
+
 def _target(values: pa.Array, name: str, head: Head, roles: Roles) -> tuple[str, tuple[str, ...] | None]:
     """Storage of the target, and its classes: sorted, as numbers where all are; None where it is a number."""
     said = roles.kinds.get(name)
@@ -401,6 +418,8 @@ def _target(values: pa.Array, name: str, head: Head, roles: Roles) -> tuple[str,
         distinct = [v for v in pc.unique(values).to_pylist() if v is not None and v == v]  # not NaN
         found = [float(v) for v in distinct] if quantity else []
         labels = {} if quantity else {str(v).lower(): 1 for v in distinct}
+    if task is None and is_string and not quantity:
+        _check_classes(values, labels, name, head, roles)
     if not labels and not found:
         if task == "regression":
             return "float64", None

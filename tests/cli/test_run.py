@@ -21,6 +21,7 @@ from pyarrow import parquet
 
 from retain.cli import main
 from retain.cli.signals import interruptible
+from retain.errors import SettingError
 
 RNG = np.random.default_rng(0)
 ROWS = [
@@ -240,6 +241,38 @@ def test_who_stops_a_run_hears_how_it_ends_at_once(capfd: pytest.CaptureFixture[
         assert "once more stops at once" in capfd.readouterr().err
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        (["--report", "none/r.html"], "there is no folder none; make it"),
+        (["--report", "."], "is a folder; name a file in it, such as report.html"),
+        (["--registry", "rows.csv"], "rows.csv is a file; name a folder"),
+        (["--registry", "rows.csv/kept"], "rows.csv is a file; name a folder"),
+    ],
+)
+def test_where_results_cannot_go_is_told_before_the_first_row(
+    output: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.csv").write_text(GOOD)
+    assert main(["run", "rows.csv", "--target", "y", "--state", "s", *output]) == 2
+    assert says in capfd.readouterr().err
+    assert not Path("s").exists()
+
+
+def test_a_report_that_fails_at_the_end_does_not_take_the_result_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.csv").write_text(GOOD)
+
+    def full(*_: object, **__: object) -> None:
+        raise SettingError("no space left")
+
+    monkeypatch.setattr("retain.cli.run.write_html", full)
+    assert main(["run", str(tmp_path / "rows.csv"), "--target", "y", "--report", str(tmp_path / "r.html")]) == 2
+    assert "accuracy" in capfd.readouterr().out
 
 
 def test_state_is_not_overwritten_and_other_settings_are_refused(

@@ -15,6 +15,7 @@ import numpy as np
 
 from retain.cli import collect
 from retain.cli.catalogue import find, show
+from retain.cli.outputs import check_report
 from retain.cli.recipes import DATA, MODELS, RECIPES, SCENARIOS, Settings, build, load, recipe
 from retain.cli.signals import INTERRUPTED, interruptible
 from retain.core import Report
@@ -54,6 +55,7 @@ class Asked:
 def run_continual(asked: Asked, /, *, report: Path | None, as_json: bool) -> int:
     """Learn the experiences once for each seed and show what came of it; return the exit code."""
     _check(asked)
+    check_report(report)
     find(MODELS, asked.model, "model")
     recipe(asked.strategy)
     made = find(SCENARIOS, asked.scenario, "scenario")(load(asked.dataset, asked.target), asked.experiences)
@@ -65,10 +67,9 @@ def run_continual(asked: Asked, /, *, report: Path | None, as_json: bool) -> int
             kept = f"go on with the same command and --resume (state in {asked.state})"
         sys.stderr.write(f"stopped; {kept}\n")
         return INTERRUPTED
-    if report is not None:
-        write_continual(result, report, title=f"retain continual {asked.dataset}")
     _tell(result, asked, as_json=as_json)
     if report is not None:
+        write_continual(result, report, title=f"retain continual {asked.dataset}")
         (sys.stderr if as_json else sys.stdout).write(f"report: {report}\n")
     return 0
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from retain.cli import collect
 from retain.cli.catalogue import DATASETS, RULES, find
+from retain.cli.outputs import check_report
 from retain.core import Report
 from retain.errors import SettingError
 from retain.learners.auto import auto
@@ -45,6 +46,7 @@ def load(path: Path, /) -> tuple[Pipeline, dict[str, Pipeline]]:
 
 def run_backtest(source: str, /, *, rules: list[str], limit: int | None, report: Path | None, as_json: bool) -> int:
     """Compare rules on past rows and show what came of each; return the exit code."""
+    check_report(report)
     named = _named(source, rules)
     if limit is not None:
         named = {name: replace(pipeline, limit=limit) for name, pipeline in named.items()}
@@ -60,10 +62,9 @@ def run_backtest(source: str, /, *, rules: list[str], limit: int | None, report:
                 done += latest.rows
 
         result = backtest(named, told=told)
-    if report is not None:
-        write_backtest(result, report, title=f"retain backtest {source}")
     _tell(result, as_json=as_json)
     if report is not None:
+        write_backtest(result, report, title=f"retain backtest {source}")
         (sys.stderr if as_json else sys.stdout).write(f"report: {report}\n")
     return 0
 

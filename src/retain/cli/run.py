@@ -13,6 +13,7 @@ from typing import Any
 from retain.blocks import schema_to_state
 from retain.cli import collect
 from retain.cli.catalogue import DATASETS, LEARNERS, METRICS, RULES, find
+from retain.cli.outputs import check_folder
 from retain.cli.pipelines import load
 from retain.cli.signals import INTERRUPTED, interruptible
 from retain.cli.source import Source, delay_of, expire_of, open_source
@@ -32,6 +33,7 @@ def run_source(
     source: Source, how: How, /, *, learner: str, metrics: Sequence[str], rules: str, registry: Path | None
 ) -> int:
     """Run a learner over a source and show what came of it; return the exit code."""
+    check_folder("--registry", registry)
     recipe = {"learner": learner, "metrics": list(metrics), "rules": rules}
     with watched(how, {**asdict(source), **recipe, "registry": registry}) as watch:
         return _run_source(source, how, watch, recipe, registry)
@@ -70,9 +72,9 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Mapping[str, Any
     log.classes = schema.classes
     if not interrupted and how.limit is None:
         _check_classes(schema, log, source)
+    _tell(last, log, source, recipe["learner"], as_json=how.as_json)
     if how.report is not None:
         write_html(log, how.report, title=f"retain run {source.name}")
-    _tell(last, log, source, recipe["learner"], as_json=how.as_json)
     if registry is not None and isinstance(run, Service):
         _say(f"versions and decisions: retain versions {registry}, retain log {registry}")
     elif registry is not None and isinstance(run, Prequential):
@@ -99,9 +101,9 @@ def _run_file(path: Path, how: How, watch: Watch) -> int:
     if last is None:
         raise SchemaError(f"the stream of {path} has no rows to learn from")
     log.classes = None if service.schema is None else service.schema.classes
+    _tell(last, log, Source(str(path)), type(pipeline.learner).__name__, as_json=how.as_json)
     if how.report is not None:
         write_html(log, how.report, title=f"retain run {path.name}")
-    _tell(last, log, Source(str(path)), type(pipeline.learner).__name__, as_json=how.as_json)
     if pipeline.registry is not None:
         folder = pipeline.registry.folder
         _say(f"versions and decisions: retain versions {folder}, retain log {folder}")

@@ -374,7 +374,11 @@ def test_what_nobody_reports_is_of_a_class(tmp_path: Path, capfd: pytest.Capture
     command = ["run", str(tmp_path / "rows.csv"), "--labels", str(tmp_path / "labels.csv"), "--target", "is"]
     command += ["--id", "order", "--time", "at", "--json"]
     assert main([*command, "--expire", "50s"]) == 2
-    assert "one class 'fraud'" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert f"{tmp_path / 'labels.csv'} holds the one class 'fraud'" in told
+    assert "if only these are reported, say what the others are and when, e.g. --expire 7d --silence no" in told
+    assert main([*command, "--expire", "50s", "--silence", "fraud"]) == 2
+    assert "choose another --silence" in capfd.readouterr().err
     told = {}
     for name, more in (("silent", []), ("until", ["--until", "300s"])):
         assert main([*command, "--expire", "50s", "--silence", "fine", *more]) == 0

@@ -165,9 +165,14 @@ def _kept(run: Prequential, last: Report, schema: Schema, folder: Path, *, recip
 def _check_classes(schema: Schema, log: Log, source: Source) -> None:
     if schema.classes is not None and len(log.classes_seen) == 1:
         only = schema.classes[log.classes_seen[0]]
+        place, cure = source.name, "choose another --target"
+        if source.labels is not None:
+            place, cure = source.labels, "choose another --silence, or a shorter --expire"
+            if source.silence is None:
+                cure = "if only these are reported, say what the others are and when, e.g. --expire 7d --silence no"
         raise SchemaError(
-            f"the target {schema.target!r} of {source.name} holds the one class {only!r} in all its rows; "
-            "expected at least two: choose another --target"
+            f"the target {schema.target!r} of {place} holds the one class {only!r} in all its rows; "
+            f"expected at least two: {cure}"
         )
 
 

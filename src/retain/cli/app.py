@@ -300,6 +300,10 @@ def continual(
     batch_size: Annotated[int, typer.Option(help="Rows of a mini-batch.", metavar="N")] = 32,
     rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
     target: Annotated[str | None, typer.Option(help="The column of a CSV file to predict.", metavar="COL")] = None,
+    ignore: Ignore = None,
+    delimiter: Delimiter = None,
+    missing: Missing = None,
+    names: Names = None,
     state: Annotated[
         Path | None, typer.Option(help="Keep the state of every run here, safe from kill -9.", metavar="DIR")
     ] = None,
@@ -312,6 +316,7 @@ def continual(
 ) -> None:
     """Learn experiences one after the other, and measure what is retained."""
     from retain.cli.continual import Asked, list_names, run_continual, widths
+    from retain.cli.recipes import Columns
     from retain.errors import SettingError
 
     if list_:
@@ -321,7 +326,13 @@ def continual(
         raise SettingError("which data? name a set such as digits, mnist:DIR or csv:FILE; --list names them all")
     asked = Asked(
         dataset,
-        target=target,
+        columns=Columns(
+            target=target,
+            ignore=tuple(ignore or ()),
+            delimiter=delimiter,
+            missing=tuple(missing or ()),
+            names=tuple(names.split(",")) if names else None,
+        ),
         scenario=scenario,
         experiences=experiences,
         strategy=strategy,

@@ -16,7 +16,7 @@ import numpy as np
 from retain.cli import collect
 from retain.cli.catalogue import find, show
 from retain.cli.outputs import check_report
-from retain.cli.recipes import DATA, MODELS, RECIPES, SCENARIOS, Settings, build, load, recipe
+from retain.cli.recipes import DATA, MODELS, RECIPES, SCENARIOS, Columns, Settings, build, load, recipe
 from retain.cli.signals import INTERRUPTED, interruptible
 from retain.core import Report
 from retain.errors import SettingError, StateError
@@ -34,7 +34,7 @@ class Asked:
     """What is to be learnt and how, as typed on the command line."""
 
     dataset: str
-    target: str | None
+    columns: Columns
     scenario: str
     experiences: int | None
     strategy: str
@@ -58,7 +58,7 @@ def run_continual(asked: Asked, /, *, report: Path | None, as_json: bool) -> int
     check_report(report)
     find(MODELS, asked.model, "model")
     recipe(asked.strategy)
-    made = find(SCENARIOS, asked.scenario, "scenario")(load(asked.dataset, asked.target), asked.experiences)
+    made = find(SCENARIOS, asked.scenario, "scenario")(load(asked.dataset, asked.columns), asked.experiences)
     try:
         result = _all(asked, made)
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -74,6 +75,24 @@ BAD: dict[str, tuple[str | bytes, list[str], list[str]]] = {
     "resume without state": (GOOD, ["--resume"], ["--state"]),
     "state that cannot be": (GOOD, ["--state", "/proc/none"], ["/proc/none", "choose"]),
     "report that cannot be": (GOOD, ["--report", "/proc/none/r.html"], ["/proc/none"]),
+    "metric by its beginning": (GOOD, ["--metric", "acc"], ["did you mean 'accuracy'"]),
+    "metric of numbers": (GOOD, ["--metric", "rmse"], ["--metric rmse is for numbers", "'y' holds classes", "auc"]),
+    "metric of classes": (
+        GOOD.replace(",y", ",z").replace("x,", "y,"),
+        ["--metric", "auc"],
+        ["--metric auc is for classes", "there are mae, rmse, r2"],
+    ),
+    "delay that is none": (GOOD, ["--delay", "3days"], ["'3days'", "--delay in", "500", "90s", "3d"]),
+    "delay below nothing": (GOOD, ["--delay", "-5"], ["'-5'", "--delay in", "500", "90s", "3d"]),
+    "delay without time": (GOOD, ["--delay", "3d"], ["no time", "--time"]),
+    "other task": (GOOD, ["--task", "classify"], ["--task classify; expected 'classification' or 'regression'"]),
+    "share that is none": (
+        GOOD,
+        ["--on-bad-rows", "skip", "--bad-at-most", "5"],
+        ["--bad-at-most 5.0; expected a share of at least 0 and below 1"],
+    ),
+    "unknown option": (GOOD, ["--lerner", "rls"], ["no such option: --lerner", "--learner", "see retain run --help"]),
+    "a limit that is none": (GOOD, ["--limit", "ten"], ["'--limit'", "see retain run --help"]),
     "a policy that is none": (GOOD, ["--on-bad-rows", "burn"], ["burn", "stop, skip, or quarantine FILE"]),
 }
 
@@ -87,7 +106,9 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     target = [] if "--target" in more else ["--target", "y"]
     assert main(["run", str(path), *target, *more]) == 2
-    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("retain: ")]
+    err = capfd.readouterr().err
+    assert not {"Usage", "Error"} & set(re.findall(r"\w+", err))
+    lines = [line for line in err.splitlines() if line.startswith("retain: ")]
     assert len(lines) == 1
     for part in says:
         assert part in lines[0]
@@ -285,6 +306,35 @@ def test_state_is_not_overwritten_and_other_settings_are_refused(
     assert "pass --resume" in capfd.readouterr().err
     assert main([*args, "--resume", "--learner", "rls"]) == 2
     assert "learner = 'auto', this run has 'rls'" in capfd.readouterr().err
+    assert main([*args, "--resume", "--delay", "9"]) == 2
+    assert "delay = none, this run has '9'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["run", "flihgts"], "there is no file flihgts; did you mean 'flights'"),
+        (["run", "folder", "--target", "y"], "folder is a folder; name its files, in quotes: 'folder/*.csv'"),
+        (["run", "stagger", "--delay", "3days"], "--delay 3days makes no sense; expected rows (500) or a time"),
+        (["run"], "missing argument"),
+        (["rum"], "did you mean 'run'?; see retain --help"),
+    ],
+)
+def test_a_command_that_is_mistyped_is_told_in_one_line(
+    args: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    assert main(args) == 2
+    told = capfd.readouterr().err
+    assert told.startswith("retain: ")
+    assert says in told.replace("Did", "did")
+    assert told.count("\n") == 1
+
+
+def test_without_a_command_there_is_help(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "Commands:" in capfd.readouterr().out
 
 
 def test_resumed_with_nothing_new_it_stands_where_it_stood(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,6 @@ __all__ = ["app"]
 app = typer.Typer(
     name="retain",
     help="Retain, don't retrain: models that keep learning after deployment.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help starts in half the time

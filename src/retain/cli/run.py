@@ -12,7 +12,7 @@ from typing import Any
 
 from retain.blocks import schema_to_state
 from retain.cli import collect
-from retain.cli.catalogue import DATASETS, LEARNERS, METRICS, RULES, find
+from retain.cli.catalogue import DATASETS, LEARNERS, RULES, find, measures
 from retain.cli.outputs import check_folder
 from retain.cli.pipelines import load
 from retain.cli.signals import INTERRUPTED, interruptible
@@ -43,7 +43,7 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Mapping[str, Any
     stream = open_source(source)
     schema = stream.schema()
     model = find(LEARNERS, recipe["learner"], "learner")(schema)
-    measures = [find(METRICS, name, "metric")() for name in recipe["metrics"]] or None
+    metrics = measures(recipe["metrics"], schema) or None
     chosen = find(RULES, recipe["rules"], "set of rules")(model, schema)
     run: Prequential | Service
     if chosen:
@@ -52,14 +52,14 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Mapping[str, Any
             learner=model,
             rules=chosen,
             registry=None if registry is None else FileRegistry(registry),
-            metrics=measures,
+            metrics=metrics,
             delay=delay_of(source.delay),
             expire=expire_of(source),
             limit=how.limit,
         ).service()
     else:
         delay, expire = delay_of(source.delay), expire_of(source)
-        run = Prequential(stream, model, metrics=measures, delay=delay, expire=expire, limit=how.limit)
+        run = Prequential(stream, model, metrics=metrics, delay=delay, expire=expire, limit=how.limit)
     log = Log()
     settings = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(source).items()}
     # Which files were read stands in the state itself, and more of them may come.

@@ -100,7 +100,9 @@ class Roles:
     ) -> Roles:
         """Check what a caller says. Raises SettingError for kinds and tasks that do not exist."""
         if task not in (None, "classification", "regression"):
-            raise SettingError(f"task={task!r}; expected 'classification', 'regression' or None (told by the target)")
+            raise SettingError(
+                f"task={task!r}; expected 'classification' or 'regression', or nothing: the target tells"
+            )
         known: dict[str, Kind] = {}
         for name, kind in (kinds or {}).items():
             try:

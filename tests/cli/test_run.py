@@ -205,6 +205,27 @@ def test_regression_is_recognised(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert result["metrics"]["mae"] < 0.2 * result["baselines"]["prior"]["mae"]
 
 
+def test_the_task_that_the_target_tells_is_said_and_how_to_choose_the_other(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"{i * 37 % 11},{i % 5 + 1},{i * 0.3},{'ab'[i % 2]}\n" for i in range(200))
+    (tmp_path / "rows.csv").write_text("x,score,price,kind\n" + rows)
+    command = ["run", str(tmp_path / "rows.csv"), "--target"]
+    for target, says in (
+        ("score", "task: classification, 5 classes (regression: --task regression)\n"),
+        ("price", "task: regression (classification: --task classification)\n"),
+        ("kind", "task: classification, 2 classes\n"),
+    ):
+        assert main([*command, target, "--json"]) == 0
+        out, err = capfd.readouterr()
+        assert err.count("task: ") == err.count(says) == 1
+        json.loads(out)
+    assert main([*command, "score", "--task", "regression"]) == 0
+    out, err = capfd.readouterr()
+    assert "task: " not in err
+    assert "MAE" in out
+
+
 @pytest.mark.parametrize("learner", ["auto", "linear", "sgd", "ftrl", "coin", "pa", "rls", "no-change", "prior"])
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_every_learner_runs_by_name(learner: str, task: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,7 @@ from retain.report import Log, Progress, table, write_html
 from retain.run import Pipeline, Prequential, durable
 from retain.run.service import Service
 from retain.state import snapshots
+from retain.streams.infer import is_number
 
 __all__ = ["run_file", "run_source"]
 
@@ -44,6 +45,8 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Mapping[str, Any
     schema = stream.schema()
     model = find(LEARNERS, recipe["learner"], "learner")(schema)
     metrics = measures(recipe["metrics"], schema) or None
+    if source.name not in DATASETS and source.task is None:
+        _say(_task(schema))
     chosen = find(RULES, recipe["rules"], "set of rules")(model, schema)
     run: Prequential | Service
     if chosen:
@@ -80,6 +83,14 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Mapping[str, Any
     elif registry is not None and isinstance(run, Prequential):
         _say(_kept(run, last, schema, registry, recipe=recipe["learner"], source=source.name))
     return _ended(how, interrupted=interrupted)
+
+
+def _task(schema: Schema) -> str:
+    """Which task the target has told, and how to choose the other one, where that is possible."""
+    if schema.classes is None:
+        return "task: regression (classification: --task classification)"
+    other = " (regression: --task regression)" if all(map(is_number, schema.classes)) else ""
+    return f"task: classification, {len(schema.classes)} classes{other}"
 
 
 def run_file(path: Path, how: How, /, *, besides: Sequence[str]) -> int:

@@ -15,11 +15,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retain.cli.catalogue import LEARNERS, METRICS, RULES
+from retain.cli.recipes import MODELS, RECIPES, SCENARIOS
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 NOT_RUN = "# not run: "
+NAMES = {
+    "rules": RULES,
+    "learner": LEARNERS,
+    "metric": METRICS,
+    "strategy": RECIPES,
+    "scenario": SCENARIOS,
+    "model": MODELS,
+}
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
@@ -101,6 +112,16 @@ def test_commands_of_make_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for target in re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE):
         assert target in targets, f"{name(page)} speaks of `make {target}`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_names_that_options_take_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for option, names in NAMES.items():
+        given = re.findall(rf"--{option} ([a-z][\w+-]*)", text)
+        listed = re.findall(rf"^\| `--{option} NAME` \|([^|]*)", text, re.MULTILINE)
+        for known in (*given, *(one for row in listed for one in re.findall(r"`([a-z][\w+-]*)`", row))):
+            assert known in names, f"{page.name} speaks of --{option} {known}"
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=name)

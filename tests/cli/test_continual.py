@@ -129,6 +129,14 @@ def test_rows_of_a_csv_file_are_encoded(tmp_path: Path, capfd: pytest.CaptureFix
     (tmp_path / "rows.csv").write_text("x,c,y\n" + rows)
     result = said(capfd, f"csv:{tmp_path / 'rows.csv'}", "--target", "y", "--strategy", "rls", "--experiences", "2")
     assert result["acc"]["mean"] > 0.99
+    (tmp_path / "other.csv").write_text(rows.replace(",", ";").replace("a;", "none;"))
+    more = ["--target", "y", "--strategy", "rls", "--experiences", "2", "--delimiter", ";", "--names", "x,c,y"]
+    result = said(capfd, f"csv:{tmp_path / 'other.csv'}", *more, "--missing", "none", "--ignore", "x")
+    assert result["acc"]["mean"] > 0.9
+    assert main(["continual", f"csv:{tmp_path / 'other.csv'}", "--target", "y"]) == 2
+    assert "say --delimiter ';'" in capfd.readouterr().err
+    assert main(["continual", str(tmp_path / "other.csv"), "--target", "y"]) == 2
+    assert f"csv:{tmp_path / 'other.csv'}" in capfd.readouterr().err
 
 
 def test_mnist_from_its_folder(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -179,6 +187,7 @@ def test_torch_is_imported_for_neural_learners_only() -> None:
         (["npz"], "say npz:FILE"),
         (["npz:none.npz"], "cannot read none.npz"),
         (["csv:none.csv"], "--target COL"),
+        (["digits", "--target", "y"], "--target and what else is said of them is for csv:FILE"),
         (["mnist:/nowhere"], "train-images-idx3-ubyte.gz"),
         (["digits", "--strategy", "rls", "--report", "/proc/none/r.html"], "/proc/none"),
     ],

@@ -109,6 +109,36 @@ def test_a_file_without_a_pipeline_is_told(
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["run", "backtest"])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("import retain as rt\nimport nowhere\n", "bad.py, line 2: ModuleNotFoundError: No module named 'nowhere'; "),
+        ("import retain as rt\n\nrt.streams.cvs('x.csv')\n", "bad.py, line 3: AttributeError: "),
+        ("x = (1,\ny = 2\n", "bad.py, line 1: SyntaxError: '(' was never closed"),
+        ("def f():\n    return g\n\nf()\n", "bad.py, line 2: NameError: name 'g' is not defined"),
+        ("import helper\n", "bad.py, line 1: SyntaxError: "),
+        ("import retain as rt\nrt.streams.csv('none.csv')\n", "there is no file none.csv"),
+    ],
+)
+def test_an_error_of_the_users_own_is_one_line(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    text: str,
+    says: str,
+) -> None:
+    monkeypatch.syspath_prepend(folder)
+    Path("helper.py").write_text("1 +\n")
+    Path("bad.py").write_text(text)
+    assert main([command, "bad.py"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("retain: ")
+    assert says in told
+    assert told.count("\n") == 1
+
+
 def test_what_cannot_be_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command, says in (
         (["run", "gone.py"], "retain init gone.py"),
@@ -116,6 +146,11 @@ def test_what_cannot_be_is_told(folder: Path, capsys: pytest.CaptureFixture[str]
         (["backtest", "pipeline.py", "--rules", "none"], "brings its own rules"),
         (["run", "stagger", "--rules", "recomended"], "did you mean 'recommended'"),
         (["run", "pipeline.py", "--resume"], "--state"),
+        (
+            ["run", "pipeline.py", "--learner", "auto", "--delay", "5x", "--limit", "9"],
+            "leave out --learner, --delay\n",
+        ),
+        (["run", "stagger", "--target", "y", "--kind", "a=text", "--delay", "9"], "leave out --target, --kind\n"),
     ):
         assert main(command) == 2
         assert says in capsys.readouterr().err

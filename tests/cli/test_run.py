@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pyarrow import parquet
 
 from retain.cli import main
 from retain.cli.signals import interruptible
+from retain.errors import SettingError
 
 RNG = np.random.default_rng(0)
 ROWS = [
@@ -41,6 +43,16 @@ BAD: dict[str, tuple[str | bytes, list[str], list[str]]] = {
     "ragged": (GOOD + "1,2\n", [], ["line 2002", "2 fields", "expected 3", "skip"]),
     "wrong delimiter": (GOOD.replace(",", ";"), [], ["';'", "say --delimiter ';'"]),
     "target missing": (GOOD, ["--target", "z"], ["'z'", "x, c, y"]),
+    "a target of times": (
+        "x,y\n" + "".join(f"{i},2024-01-{i:02}\n" for i in range(1, 31)),
+        [],
+        ["holds times such as '2024-01-01'", "choose another --target", "--task classification"],
+    ),
+    "a target of ids": (
+        "x,y\n" + "".join(f"{i},order-{i}\n" for i in range(5000)),
+        [],
+        ["'y'", "5,000 values in 5,000 rows", "is it an id", "choose another --target", "--task classification"],
+    ),
     "one class": ("x,c,y\n" + "1,a,0\n" * 50, [], ["one class '0'", "expected at least two", "--target"]),
     "column without values": (
         "x,c,q,y\n" + "".join(f"{i},a,,{i % 2}\n" for i in range(50)),
@@ -56,12 +68,31 @@ BAD: dict[str, tuple[str | bytes, list[str], list[str]]] = {
     ),
     "truncated gzip": (gzip.compress(GOOD.encode())[:-300], [], ["cut off", "copy"]),
     "binary": (bytes(range(256)) * 20, [], ["binary", "expected"]),
+    "ignored by no name": (GOOD, ["--ignore", "cc"], ["'cc'", "did you mean 'c'", "x, c, y"]),
     "other kind": (GOOD, ["--kind", "x=foo"], ["x=foo", "expected"]),
     "unknown learner": (GOOD, ["--learner", "lineer"], ["'lineer'", "did you mean 'linear'"]),
     "unknown metric": (GOOD, ["--metric", "auk"], ["'auk'", "did you mean 'auc'"]),
     "resume without state": (GOOD, ["--resume"], ["--state"]),
     "state that cannot be": (GOOD, ["--state", "/proc/none"], ["/proc/none", "choose"]),
     "report that cannot be": (GOOD, ["--report", "/proc/none/r.html"], ["/proc/none"]),
+    "metric by its beginning": (GOOD, ["--metric", "acc"], ["did you mean 'accuracy'"]),
+    "metric of numbers": (GOOD, ["--metric", "rmse"], ["--metric rmse is for numbers", "'y' holds classes", "auc"]),
+    "metric of classes": (
+        GOOD.replace(",y", ",z").replace("x,", "y,"),
+        ["--metric", "auc"],
+        ["--metric auc is for classes", "there are mae, rmse, r2"],
+    ),
+    "delay that is none": (GOOD, ["--delay", "3days"], ["'3days'", "--delay in", "500", "90s", "3d"]),
+    "delay below nothing": (GOOD, ["--delay", "-5"], ["'-5'", "--delay in", "500", "90s", "3d"]),
+    "delay without time": (GOOD, ["--delay", "3d"], ["no time", "--time"]),
+    "other task": (GOOD, ["--task", "classify"], ["--task classify; expected 'classification' or 'regression'"]),
+    "share that is none": (
+        GOOD,
+        ["--on-bad-rows", "skip", "--bad-at-most", "5"],
+        ["--bad-at-most 5.0; expected a share of at least 0 and below 1"],
+    ),
+    "unknown option": (GOOD, ["--lerner", "rls"], ["no such option: --lerner", "--learner", "see retain run --help"]),
+    "a limit that is none": (GOOD, ["--limit", "ten"], ["'--limit'", "see retain run --help"]),
     "a policy that is none": (GOOD, ["--on-bad-rows", "burn"], ["burn", "stop, skip, or quarantine FILE"]),
 }
 
@@ -75,7 +106,9 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     target = [] if "--target" in more else ["--target", "y"]
     assert main(["run", str(path), *target, *more]) == 2
-    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("retain: ")]
+    err = capfd.readouterr().err
+    assert not {"Usage", "Error"} & set(re.findall(r"\w+", err))
+    lines = [line for line in err.splitlines() if line.startswith("retain: ")]
     assert len(lines) == 1
     for part in says:
         assert part in lines[0]
@@ -172,6 +205,27 @@ def test_regression_is_recognised(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert result["metrics"]["mae"] < 0.2 * result["baselines"]["prior"]["mae"]
 
 
+def test_the_task_that_the_target_tells_is_said_and_how_to_choose_the_other(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"{i * 37 % 11},{i % 5 + 1},{i * 0.3},{'ab'[i % 2]}\n" for i in range(200))
+    (tmp_path / "rows.csv").write_text("x,score,price,kind\n" + rows)
+    command = ["run", str(tmp_path / "rows.csv"), "--target"]
+    for target, says in (
+        ("score", "task: classification, 5 classes (regression: --task regression)\n"),
+        ("price", "task: regression (classification: --task classification)\n"),
+        ("kind", "task: classification, 2 classes\n"),
+    ):
+        assert main([*command, target, "--json"]) == 0
+        out, err = capfd.readouterr()
+        assert err.count("task: ") == err.count(says) == 1
+        json.loads(out)
+    assert main([*command, "score", "--task", "regression"]) == 0
+    out, err = capfd.readouterr()
+    assert "task: " not in err
+    assert "MAE" in out
+
+
 @pytest.mark.parametrize("learner", ["auto", "linear", "sgd", "ftrl", "coin", "pa", "rls", "no-change", "prior"])
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_every_learner_runs_by_name(learner: str, task: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -223,6 +277,46 @@ def test_a_signal_while_a_file_is_parsed_stops_between_blocks() -> None:
     assert stopped == [signal.SIGTERM]
 
 
+def test_who_stops_a_run_hears_how_it_ends_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    with interruptible():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert "once more stops at once" in capfd.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        (["--report", "none/r.html"], "there is no folder none; make it"),
+        (["--report", "."], "is a folder; name a file in it, such as report.html"),
+        (["--registry", "rows.csv"], "rows.csv is a file; name a folder"),
+        (["--registry", "rows.csv/kept"], "rows.csv is a file; name a folder"),
+    ],
+)
+def test_where_results_cannot_go_is_told_before_the_first_row(
+    output: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.csv").write_text(GOOD)
+    assert main(["run", "rows.csv", "--target", "y", "--state", "s", *output]) == 2
+    assert says in capfd.readouterr().err
+    assert not Path("s").exists()
+
+
+def test_a_report_that_fails_at_the_end_does_not_take_the_result_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.csv").write_text(GOOD)
+
+    def full(*_: object, **__: object) -> None:
+        raise SettingError("no space left")
+
+    monkeypatch.setattr("retain.cli.run.write_html", full)
+    assert main(["run", str(tmp_path / "rows.csv"), "--target", "y", "--report", str(tmp_path / "r.html")]) == 2
+    assert "accuracy" in capfd.readouterr().out
+
+
 def test_state_is_not_overwritten_and_other_settings_are_refused(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -233,6 +327,35 @@ def test_state_is_not_overwritten_and_other_settings_are_refused(
     assert "pass --resume" in capfd.readouterr().err
     assert main([*args, "--resume", "--learner", "rls"]) == 2
     assert "learner = 'auto', this run has 'rls'" in capfd.readouterr().err
+    assert main([*args, "--resume", "--delay", "9"]) == 2
+    assert "delay = none, this run has '9'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["run", "flihgts"], "there is no file flihgts; did you mean 'flights'"),
+        (["run", "folder", "--target", "y"], "folder is a folder; name its files, in quotes: 'folder/*.csv'"),
+        (["run", "stagger", "--delay", "3days"], "--delay 3days makes no sense; expected rows (500) or a time"),
+        (["run"], "missing argument"),
+        (["rum"], "did you mean 'run'?; see retain --help"),
+    ],
+)
+def test_a_command_that_is_mistyped_is_told_in_one_line(
+    args: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    assert main(args) == 2
+    told = capfd.readouterr().err
+    assert told.startswith("retain: ")
+    assert says in told.replace("Did", "did")
+    assert told.count("\n") == 1
+
+
+def test_without_a_command_there_is_help(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "Commands:" in capfd.readouterr().out
 
 
 def test_resumed_with_nothing_new_it_stands_where_it_stood(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -322,7 +445,11 @@ def test_what_nobody_reports_is_of_a_class(tmp_path: Path, capfd: pytest.Capture
     command = ["run", str(tmp_path / "rows.csv"), "--labels", str(tmp_path / "labels.csv"), "--target", "is"]
     command += ["--id", "order", "--time", "at", "--json"]
     assert main([*command, "--expire", "50s"]) == 2
-    assert "one class 'fraud'" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert f"{tmp_path / 'labels.csv'} holds the one class 'fraud'" in told
+    assert "if only these are reported, say what the others are and when, e.g. --expire 7d --silence no" in told
+    assert main([*command, "--expire", "50s", "--silence", "fraud"]) == 2
+    assert "choose another --silence" in capfd.readouterr().err
     told = {}
     for name, more in (("silent", []), ("until", ["--until", "300s"])):
         assert main([*command, "--expire", "50s", "--silence", "fine", *more]) == 0

@@ -125,6 +125,8 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StateError, match="choose another folder"):
         FileRegistry(tmp_path / "file" / "registry").push({}, parent=None, report={})
+    with pytest.raises(StateError, match="is a file; expected the folder"):
+        FileRegistry(tmp_path / "file")
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------

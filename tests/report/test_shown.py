@@ -90,13 +90,16 @@ def test_the_same_run_gives_the_same_page(tmp_path):
     assert pages[0] == pages[1]
 
 
-def test_a_page_that_cannot_be_written_leaves_what_was_there(tmp_path):
+def test_a_page_that_cannot_be_written_leaves_what_was_there(tmp_path, monkeypatch):
     log = KINDS["one report"]()
     with pytest.raises(SettingError, match=r"cannot write the report .* give a file in a folder that exists"):
         write_html(log, tmp_path / "absent" / "run.html")
     (tmp_path / "folder.html").mkdir()
     with pytest.raises(RetainError, match="cannot write the report"):
         write_html(log, tmp_path / "folder.html")
+    monkeypatch.chdir(tmp_path / "folder.html")
+    with pytest.raises(SettingError, match="cannot write the report"):
+        write_html(log, ".")
     assert [p.name for p in tmp_path.iterdir()] == ["folder.html"]
 
 

@@ -404,6 +404,7 @@ def test_rows_all_refused(write):
 # --- bad sources ----------------------------------------------------------------------------------------------------
 
 MANY = "".join(f"{i},a\n" for i in range(30))
+IDS = "".join(f"{i},o{i}\n" for i in range(200))
 
 
 @pytest.mark.parametrize(
@@ -438,8 +439,12 @@ MANY = "".join(f"{i},a\n" for i in range(30))
         ("x,y\n1,a\n", {"kinds": {"x": "nmeric"}}, SettingError, "'nmeric'; expected one of numeric"),
         ("x,y\n1,a\n", {"task": "classify"}, SettingError, "task='classify'"),
         ("x,y\n1,a\n", {"task": "regression"}, SchemaError, "task='regression' needs numbers"),
+        ("x,y\n1,2024-01-01\n2,2024-01-02\n", {}, SchemaError, "'2024-01-01'; expected .*task='classification'"),
+        ("x,y\n" + IDS, {}, SchemaError, "'y' .*has 200 values in 200 rows: is it an id.*task='classification'"),
         ("x,y\n1,a\n", {"delimiter": ",,"}, SettingError, "expected one character"),
         ("x,y\n1,a\n", {"ignore": "x"}, SettingError, r"ignore=\['x'\]"),
+        ("x,note,y\n1,u,a\n", {"ignore": ["notes"]}, SchemaError, "no column 'notes' .*did you mean 'note'"),
+        ("x,y\n1,a\n", {"ignore": ["q"]}, SchemaError, "no column 'q' .*the columns are: x, y"),
         ("x,y\n1,a\n", {"weight": "y"}, SettingError, "two roles"),
         ("x,y\n1,a\n", {"block": 0}, SettingError, "at least one row"),
     ],
@@ -448,6 +453,15 @@ def test_a_bad_source(write, content, options, error, match):
     with pytest.raises(error, match=match) as told:
         list(streams.csv(write(content), **{"target": "y", **options}))
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("said", [{"task": "classification"}, {"kinds": {"y": Kind.CATEGORICAL}}])
+def test_times_and_ids_are_classes_where_the_caller_insists(write, said):
+    for labels in (IDS, "1,2024-01-01\n2,2024-01-02\n"):
+        rows = labels.splitlines()
+        assert len(streams.csv(write("x,y\n" + labels), target="y", **said).schema().classes) == len(rows)
+    few = "".join(f"{i},o{i // 2}\n" for i in range(300))  # half of the labels are distinct
+    assert len(streams.csv(write("x,y\n" + few), target="y").schema().classes) == 150
 
 
 def test_bad_paths(tmp_path, write):

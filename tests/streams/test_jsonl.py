@@ -135,6 +135,7 @@ def test_a_number_among_categories_is_a_category(write):
         ("a,b\n1,2\n", {}, SourceError, "most lines are no JSON objects, e.g. 'a,b'"),
         ('{"x": {"z": 1}, "y": 1}\n', {}, SchemaError, r"column 'x' .*ignore=\['x'\]"),
         ('{"x": 1}\n', {}, SchemaError, "no column 'y' .*the columns are: x"),
+        ('{"note": 1, "y": 1}\n', {"ignore": ["notes"]}, SchemaError, "'notes' .*did you mean 'note'"),
         ('{"x": null, "y": 1}\n', {}, SchemaError, "column 'x' .* has no value"),
         (b'{"x": "\xe9", "y": 1}\n' * 3, {}, SourceError, "not UTF-8"),
         (gzip.compress(b'{"x": 1, "y": 1}\n' * 30)[:-9], {}, SourceError, "cut off"),
@@ -148,6 +149,7 @@ def test_a_bad_source(write, content, options, error, match):
 def test_ignored_fields_may_hold_anything(write):
     path = write(lines({"x": 1, "z": {"q": [1]}}, {"x": 2, "z": 5}, {"x": 3, "other": None}))
     assert len(rows_of(streams.jsonl(path, ignore=["z", "other"]))) == 3
+    assert len(rows_of(streams.jsonl(path, ignore=["z", "other", "late"]))) == 3
     assert len(rows_of(streams.jsonl(path, kinds={"z": Kind.IGNORED, "other": Kind.IGNORED}))) == 3
 
 

@@ -145,6 +145,21 @@ def test_a_bad_table(data, error, match):
         list(streams.table(data, target="y"))
 
 
+def test_what_is_ignored_is_a_column_of_one_of_the_files(tmp_path):
+    first = pa.table({"x": [1.0, 2.0], "y": [0, 1]})
+    second = first.append_column("note", pa.array(["a", "b"]))
+    for number, table in enumerate((first, second)):
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+        with pa.ipc.new_file(tmp_path / f"{number}.arrow", table.schema) as file:
+            file.write_table(table)
+    for stream, ending in ((streams.parquet, "parquet"), (streams.arrow, "arrow")):
+        assert len(list(stream(tmp_path / f"*.{ending}", target="y", ignore=["note"], block=2))) == 2
+        with pytest.raises(SchemaError, match=r"no column 'notes' .*did you mean 'note'"):
+            stream(tmp_path / f"*.{ending}", target="y", ignore=["notes"]).schema()
+    with pytest.raises(SchemaError, match=r"no column 'notes' .*did you mean 'note'"):
+        streams.table(second, target="y", ignore=["notes"]).schema()
+
+
 def test_a_bad_row_is_named(tmp_path):
     table = pa.table({"x": [1.0, 2.0, np.inf, 3.0, -1e39, np.nan], "c": list("abcdef"), "y": [0, 1, 0, 1, 0, 1]})
     for stream in streams_of(table, tmp_path, target="y"):

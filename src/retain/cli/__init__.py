@@ -6,6 +6,7 @@ import gc
 import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = ["collect", "main"]
 
@@ -16,7 +17,12 @@ _OPTIONS = {
     r"\bkinds=\{'([^']+)': '(\w+)'\}": r"--kind \1=\2",
     r"\b(ignore|missing)=\['([^']*)'\]": r"--\1 '\2'",
     r"\bdelimiter=": "--delimiter ",
+    r"\bchoose another target\b": "choose another --target",
+    r"\btask='(\w+)'": r"--task \1",
     r"\bmost=$": "--bad-at-most",
+    r"\b(?:Skip|Quarantine) got most=([^;]+); (.*), or None$": r"--bad-at-most \1; \2",
+    r"\(label_time in ([^)]*)\)": r"(--delay in \1, neither rows such as 500 nor a time such as 90s or 3d)",
+    r"\bname the time column\b": "name its column with --time",
     r"\bnames=\[\.\.\.\]": "--names A,B,...",
 }
 
@@ -40,19 +46,35 @@ def collect() -> None:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    import typer
+
     from retain.cli.app import app
     from retain.errors import RetainError
 
+    # Of click, or of the copy that newer versions of typer bring: what is common to all that is typed wrongly.
+    usage: type[Exception] = typer.BadParameter.__mro__[1]
     try:
-        app(_joined(sys.argv[1:] if argv is None else argv), prog_name="retain")
-    except SystemExit as done:  # the parser ends so, after help and usage errors too
+        typed = _joined(sys.argv[1:] if argv is None else argv)
+        code = app(typed or ["--help"], prog_name="retain", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except SystemExit as done:  # a pipe was closed
         return done.code if isinstance(done.code, int) else 0
+    except usage as error:
+        sys.stderr.write(f"retain: {_mistyped(error)}\n")
+        return _USER_ERROR
     except RetainError as error:
         sys.stderr.write(f"retain: {_typed(' '.join(str(error).split()))}\n")
         return _USER_ERROR
     except BrokenPipeError:  # `retain ... | head` is no error of ours
         sys.stdout = None
     return 0
+
+
+def _mistyped(error: Any) -> str:
+    """What the parser says of an option or a command, and where those are listed."""
+    said = " ".join(error.format_message().split()).rstrip(".")
+    command = "retain" if error.ctx is None else error.ctx.command_path
+    return f"{said[:1].lower()}{said[1:]}; see {command} --help"
 
 
 def _typed(message: str) -> str:

@@ -14,7 +14,6 @@ __all__ = ["app"]
 app = typer.Typer(
     name="retain",
     help="Retain, don't retrain: models that keep learning after deployment.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help starts in half the time
@@ -90,8 +89,19 @@ Names = Annotated[
 Result = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, last on standard output.")]
 
 
+_OF_ANY_RUN = ("source", "limit", "state", "resume", "report", "json", "log", "watchdog")
+
+
+def _besides(context: typer.Context) -> list[str]:
+    """The options that were typed and are about what a pipeline brings."""
+    names = {option.name: option.opts[0] for option in context.command.params if option.name not in _OF_ANY_RUN}
+    sources = {name: context.get_parameter_source(name or "") for name in names}
+    return [names[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+
+
 @app.command()
 def run(
+    context: typer.Context,
     source: SourceName,
     *,
     target: Target = None,
@@ -165,8 +175,7 @@ def run(
 
     how = How(limit=limit, state=state, resume=resume, report=report, as_json=json, log=log, watchdog=watchdog)
     if source.endswith(".py"):
-        raise typer.Exit(run_file(Path(source), how))
-
+        raise typer.Exit(run_file(Path(source), how, besides=_besides(context)))
     where = Source(
         source,
         format=format,
@@ -290,6 +299,10 @@ def continual(
     batch_size: Annotated[int, typer.Option(help="Rows of a mini-batch.", metavar="N")] = 32,
     rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
     target: Annotated[str | None, typer.Option(help="The column of a CSV file to predict.", metavar="COL")] = None,
+    ignore: Ignore = None,
+    delimiter: Delimiter = None,
+    missing: Missing = None,
+    names: Names = None,
     state: Annotated[
         Path | None, typer.Option(help="Keep the state of every run here, safe from kill -9.", metavar="DIR")
     ] = None,
@@ -302,6 +315,7 @@ def continual(
 ) -> None:
     """Learn experiences one after the other, and measure what is retained."""
     from retain.cli.continual import Asked, list_names, run_continual, widths
+    from retain.cli.recipes import Columns
     from retain.errors import SettingError
 
     if list_:
@@ -311,7 +325,13 @@ def continual(
         raise SettingError("which data? name a set such as digits, mnist:DIR or csv:FILE; --list names them all")
     asked = Asked(
         dataset,
-        target=target,
+        columns=Columns(
+            target=target,
+            ignore=tuple(ignore or ()),
+            delimiter=delimiter,
+            missing=tuple(missing or ()),
+            names=tuple(names.split(",")) if names else None,
+        ),
         scenario=scenario,
         experiences=experiences,
         strategy=strategy,

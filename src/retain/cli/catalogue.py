@@ -13,7 +13,7 @@ from retain.errors import SettingError
 from retain.learners.auto import encoder, loss
 from retain.update.rules import Rule
 
-__all__ = ["BLOCK", "DATASETS", "LEARNERS", "METRICS", "RULES", "Entry", "find", "show"]
+__all__ = ["BLOCK", "DATASETS", "LEARNERS", "METRICS", "RULES", "Entry", "find", "measures", "show"]
 
 T = TypeVar("T")
 
@@ -100,6 +100,7 @@ METRICS: Mapping[str, Entry[Callable[[], Metric]]] = {
     "rmse": Entry("root of the mean squared error", lambda: rt.metrics.RMSE()),
     "r2": Entry("share of the variance explained", lambda: rt.metrics.R2()),
 }
+_OF_NUMBERS = ("mae", "rmse", "r2")
 
 
 def _retrain(_: Learner, schema: Schema) -> list[Rule]:
@@ -131,9 +132,23 @@ def find(catalogue: Mapping[str, Entry[T]], name: str, what: str, /) -> T:
     """The part of that name. Raises SettingError with the nearest names."""
     if name in catalogue:
         return catalogue[name].make
-    near = get_close_matches(name, catalogue, n=1)
+    near = [known for known in catalogue if known.startswith(name)] or get_close_matches(name, catalogue, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(catalogue)}"
     raise SettingError(f"no {what} is called {name!r}; {hint}")
+
+
+def measures(names: Sequence[str], schema: Schema, /) -> list[Metric]:
+    """The metrics of these names. Raises SettingError for one that is for another kind of target."""
+    found = [find(METRICS, name, "metric")() for name in names]
+    fit = [name for name in METRICS if (name in _OF_NUMBERS) == (schema.classes is None)]
+    for name in names:
+        if name not in fit:
+            ours, theirs = ("numbers", "classes") if schema.classes is None else ("classes", "numbers")
+            raise SettingError(
+                f"--metric {name} is for {theirs}, and the target {schema.target!r} holds {ours}; for these there are "
+                f"{', '.join(fit)}"
+            )
+    return found
 
 
 def show(title: str, rows: Mapping[str, str], /) -> None:

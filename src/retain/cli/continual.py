@@ -15,7 +15,8 @@ import numpy as np
 
 from retain.cli import collect
 from retain.cli.catalogue import find, show
-from retain.cli.recipes import DATA, MODELS, RECIPES, SCENARIOS, Settings, build, load, recipe
+from retain.cli.outputs import check_report
+from retain.cli.recipes import DATA, MODELS, RECIPES, SCENARIOS, Columns, Settings, build, load, recipe
 from retain.cli.signals import INTERRUPTED, interruptible
 from retain.core import Report
 from retain.errors import SettingError, StateError
@@ -33,7 +34,7 @@ class Asked:
     """What is to be learnt and how, as typed on the command line."""
 
     dataset: str
-    target: str | None
+    columns: Columns
     scenario: str
     experiences: int | None
     strategy: str
@@ -54,9 +55,10 @@ class Asked:
 def run_continual(asked: Asked, /, *, report: Path | None, as_json: bool) -> int:
     """Learn the experiences once for each seed and show what came of it; return the exit code."""
     _check(asked)
+    check_report(report)
     find(MODELS, asked.model, "model")
     recipe(asked.strategy)
-    made = find(SCENARIOS, asked.scenario, "scenario")(load(asked.dataset, asked.target), asked.experiences)
+    made = find(SCENARIOS, asked.scenario, "scenario")(load(asked.dataset, asked.columns), asked.experiences)
     try:
         result = _all(asked, made)
     except KeyboardInterrupt:
@@ -65,10 +67,9 @@ def run_continual(asked: Asked, /, *, report: Path | None, as_json: bool) -> int
             kept = f"go on with the same command and --resume (state in {asked.state})"
         sys.stderr.write(f"stopped; {kept}\n")
         return INTERRUPTED
-    if report is not None:
-        write_continual(result, report, title=f"retain continual {asked.dataset}")
     _tell(result, asked, as_json=as_json)
     if report is not None:
+        write_continual(result, report, title=f"retain continual {asked.dataset}")
         (sys.stderr if as_json else sys.stdout).write(f"report: {report}\n")
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any, cast
 
 from retain.cli import collect
 from retain.cli.catalogue import DATASETS, RULES, find
+from retain.cli.outputs import check_report
 from retain.core import Report
-from retain.errors import SettingError
+from retain.errors import RetainError, SettingError
 from retain.learners.auto import auto
 from retain.report import Backtest, Progress, write_backtest
 from retain.run import Pipeline, backtest
@@ -24,11 +26,17 @@ __all__ = ["load", "run_backtest"]
 def load(path: Path, /) -> tuple[Pipeline, dict[str, Pipeline]]:
     """The `pipeline` of a Python file, and what it names as `beside`: other rules or pipelines, by name.
 
-    The file is run: it is the user's own program. Raises SettingError where it cannot be read, or holds no pipeline.
+    The file is run: it is the user's own program. Raises SettingError where it cannot be read, ends with an error of
+    its own, or holds no pipeline.
     """
     if not path.is_file():
         raise SettingError(f"there is no file {path}; write one that works with: retain init {path}")
-    found = runpy.run_path(str(path), run_name=path.stem)
+    try:
+        found = runpy.run_path(str(path), run_name=path.stem)
+    except RetainError:
+        raise
+    except Exception as error:
+        raise SettingError(f"{_told(path, error)}; correct the file") from error
     pipeline = found.get("pipeline")
     if not isinstance(pipeline, Pipeline):
         raise SettingError(
@@ -43,8 +51,17 @@ def load(path: Path, /) -> tuple[Pipeline, dict[str, Pipeline]]:
     }
 
 
+def _told(path: Path, error: Exception) -> str:
+    """An error, and the last line of a file that it came by; the file alone where it is none of its lines."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f"{path}, line {error.lineno}: {type(error).__name__}: {error.msg}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{path}{f', line {lines[-1]}' if lines else ''}: {type(error).__name__}: {error}"
+
+
 def run_backtest(source: str, /, *, rules: list[str], limit: int | None, report: Path | None, as_json: bool) -> int:
     """Compare rules on past rows and show what came of each; return the exit code."""
+    check_report(report)
     named = _named(source, rules)
     if limit is not None:
         named = {name: replace(pipeline, limit=limit) for name, pipeline in named.items()}
@@ -60,10 +77,9 @@ def run_backtest(source: str, /, *, rules: list[str], limit: int | None, report:
                 done += latest.rows
 
         result = backtest(named, told=told)
-    if report is not None:
-        write_backtest(result, report, title=f"retain backtest {source}")
     _tell(result, as_json=as_json)
     if report is not None:
+        write_backtest(result, report, title=f"retain backtest {source}")
         (sys.stderr if as_json else sys.stdout).write(f"report: {report}\n")
     return 0
 

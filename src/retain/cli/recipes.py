@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from retain.core import Averaging, Head, Memory, Projection, Strategy
     from retain.learners.neural import Criterion, Neural
 
-__all__ = ["DATA", "MODELS", "RECIPES", "SCENARIOS", "Recipe", "Settings", "build", "load", "recipe"]
+__all__ = ["DATA", "MODELS", "RECIPES", "SCENARIOS", "Columns", "Recipe", "Settings", "build", "load", "recipe"]
 
 _WIDEST = 20_000  # columns of an encoded file: more do not fit into memory as dense rows
 
@@ -334,34 +335,57 @@ SCENARIOS: Mapping[str, Entry[Callable[[TrainTest, int | None], Scenario]]] = {
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What is said of the columns of a CSV file."""
+
+    target: str | None = None
+    ignore: tuple[str, ...] = ()
+    delimiter: str | None = None
+    missing: tuple[str, ...] = ()
+    names: tuple[str, ...] | None = None
+
+
 def _place(name: str, place: str | None) -> str:
     if place is None:
         raise SettingError(f"{name} needs a file; say {name}:FILE")
     return place
 
 
-def _digits(place: str | None, _: str | None) -> TrainTest:
+def _digits(place: str | None, _: Columns) -> TrainTest:
     if place is not None:
         raise SettingError(f"the digits come with scikit-learn, not from {place}; say digits")
     return rt.streams.digits()
 
 
-def _csv(place: str | None, target: str | None) -> TrainTest:
+def _csv(place: str | None, columns: Columns) -> TrainTest:
     """The rows of a file as numbers of one size; what is needed for that is learnt from the rows to learn."""
-    if target is None:
+    if columns.target is None:
         raise SettingError(f"which column of {place} is to be predicted? name it with --target COL")
-    data = rt.streams.collect(rt.streams.csv(_place("csv", place), target=target, task="classification"))
+    rows = rt.streams.csv(
+        _place("csv", place),
+        target=columns.target,
+        task="classification",
+        ignore=columns.ignore,
+        delimiter=columns.delimiter,
+        missing=columns.missing,
+        names=columns.names,
+    )
+    data = rt.streams.collect(rows)
     encode = encoder(data.train.schema or Schema(), scaled=True)
     encode.learn(data.train)
     found = [matrix(encode.apply(batch.x), reader="retain continual") for batch in (data.train, data.test)]
-    columns = max(x.width if isinstance(x, CSR) else x.shape[1] for x in found)
-    if columns > _WIDEST:
-        raise SettingError(f"{place} makes {columns:,} columns; expected at most {_WIDEST:,}: leave out text columns")
-    train, test = (replace(batch, x=dense(x, columns)) for batch, x in zip((data.train, data.test), found, strict=True))
+    width = max(x.width if isinstance(x, CSR) else x.shape[1] for x in found)
+    if width > _WIDEST:
+        raise SettingError(
+            f"{place} makes {width:,} columns; expected at most {_WIDEST:,}: leave out text columns with --ignore COL"
+        )
+    train, test = (replace(batch, x=dense(x, width)) for batch, x in zip((data.train, data.test), found, strict=True))
     return TrainTest(train, test)
 
 
-DATA: Mapping[str, Entry[Callable[[str | None, str | None], TrainTest]]] = {
+DATA: Mapping[str, Entry[Callable[[str | None, Columns], TrainTest]]] = {
     "digits": Entry("1,797 digits of 8 x 8 pixels, from scikit-learn", _digits),
     "mnist": Entry("mnist:DIR, or mnist to download: 70,000 digits", lambda at, _: rt.streams.images.mnist(at)),
     "fashion-mnist": Entry("as mnist: clothes", lambda at, _: rt.streams.images.fashion_mnist(at)),
@@ -375,11 +399,16 @@ DATA: Mapping[str, Entry[Callable[[str | None, str | None], TrainTest]]] = {
         lambda at, _: rt.streams.images.pictures(_place("pictures", at)),
     ),
     "npz": Entry("npz:FILE with x, y, or x_train, ...", lambda at, _: rt.streams.npz(_place("npz", at))),
-    "csv": Entry("csv:FILE, with --target COL", _csv),
+    "csv": Entry("csv:FILE, with --target COL; --delimiter, --ignore, ... are those of `retain run`", _csv),
 }
 
 
-def load(name: str, target: str | None, /) -> TrainTest:
+def load(name: str, columns: Columns, /) -> TrainTest:
     """A data set as typed: NAME, or NAME:PLACE. Raises SettingError for a name that is not known."""
     kind, _, place = name.partition(":")
-    return find(DATA, kind, "data set")(place or None, target)
+    if kind not in DATA and Path(name).is_file():
+        raise SettingError(f"{name} is a file; say what it holds: {'npz' if name.endswith('.npz') else 'csv'}:{name}")
+    make = find(DATA, kind, "data set")
+    if kind != "csv" and columns != Columns():
+        raise SettingError(f"{kind} brings its own columns; --target and what else is said of them is for csv:FILE")
+    return make(place or None, columns)

@@ -12,18 +12,20 @@ from typing import Any
 
 from retain.blocks import schema_to_state
 from retain.cli import collect
-from retain.cli.catalogue import DATASETS, LEARNERS, METRICS, RULES, find
+from retain.cli.catalogue import DATASETS, LEARNERS, RULES, find, measures
+from retain.cli.outputs import check_folder
 from retain.cli.pipelines import load
 from retain.cli.signals import INTERRUPTED, interruptible
 from retain.cli.source import Source, delay_of, expire_of, open_source
 from retain.cli.watch import How, Watch, watched
 from retain.core import Report, Schema
-from retain.errors import SchemaError, StateError
+from retain.errors import SchemaError, SettingError, StateError
 from retain.registry import CANDIDATE, CHAMPION, FileRegistry
 from retain.report import Log, Progress, table, write_html
 from retain.run import Pipeline, Prequential, durable
 from retain.run.service import Service
 from retain.state import snapshots
+from retain.streams.infer import is_number
 
 __all__ = ["run_file", "run_source"]
 
@@ -32,6 +34,7 @@ def run_source(
     source: Source, how: How, /, *, learner: str, metrics: Sequence[str], rules: str, registry: Path | None
 ) -> int:
     """Run a learner over a source and show what came of it; return the exit code."""
+    check_folder("--registry", registry)
     recipe = {"learner": learner, "metrics": list(metrics), "rules": rules}
     with watched(how, {**asdict(source), **recipe, "registry": registry}) as watch:
         return _run_source(source, how, watch, recipe, registry)
@@ -41,7 +44,9 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Mapping[str, Any
     stream = open_source(source)
     schema = stream.schema()
     model = find(LEARNERS, recipe["learner"], "learner")(schema)
-    measures = [find(METRICS, name, "metric")() for name in recipe["metrics"]] or None
+    metrics = measures(recipe["metrics"], schema) or None
+    if source.name not in DATASETS and source.task is None:
+        _say(_task(schema))
     chosen = find(RULES, recipe["rules"], "set of rules")(model, schema)
     run: Prequential | Service
     if chosen:
@@ -50,14 +55,14 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Mapping[str, Any
             learner=model,
             rules=chosen,
             registry=None if registry is None else FileRegistry(registry),
-            metrics=measures,
+            metrics=metrics,
             delay=delay_of(source.delay),
             expire=expire_of(source),
             limit=how.limit,
         ).service()
     else:
         delay, expire = delay_of(source.delay), expire_of(source)
-        run = Prequential(stream, model, metrics=measures, delay=delay, expire=expire, limit=how.limit)
+        run = Prequential(stream, model, metrics=metrics, delay=delay, expire=expire, limit=how.limit)
     log = Log()
     settings = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(source).items()}
     # Which files were read stands in the state itself, and more of them may come.
@@ -70,9 +75,9 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Mapping[str, Any
     log.classes = schema.classes
     if not interrupted and how.limit is None:
         _check_classes(schema, log, source)
+    _tell(last, log, source, recipe["learner"], as_json=how.as_json)
     if how.report is not None:
         write_html(log, how.report, title=f"retain run {source.name}")
-    _tell(last, log, source, recipe["learner"], as_json=how.as_json)
     if registry is not None and isinstance(run, Service):
         _say(f"versions and decisions: retain versions {registry}, retain log {registry}")
     elif registry is not None and isinstance(run, Prequential):
@@ -80,8 +85,21 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Mapping[str, Any
     return _ended(how, interrupted=interrupted)
 
 
-def run_file(path: Path, how: How, /) -> int:
-    """Run the pipeline of a Python file and show what came of it; return the exit code."""
+def _task(schema: Schema) -> str:
+    """Which task the target has told, and how to choose the other one, where that is possible."""
+    if schema.classes is None:
+        return "task: regression (classification: --task classification)"
+    other = " (regression: --task regression)" if all(map(is_number, schema.classes)) else ""
+    return f"task: classification, {len(schema.classes)} classes{other}"
+
+
+def run_file(path: Path, how: How, /, *, besides: Sequence[str]) -> int:
+    """Run the pipeline of a Python file and show what came of it; return the exit code.
+
+    Raises SettingError where options are given `besides`: they would be about what the pipeline brings.
+    """
+    if besides:
+        raise SettingError(f"{path} brings its own stream and learner; leave out {', '.join(besides)}")
     with watched(how, {"name": str(path)}) as watch:
         return _run_file(path, how, watch)
 
@@ -94,9 +112,9 @@ def _run_file(path: Path, how: How, watch: Watch) -> int:
     if last is None:
         raise SchemaError(f"the stream of {path} has no rows to learn from")
     log.classes = None if service.schema is None else service.schema.classes
+    _tell(last, log, Source(str(path)), type(pipeline.learner).__name__, as_json=how.as_json)
     if how.report is not None:
         write_html(log, how.report, title=f"retain run {path.name}")
-    _tell(last, log, Source(str(path)), type(pipeline.learner).__name__, as_json=how.as_json)
     if pipeline.registry is not None:
         folder = pipeline.registry.folder
         _say(f"versions and decisions: retain versions {folder}, retain log {folder}")
@@ -158,9 +176,14 @@ def _kept(run: Prequential, last: Report, schema: Schema, folder: Path, *, recip
 def _check_classes(schema: Schema, log: Log, source: Source) -> None:
     if schema.classes is not None and len(log.classes_seen) == 1:
         only = schema.classes[log.classes_seen[0]]
+        place, cure = source.name, "choose another --target"
+        if source.labels is not None:
+            place, cure = source.labels, "choose another --silence, or a shorter --expire"
+            if source.silence is None:
+                cure = "if only these are reported, say what the others are and when, e.g. --expire 7d --silence no"
         raise SchemaError(
-            f"the target {schema.target!r} of {source.name} holds the one class {only!r} in all its rows; "
-            "expected at least two: choose another --target"
+            f"the target {schema.target!r} of {place} holds the one class {only!r} in all its rows; "
+            f"expected at least two: {cure}"
         )
 
 

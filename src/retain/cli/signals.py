@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ import pyarrow as pa
 __all__ = ["INTERRUPTED", "interruptible"]
 
 INTERRUPTED = 130  # the exit code of a command that was stopped
+_STDERR = 2  # the descriptor: the signal may come while sys.stderr is being written to
+_HOW = b"stopping when the block in hand is learnt; once more stops at once\n"
 
 
 @contextmanager
@@ -25,6 +28,7 @@ def interruptible() -> Generator[list[int]]:
         if stopped:  # the second time the user means it
             raise KeyboardInterrupt
         stopped.append(number)
+        os.write(_STDERR, _HOW)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

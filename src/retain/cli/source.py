@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ _SUFFIXES = {
     **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
     **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
 }
+
+
+_OF_ANY_STREAM = ("--name", "--delay", "--expire", "--silence", "--until")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +65,15 @@ def open_source(source: Source, /) -> Any:
 def open_rows(source: Source, /) -> Any:
     """The rows alone, without what may come apart from them."""
     if source.name in DATASETS and not Path(source.name).exists():
-        given = [
-            name for name in ("target", "time", "key", "id", "weight", "format") if getattr(source, name) is not None
-        ]
-        if given:
-            raise SettingError(f"{source.name} brings its own columns; leave out --{given[0]}")
+        given = [_option(part.name) for part in fields(source) if getattr(source, part.name) != part.default]
+        if others := [option for option in given if option not in _OF_ANY_STREAM]:
+            raise SettingError(f"{source.name} brings its own columns; leave out {', '.join(others)}")
+        if source.delay is not None and delay_of(source.delay) is None:
+            raise SettingError(
+                f"--delay {source.delay} makes no sense; expected rows (500) or a time (90s, 15m, 2h, 3d)"
+            )
         return find(DATASETS, source.name, "dataset")()
+    _check_name(source.name)
     kind = source.format or format_of(source.name)
     delay_column = source.delay if delay_of(source.delay) is None else None
     common: dict[str, Any] = {
@@ -93,6 +100,19 @@ def open_rows(source: Source, /) -> Any:
         columns = ", ".join(f"{column.name} ({column.kind.value})" for column in stream.schema().columns)
         raise SettingError(f"which column is to be predicted? {source.name} has {columns}; name one with --target")
     return stream
+
+
+def _check_name(name: str) -> None:
+    """Whether it may be a file, before its format is told by it."""
+    if Path(name).is_dir():
+        raise SettingError(f"{name} is a folder; name its files, in quotes: '{name.rstrip('/')}/*.csv'")
+    near = get_close_matches(name, DATASETS, n=1)
+    if near and not Path(name).suffix and not Path(name).exists():
+        raise SettingError(f"there is no file {name}; did you mean {near[0]!r}, which comes with retain?")
+
+
+def _option(field: str) -> str:
+    return "--kind" if field == "kinds" else f"--{field.replace('_', '-')}"
 
 
 def expire_of(source: Source, /) -> float | Silence | None:

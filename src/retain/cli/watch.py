@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from retain.cli.outputs import check_report
 from retain.cli.source import seconds_of
 from retain.cli.watchdog import Watchdog
 from retain.core import Report
@@ -33,6 +34,7 @@ class How:
     def __post_init__(self) -> None:
         if self.resume and self.state is None:
             raise SettingError("--resume needs --state DIR, the folder to resume from")
+        check_report(self.report)
         if self.watchdog is not None and not seconds_of(self.watchdog):
             raise SettingError(f"--watchdog {self.watchdog} makes no sense; expected a time span: 90s, 15m or 2h")
 

@@ -69,6 +69,10 @@ class FileRegistry:
 
     def __init__(self, folder: str | Path, /, *, who: str | None = None) -> None:
         self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise StateError(
+                f"{folder} is a file; expected the folder of a registry, or one that is to be: name another"
+            )
         self._who = who if who is not None else _user()
         self._journal, self._history = Journal(self.folder), History()
         self._token: int | None = None

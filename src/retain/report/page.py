@@ -70,7 +70,7 @@ def write_page(path: str | os.PathLike[str], body: str, /, *, title: str) -> Pat
     """
     path = Path(path)
     page = _PAGE.format(title=escape(title), body=body)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.absolute().with_name(f".{path.name}.{os.getpid()}.part")
     try:
         try:
             temporary.write_text(page, encoding="utf-8")

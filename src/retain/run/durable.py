@@ -166,9 +166,13 @@ def _check_settings(saved: Any, wanted: State, folder: Path) -> None:
     for key in sorted({*saved, *wanted}):
         if saved.get(key) != wanted.get(key):
             raise StateError(
-                f"{folder} was made with {key} = {saved.get(key)!r}, this run has {wanted.get(key)!r}; "
+                f"{folder} was made with {key} = {_shown(saved.get(key))}, this run has {_shown(wanted.get(key))}; "
                 "resume with the same settings, or choose another folder"
             )
+
+
+def _shown(value: Any) -> str:
+    return "none" if value in (None, []) else repr(value)
 
 
 @contextmanager

@@ -89,6 +89,14 @@ class _Reader:
             raise SourceError(f"{self._names[0]} has no rows; expected at least one")
         return self._head
 
+    def columns(self) -> Sequence[str]:
+        head = self.head()
+        found = dict.fromkeys(head.table.column_names)
+        for name in self._names:
+            first = next(_batches(name, 0), None) if name != head.source else None
+            found |= dict.fromkeys([] if first is None else first.schema.names)
+        return list(found)
+
     def pieces(self, layout: Layout, place: State | None, /) -> Iterator[Piece]:
         for number in range(files.resume_at(self._names, place), len(self._names)):
             name = self._names[number]

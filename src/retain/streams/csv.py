@@ -79,8 +79,9 @@ def csv(
         id: by which a late label finds its row.
         weight: of the row; a finite number >= 0.
         kinds: what a column holds, where the head of the source (10,000 rows or 1 MiB) does not tell.
-        ignore: columns to leave out; they may come and go. The column `time` may be among them: then it is no feature.
-        task: 'classification' or 'regression', where the target does not tell.
+        ignore: columns to leave out; they may come and go, but one file at least has each. The column `time` may be
+            among them: then it is no feature.
+        task: 'classification' or 'regression', where the target does not tell, or tells of times or ids.
         missing: what stands for a missing value besides an empty field (and, for numbers and times, NA, NaN, null, ?).
         delimiter: one character; by default a comma, or a tab where the name ends in .tsv.
         names: of the columns, where the files have no header.
@@ -128,6 +129,18 @@ class _Reader:
         if self._head is None:
             self._head = self._read_head()
         return self._head
+
+    def columns(self) -> Sequence[str]:
+        head = self.head()
+        found = dict.fromkeys(head.table.column_names)
+        for number, name in enumerate(self._names):
+            if name != head.source:
+                text = self._files.open(name, number)
+                try:
+                    found |= dict.fromkeys(self._shape(text).columns)
+                finally:
+                    text.close()
+        return list(found)
 
     def pieces(self, layout: Layout, place: State | None, /) -> Iterator[Piece]:
         for number in range(files.resume_at(self._names, place), len(self._names)):

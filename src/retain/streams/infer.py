@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,7 @@ __all__ = [
     "Layout",
     "Roles",
     "check_columns",
+    "check_ignored",
     "infer",
     "is_number",
     "no_column",
@@ -42,6 +43,7 @@ MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-NaN", "-nan", "null",
 
 NO_LABEL = ("", "NA", "NaN", "nan", "null", "NULL", "?")
 _MAX_CLASSES = 20  # whole numbers with more distinct values are taken for a quantity
+_ENOUGH = 200  # labels, to tell ids from classes: most of these values come once
 _MOST = 0.9  # a column is what nine in ten of its values are; the others are bad rows
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d{1,6})?)?)?(?P<zone>Z|[+-]\d\d(:?\d\d)?)?)?")
 _BOOL = frozenset(("true", "false"))
@@ -98,7 +100,9 @@ class Roles:
     ) -> Roles:
         """Check what a caller says. Raises SettingError for kinds and tasks that do not exist."""
         if task not in (None, "classification", "regression"):
-            raise SettingError(f"task={task!r}; expected 'classification', 'regression' or None (told by the target)")
+            raise SettingError(
+                f"task={task!r}; expected 'classification' or 'regression', or nothing: the target tells"
+            )
         known: dict[str, Kind] = {}
         for name, kind in (kinds or {}).items():
             try:
@@ -164,7 +168,8 @@ def infer(head: Head, roles: Roles, /) -> Layout:
     where as many are ISO 8601 dates or times, TEXT where the values have three words or more on average and more than
     a fifth of them are distinct, and CATEGORICAL otherwise. Columns that have a type follow it; their strings are
     judged in the same way, except that they are never numbers. A target of strings, booleans or at most 20 distinct
-    whole numbers is a class, sorted; any other is a number.
+    whole numbers is a class, sorted; any other is a number. Strings are refused that are times, or ids: of 200 labels
+    or more, more than half are distinct. To say the task is to insist.
 
     Raises SchemaError for a role, kind or target that the columns do not bear out.
     """
@@ -218,6 +223,21 @@ def no_column(name: str, names: Sequence[str], what: str) -> SchemaError:
     hint = f"did you mean {near[0]!r}? " if near else ""
     shown = ", ".join(names[:40]) + (f", ... ({len(names)} in all)" if len(names) > 40 else "")
     return SchemaError(f"there is no column {name!r} ({what}); {hint}the columns are: {shown}")
+
+
+def check_ignored(ignore: Sequence[str], head: Head, columns: Callable[[], Sequence[str] | None], /) -> None:
+    """Whether what is to be left out is there: a misspelt name would let its column be learnt.
+
+    `columns` tells those of all files, or None where any row may bring a new one: then a name is only refused that is
+    nearly that of a column which is not left out.
+    """
+    names = head.table.column_names
+    absent = [name for name in ignore if name not in names]
+    there = columns() if absent else None
+    for name in absent:
+        learnt = [column for column in names if column not in ignore]
+        if difflib.get_close_matches(name, learnt, n=1) if there is None else name not in there:
+            raise no_column(name, there or learnt, f"ignore in {head.source}")
 
 
 def check_columns(name: str, columns: Sequence[str], layout: Layout, ignore: Sequence[str], /) -> None:
@@ -363,6 +383,21 @@ def _not_time(head: Head, name: str, values: pa.Array) -> str:
     )
 
 
+def _check_classes(values: pa.Array, labels: Mapping[str, int], name: str, head: Head, roles: Roles) -> None:
+    """Whether strings come again, as classes do: with every value a class, a learner grows until nothing moves."""
+    total, cure = sum(labels.values()), "choose another target, or insist with task='classification'"
+    if _is_string(values.type) and _text_kind(values, roles, text=head.text)[0] is Kind.TIME:
+        raise SchemaError(
+            f"target {name!r} of {head.source} holds times such as {next(iter(labels))!r}; expected classes or "
+            f"numbers: {cure}"
+        )
+    if total >= _ENOUGH and 2 * len(labels) > total:
+        raise SchemaError(
+            f"target {name!r} of {head.source} has {len(labels):,} values in {total:,} rows: is it an id? Expected "
+            f"classes or numbers: {cure}"
+        )
+
+
 def _target(values: pa.Array, name: str, head: Head, roles: Roles) -> tuple[str, tuple[str, ...] | None]:
     """Storage of the target, and its classes: sorted, as numbers where all are; None where it is a number."""
     said = roles.kinds.get(name)
@@ -385,6 +420,8 @@ def _target(values: pa.Array, name: str, head: Head, roles: Roles) -> tuple[str,
         distinct = [v for v in pc.unique(values).to_pylist() if v is not None and v == v]  # not NaN
         found = [float(v) for v in distinct] if quantity else []
         labels = {} if quantity else {str(v).lower(): 1 for v in distinct}
+    if task is None and is_string and not quantity:
+        _check_classes(values, labels, name, head, roles)
     if not labels and not found:
         if task == "regression":
             return "float64", None

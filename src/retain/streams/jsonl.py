@@ -53,7 +53,7 @@ def jsonl(
 
     The columns are the fields seen in the head. A field that is absent, or null, is missing. A field that was not in
     the head makes its row a bad one unless ignored. Numbers in quotes are categories; times are strings in ISO 8601;
-    objects and lists must be ignored. Arguments and errors are those of `csv`.
+    objects and lists must be ignored. What is ignored may come late. Arguments and errors are those of `csv`.
     """
     roles = Roles.of(
         target=target,
@@ -81,6 +81,9 @@ class _Reader:
         if self._head is None:
             self._head = self._read_head()
         return self._head
+
+    def columns(self) -> None:
+        """Any line may have a field that none had before."""
 
     def pieces(self, layout: Layout, place: State | None, /) -> Iterator[Piece]:
         known = self._known(layout)

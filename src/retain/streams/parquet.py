@@ -84,6 +84,13 @@ class _Reader:
             raise SourceError(f"{self._names[0]} has no rows; expected at least one")
         return self._head
 
+    def columns(self) -> Sequence[str]:
+        found = dict.fromkeys(self.head().table.column_names)
+        for name in self._names:
+            with _open(name) as file:
+                found |= dict.fromkeys(file.schema_arrow.names)
+        return list(found)
+
     def pieces(self, layout: Layout, place: State | None, /) -> Iterator[Piece]:
         for number in range(files.resume_at(self._names, place), len(self._names)):
             name = self._names[number]

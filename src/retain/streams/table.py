@@ -102,6 +102,9 @@ class _Reader:
             raise SourceError("the table has no rows; expected at least one")
         return Head(self._data.slice(0, HEAD_ROWS), "the table", text=False)
 
+    def columns(self) -> Sequence[str]:
+        return self._data.column_names
+
     def pieces(self, layout: Layout, place: State | None, /) -> Iterator[Piece]:
         check_columns("the table", self._data.column_names, layout, self._ignore)
         row = 0 if place is None else int(place["row"])

@@ -21,7 +21,7 @@ from retain.errors import DataError, SchemaError, SettingError, SourceError
 from retain.streams.bad_rows import BadRows, Quarantine, Refused, Skip, Stop, breaks
 from retain.streams.columns import Coder, Fault, screen
 from retain.streams.files import STDIN
-from retain.streams.infer import Head, Layout, Roles, infer
+from retain.streams.infer import Head, Layout, Roles, check_ignored, infer
 from retain.streams.quarantine import Ledger, open_ledger
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ class Reader(Protocol):
 
     def head(self) -> Head:
         """The first rows; the same at every call."""
+        ...
+
+    def columns(self) -> Sequence[str] | None:
+        """Names of the columns of all files; None where any row may bring a new one."""
         ...
 
     def pieces(self, layout: Layout, place: State | None, /) -> Iterator[Piece]:
@@ -108,7 +112,9 @@ class Tabular:
         Raises SchemaError where a column that was named is not there; it lists those that are.
         """
         if self._layout is None:
-            self._layout = infer(self._reader.head(), self._roles)
+            head = self._reader.head()
+            check_ignored(self._roles.ignore, head, self._reader.columns)
+            self._layout = infer(head, self._roles)
         return self._layout.schema
 
     def read(self, position: State | None = None, /) -> Iterator[tuple[Batch, State]]:

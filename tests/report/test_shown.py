@@ -117,6 +117,11 @@ def test_time_is_shown_as_dates_and_rows_as_rows():
     assert figures(log)["curve"].axes[0].get_xlabel() == "rows"
 
 
+def test_one_point_is_no_curve():
+    assert list(figures(KINDS["one report"]())) == ["confusion", "calibration"]
+    assert list(figures(logged(reports(2)))) == ["curve", "metrics", "confusion", "calibration"]
+
+
 def test_a_baseline_far_off_does_not_flatten_the_others():
     values = {"baselines": {"no_change": {"log_loss": 12.0}, "prior": {"log_loss": 0.6}}}
     log = logged(Report(n, n, 0, 0, 0, 0.1, 0.1, metrics={"log_loss": 0.5}, **values) for n in range(1, 9))

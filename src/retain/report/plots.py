@@ -31,7 +31,8 @@ def figures(log: Log, /) -> dict[str, Figure]:
     """The figures that suit the run, by name, the most telling first.
 
     `curve` (the first metric over time, with both baselines), `metrics` (the others), then `confusion` and
-    `calibration` of classes, or `residuals` of numbers. Only those that there is something to draw of.
+    `calibration` of classes, or `residuals` of numbers. Only those that there is something to draw of: over time, two
+    points.
 
     >>> import numpy as np
     >>> from retain.core import Report
@@ -43,7 +44,7 @@ def figures(log: Log, /) -> dict[str, Figure]:
     >>> figures(log)["curve"].savefig("curve.png")  # doctest: +SKIP
     """
     curve = log.curve()
-    names = [m for m in curve.metrics() if np.isfinite(curve.values.get((MODEL, m), np.full(1, np.nan))).any()]
+    names = [m for m in curve.metrics() if np.isfinite(curve.values.get((MODEL, m), np.full(1, np.nan))).sum() > 1]
     found: dict[str, Figure] = {}
     if names:
         found["curve"] = _curve_figure(log, curve, names[0])

@@ -37,7 +37,7 @@ class Unanimous:
     >>> cost = lambda: {"bytes": (1e6, 2e6)}
     >>> verdict = gate(rt.Evidence(*errors.astype(float), costs=cost))
     >>> verdict.decision.value, verdict.why
-    ('refuse', 'NoLarger: bytes grew from 1,000,000 to 2,000,000, at most 1.5 times are allowed')
+    ('refuse', 'by NoLarger: bytes grew from 1,000,000 to 2,000,000, at most 1.5 times are allowed')
     """
 
     def __init__(self, *gates: Gate) -> None:

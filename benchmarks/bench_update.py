@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import gzip
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,14 +120,14 @@ def main() -> None:
         make, rows = STREAMS[name]
         stream = make()
         named = policies(stream, rows)
-        rt.backtest({policy: replace(pipeline, limit=3 * BLOCK) for policy, pipeline in named.items()})  # compiles
         result = rt.backtest(named)
         lines += lines_of(name, result)
         print("\n".join(lines_of(name, result)), flush=True)
         if given.report:
             write_backtest(result, given.report / f"{name.replace(' ', '_')}.html", title=name)
         if name in PICTURES:
-            figures(result)[PICTURES[name]].savefig(DOCS / f"backtest-{PICTURES[name]}.svg", metadata={"Date": None})
+            picture = figures(result, of=name)[PICTURES[name]]
+            picture.savefig(DOCS / f"backtest-{PICTURES[name]}.svg", metadata={"Date": None})
     if not given.only:
         record("update", "\n".join([*lines, "", load()]))
 

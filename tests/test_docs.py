@@ -7,18 +7,21 @@ The blocks of one page share one namespace and one folder, in order of appearanc
 import contextlib
 import io
 import re
+import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from retain.cli import main
 from retain.cli.catalogue import LEARNERS, METRICS, RULES
 from retain.cli.recipes import MODELS, RECIPES, SCENARIOS
 
 ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
@@ -51,27 +54,9 @@ def name(page: Path) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in which a reader of the documentation might be: payments, a twentieth of them fraud; faults in turn."""
-    rng = np.random.default_rng(0)
-    lines = ["at,amount,country,channel,fraud"]
-    for hour in range(2_000):
-        fraud = rng.random() < 0.05
-        amount = rng.lognormal(4 + 2 * fraud, 1)
-        country, channel = (
-            rng.choice(["de", "fr", "pl"]),
-            rng.choice(["web", "shop"], p=[0.9, 0.1] if fraud else [0.5, 0.5]),
-        )
-        lines.append(
-            f"2025-{1 + hour // 672:02}-{1 + hour // 24 % 28:02}T{hour % 24:02}:00:00,{amount:.2f},{country},{channel},"
-            f"{'yes' if fraud else 'no'}"
-        )
-    (tmp_path / "payments.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    faults = ["none", "bearing", "belt", "leak", "motor", "valve"]
-    centres = rng.normal(0, 2, (len(faults), 4))
-    lines = ["heat,current,pressure,vibration,fault"]
-    for fault, centre in zip(faults, centres, strict=True):
-        lines += [",".join(f"{value:.3f}" for value in row) + f",{fault}" for row in rng.normal(centre, 1, (300, 4))]
-    (tmp_path / "sensors.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    """A folder in which a reader of the documentation might be, with the files that the README speaks of."""
+    for file in EXAMPLES.glob("*.csv"):
+        shutil.copy(file, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -99,6 +84,33 @@ def test_retain_commands_run(page: Path, folder: Path) -> None:
                 continue
             done = subprocess.run([retain, *words[1:]], cwd=folder, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_readme_shows_the_table_that_make_run_prints(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "/retain run" in line)
+    words = command.replace("reports/", "").split()[1:]
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([*words, "--limit", "3000"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    table = [line.strip() for line in printed if line and "\u2500" not in line][:4]
+    shown = re.search(r"^ +model .*\n(?: {4}.*\n)+", (ROOT / "README.md").read_text(), re.MULTILINE)[0].splitlines()
+    assert [names(line) for line in shown] == [names(line) for line in table]
+    for line in shown[1:]:
+        values = [float(value) for value in re.findall(r"[\d.]+", line)]
+        best = (min if "log-loss" in line else max)(values)
+        assert f"\u2713 {best:.4f}" in line  # the claim: the model beats both baselines
+        assert values[0] == best
+
+
+def names(line: str) -> list[str]:
+    return [word for word in line.split() if not re.fullmatch(r"[\d.]+|\u2713", word)]
+
+
+def test_the_files_of_the_readme_are_those_that_the_script_beside_them_writes() -> None:
+    made = runpy.run_path(str(EXAMPLES / "make_data.py"))["files"]()
+    assert {file.name: file.read_text(encoding="utf-8") for file in EXAMPLES.glob("*.csv")} == made
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ x = rng.normal(size=(5_000, 2))
 y = (x[:, 0] * np.where(np.arange(5_000) < 2_500, 1, -1) > 0).astype(int)
 learner = rt.Linear(loss=rt.Logistic(), update=rt.FTRL())
 drift = rt.Rule(when=rt.OnDrift(rt.detectors.ADWIN()), do=rt.Retrain(last=500), gate=rt.Better(), name="drift")
-never = rt.Rule(when=rt.Every(rows=1_000), do=rt.Retrain(last=60), gate=rt.Better(most=400), name="no", cooldown=9_000)
+gate = rt.Unanimous(rt.NotWorse(0.05), rt.Better(most=400))
+never = rt.Rule(when=rt.Every(rows=1_000), do=rt.Retrain(last=60), gate=gate, name="no", cooldown=9_000)
 pipeline = rt.Pipeline(
     stream=rt.streams.arrays(x, y), learner=learner, rules=[drift, never], step=250,
     registry=rt.FileRegistry("models", who="test"),
@@ -49,11 +51,17 @@ def test_backtest_compares_and_leaves_nothing_behind(folder: Path, capsys: pytes
     assert not Path("models").exists()
 
 
-def test_backtest_prints_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["backtest", "pipeline.py", "--limit", "2000"]) == 0
+def test_backtest_prints_a_table_of_which_nothing_is_cut_off(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    pipeline = Path("pipeline.py").read_text().replace('"none"', '"learning on only"')
+    Path("pipeline.py").write_text(pipeline)
+    assert main(["backtest", "pipeline.py", "--limit", "4000"]) == 0
     out = capsys.readouterr().out
     assert "refused" in out
-    assert "none" in out
+    assert re.search(r"^pipeline +✓ 0\.\d{4}", out, re.MULTILINE)
+    assert "learning on only " in out
 
 
 def test_a_pipeline_runs_promotes_refuses_and_is_rolled_back(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,8 +73,12 @@ def test_a_pipeline_runs_promotes_refuses_and_is_rolled_back(folder: Path, capsy
     before = FileRegistry("models").aliases()["champion"]
     assert main(["log", "models"]) == 0
     log = capsys.readouterr().out
-    assert "drift" in log
-    assert "refused" in log
+    header, *lines = log.splitlines()
+    assert header.split() == ["at", "row", "what", "version", "pairs", "gain", "why", "who", "when"]
+    assert "a run begins" in lines[0]
+    number = r"0\.\d{4} ± 0\.\d{4}"
+    assert any(re.search(rf"3,\d{{3}}  promoted +[0-9a-f]{{12}} +\d+  \+{number} +drift +test", line) for line in lines)
+    assert any(re.search(rf"refused by Better +\d+  -{number} +no +test", line) for line in lines)
     assert main(["rollback", "models"]) == 0
     assert FileRegistry("models").aliases()["champion"] != before
     assert main(["verify", "models"]) == 0

@@ -146,6 +146,16 @@ def test_json_is_one_object_last_on_standard_output(tmp_path: Path, capfd: pytes
     assert "<html" in (tmp_path / "r.html").read_text()
 
 
+def test_the_report_of_a_short_run_has_curves_over_event_time(tmp_path: Path) -> None:
+    rows = [f"2025-01-{1 + i // 70:02}T{i % 24:02}:00:00,{row}" for i, row in enumerate(ROWS)]
+    (tmp_path / "rows.csv").write_text("\n".join(["at,x,c,y", *sorted(rows)]) + "\n")
+    page = tmp_path / "r.html"
+    assert main(["run", str(tmp_path / "rows.csv"), "--target", "y", "--time", "at", "--report", str(page)]) == 0
+    curve = page.read_text().partition('aria-label="metric over time"')[2].partition("</svg>")[0]
+    assert "event time (UTC)" in curve
+    assert max(path.count("\nL") for path in curve.split("<path")) > 20  # points of a line
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_a_run_starts_without_what_it_does_not_need(kind: str, tmp_path: Path) -> None:
     # pandas and rich would cost half as much as all the rest of the start; pyarrow imports pandas unless kept from it

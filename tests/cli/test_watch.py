@@ -43,7 +43,7 @@ def test_one_log_tells_of_all_lives(folder: Path) -> None:
     with Path("rows.csv").open("a") as file:
         file.write("3,0\nbroken,1\n")
     assert main([*run, "--resume"]) == 2
-    start, report, end, again, *_, failed = told()
+    start, _, report, end, again, *_, failed = told()
     assert start["settings"]["target"] == "y"
     assert (report["rows"], report["learnt"], report["quarantined"]) == (600, 600, 0)
     assert set(report["metrics"]) == {"accuracy", "auc", "log_loss"}

@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 from tests.report.test_log import logged, reports
 
-from retain.core import Report
+from retain.core import Deed, Report
 from retain.errors import RetainError, SettingError
-from retain.report import Log, Progress, figures, table, write_html
+from retain.report import Continual, Log, Progress, Run, figures, table, write_html
 from retain.report.plots import apart
 
 KINDS = {
@@ -53,6 +53,24 @@ def test_the_table_has_every_value_and_marks_the_best():
         assert f"{log.last.baselines['prior'][name]:.4f}" in text
     assert "1,000 rows" in text
     assert "drift" in text
+
+
+def test_what_rules_did_is_told_and_no_line_ends_within_a_unit():
+    log = Log()
+    for n in range(1, 9):
+        deeds = [Deed(1_000 * n, 0.0, "faster", "refused", "after 9 pairs")]
+        deeds += [Deed(1_000 * n, 0.0, "data", "fired", "temp: missing")] * (n % 2)
+        log.add(Report(1_000 * n, 9, 0, 0, 3, 25.5, 25.5, deeds=tuple(deeds)))
+    copy = Log()
+    copy.load_state_dict(log.state_dict())
+    for width in (30, 60, 80, 200):
+        text = printed(table(copy), width=width)
+        for whole in ("8 candidates refused", "3 could not be read", "25.5 s CPU", "314 rows/s", "the latest five:"):
+            assert whole in text, width
+        assert max(map(len, text.splitlines())) <= width
+    assert text.count("refused (") == 5
+    assert "data: fired 4 times, last at row 7,000" in text
+    assert "temp" not in text  # each is an event of the page
 
 
 def test_a_page_needs_nothing_from_elsewhere(tmp_path):
@@ -120,6 +138,11 @@ def test_time_is_shown_as_dates_and_rows_as_rows():
     assert figures(log)["curve"].axes[0].get_xlabel() == "rows"
 
 
+def test_one_point_is_no_curve():
+    assert list(figures(logged(reports(1, rows=200)))) == ["confusion", "calibration"]
+    assert list(figures(logged(reports(2, rows=100)))) == ["curve", "metrics", "confusion", "calibration"]
+
+
 def test_a_baseline_far_off_does_not_flatten_the_others():
     values = {"baselines": {"no_change": {"log_loss": 12.0}, "prior": {"log_loss": 0.6}}}
     log = logged(Report(n, n, 0, 0, 0, 0.1, 0.1, metrics={"log_loss": 0.5}, **values) for n in range(1, 9))
@@ -149,3 +172,13 @@ def test_progress_is_quiet_where_nobody_watches_and_speaks_where_somebody_does()
     assert "100%" in text
     with pytest.raises(SettingError, match="total_rows=-1"):
         Progress(total_rows=-1)
+
+
+def test_the_curves_of_experiences_have_the_figures_of_the_table_and_the_room_they_need():
+    matrix = np.array([[0.5, 0.5], [0.97, 0.5], [0.92, 0.95]])
+    runs = (Run(0, matrix, 100, 1.0, 1.0, 0.8),)
+    joint = Continual("class", ("cats", "dogs"), (Run(0, np.array([[0.5, 0.5], [0.96, 0.9]]), 100, 1.0, 1.0, 0.8),))
+    result = Continual("class", ("cats", "dogs"), runs, bounds={"joint": joint})
+    axes = result.figures()["curves"].axes[0]
+    assert {text.get_text() for text in axes.texts} == {"joint 0.9300", "model 0.9350"}
+    assert 0.85 < axes.get_ylim()[0] < 0.9  # not from 0, and small differences look small

@@ -1,5 +1,7 @@
 """Backtests: replay is production, and what is shown of it is true."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -95,3 +97,35 @@ def test_it_is_shown_as_a_page_and_in_a_notebook(tmp_path):
 def test_without_pipelines_there_is_nothing_to_compare():
     with pytest.raises(SettingError, match="at least one"):
         rt.backtest({})
+
+
+class Compiling:
+    """A learner whose first call on a machine takes long."""
+
+    compiled = False
+
+    def __init__(self):
+        self.own = rt.Prior()
+
+    def learn(self, batch):
+        start = time.process_time()
+        while not Compiling.compiled and time.process_time() - start < 0.5:
+            pass
+        Compiling.compiled = True
+        return self.own.learn(batch)
+
+    def predict(self, x):
+        return self.own.predict(x)
+
+    def state_dict(self):
+        return self.own.state_dict()
+
+    def load_state_dict(self, state):
+        self.own.load_state_dict(state)
+
+
+def test_who_comes_first_does_not_pay_for_what_is_compiled():
+    result = rt.backtest({"first": pipeline(learner=Compiling(), rules=[], limit=500)})
+    assert Compiling.compiled
+    assert result.traces["first"].cpu_seconds < 0.5
+    assert result.traces["first"].last.rows == 500

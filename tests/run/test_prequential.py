@@ -129,6 +129,17 @@ def _timeless(kept: State) -> bytes:
     return state.encode({**kept, "clocks": None})
 
 
+def test_a_short_run_too_is_seen_to_go_on() -> None:
+    x = np.random.default_rng(0).normal(size=(2_000, 2))
+    y = (x[:, 0] > 0).astype(int)
+    whole, cut = (list(rt.Prequential(rt.streams.arrays(x, y, block=block), learner())) for block in (5_000, 20))
+    rows = np.array([0, *(report.rows for report in whole)])
+    assert (np.diff(rows) <= np.maximum(32, rows[:-1] // 10)).all()
+    assert 20 < len(whole) < 40
+    assert len(cut) == 100  # shorter blocks stay as they are
+    assert whole[-1].metrics == cut[-1].metrics
+
+
 def test_a_limit_stops_within_a_block_and_the_next_run_goes_on_there() -> None:
     whole = rt.Prequential(Rows(BATCH, 7), learner(), delay=rt.Delay(rows=3))
     list(whole.steps())

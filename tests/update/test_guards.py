@@ -131,11 +131,11 @@ def test_all_of_several_gates_must_agree_and_the_later_are_asked_only_then():
 
     gate = Unanimous(rt.Better(), NotForgotten())
     worse = gate(Evidence(errors(0.1), errors(0.3), past=past))
-    assert (worse.decision, worse.why, asked) == (Decision.REFUSE, "Better", [])
+    assert (worse.decision, worse.why, asked) == (Decision.REFUSE, "by Better", [])
     gate = Unanimous(rt.Better(), NotForgotten())
     better = gate(Evidence(errors(0.3), errors(0.1), past=past))
     assert (better.decision, asked) == (Decision.REFUSE, [1])
-    assert better.why.startswith("NotForgotten: experience old")
+    assert better.why.startswith("by NotForgotten: experience old")
     with pytest.raises(SettingError, match="two or more"):
         Unanimous(rt.Better())
 

@@ -38,7 +38,7 @@ rules = [
         do=rt.Retrain(last=50_000, passes=2),
         gate=rt.Unanimous(rt.Better(least=2_000, most=10_000), rt.PerSlice(rt.NotWorse(0.05), by="origin")),
     ),
-    # Were more than 3 of 10 of the latest answers wrong, the version before would serve again.
+    # Were more than 45 of 100 of the latest 5,000 answers wrong, the version before would serve again.
     rt.Rule(
         name="way back",
         when=rt.WhenWorse(rt.metrics.Windowed(rt.metrics.Accuracy(), rows=5_000), than=0.55),

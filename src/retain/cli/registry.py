@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from retain.errors import StateError
-from retain.registry import FileRegistry
+from retain.registry import Entry, FileRegistry
 from retain.registry.compare import changes, moved
 
 __all__ = ["check", "compare", "list_versions", "promote", "roll_back", "tell_log"]
@@ -48,17 +48,8 @@ def tell_log(folder: Path, /, *, as_json: bool) -> None:
     if as_json:
         _dump([entry._asdict() for entry in entries])
         return
-    rows = [
-        [
-            str(entry.number),
-            _when(entry.time),
-            entry.who,
-            _deed(entry.what, entry.about),
-            str(entry.about.get("why", "")),
-        ]
-        for entry in entries
-    ]
-    _show(["", "when", "who", "what", "why"], rows)
+    header = ["", "at row", "what", "version", "pairs", "gain", "why", "who", "when"]
+    _show(header, [_line(entry) for entry in entries], right=("", "at row", "pairs"))
 
 
 def promote(folder: Path, ref: str, /, *, alias: str, why: str) -> None:
@@ -114,24 +105,47 @@ def _open(folder: Path) -> FileRegistry:
     return FileRegistry(folder)
 
 
-def _deed(what: str, about: Any) -> str:
-    match what:
-        case "push":
-            return f"kept {about['version'][:_SHORT]}"
-        case "point":
-            before = f", was {about['before'][:_SHORT]}" if about["before"] else ""
-            return f"{about['alias']} is {about['version'][:_SHORT]}{before}"
-        case "retire":
-            return f"deleted {', '.join(name[:_SHORT] for name in about['versions'])}"
-        case _:
-            return what
+def _line(entry: Entry) -> list[str]:
+    """What was done as the cells of a table: on what evidence, where a gate decided."""
+    about = entry.about
+    decision: Mapping[str, Any] = about.get("decision") or {}
+    row = decision.get("rows", about.get("report", {}).get("rows"))
+    said = str(decision.get("why", ""))
+    by = said.startswith("by ")  # one gate of several
+    what = {
+        "own": "a run begins",  # and nobody who ran before may write any more
+        "push": "kept",
+        "point": "promoted" if "decision" in decision else f"{about.get('alias')} is",
+        "refused": f"refused {said}" if by else "refused",
+        "retire": "deleted",
+    }
+    names = about.get("versions", [about["version"]] if "version" in about else [])
+    return [
+        str(entry.number),
+        "" if row is None else f"{row:,}",
+        what.get(entry.what, entry.what),
+        ", ".join(name[:_SHORT] for name in names),
+        f"{decision['pairs']:,}" if "pairs" in decision else "",
+        _gain(decision.get("evidence", {}), said.removeprefix("by ").partition(":")[0] if by else ""),
+        str(decision["rule"] if by else about.get("why", "")),
+        entry.who,
+        _when(entry.time),
+    ]
 
 
-def _show(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _gain(evidence: Mapping[str, float], gate: str) -> str:
+    """By how much the candidate lost less in the mean, and the standard error; of several gates, what the first saw."""
+    gains = (name for name in evidence if name.startswith(gate) and name.rpartition(".")[2] == "gain")
+    name = next(gains, None)
+    return "" if name is None else f"{evidence[name]:+.4f} ± {evidence[f'{name}_standard_error']:.4f}"
+
+
+def _show(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()) -> None:
     """Columns as wide as they need to be, in a terminal and through a pipe alike: names are there to be copied."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        cells = zip(header, row, widths, strict=True)
+        line = "  ".join(cell.rjust(width) if name in right else cell.ljust(width) for name, cell, width in cells)
         sys.stdout.write(line.rstrip() + "\n")
 
 

@@ -18,10 +18,11 @@ import numpy as np
 from retain.core import Deed, Floats, Report
 from retain.errors import SettingError
 from retain.report.page import STYLE, figure, soft, svg, write_page
-from retain.report.plots import BLUE, GRID, INK, canvas, dress
+from retain.report.plots import BLUE, GRID, INK, canvas, dress, label_ends
 from retain.report.words import duration, shown
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from rich.console import RenderableType
 
@@ -163,20 +164,25 @@ def table(result: Backtest, /) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    grid.add_column("")
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    grid.add_column("", no_wrap=True, overflow="fold")
     for name in _header(result):
         grid.add_column(name, justify="right")
-    for name, cells in _cells(result).items():
-        style = "bold" if name in result.best else ""
-        grid.add_row(Text(name, style=style), *(Text(cell, style=style) for cell in cells))
-    note = "bold: no other is as good for less (CPU time: answering, learning, teaching and judging candidates)"
+    for name, (score, *cells) in _cells(result).items():
+        best = name in result.best
+        style = "bold" if best else ""
+        grid.add_row(*(Text(cell, style=style) for cell in (name, "✓ " * best + score, *cells)))
+    note = "✓: no other is as good for less (CPU time: answering, learning, teaching and judging candidates)"
     return Group(grid, Text(""), Text(note, style="dim"))
 
 
-def figures(result: Backtest, /) -> dict[str, Figure]:
-    """`time`, recent accuracy over the rows, updates marked; `cost`, accuracy against the seconds that it took."""
-    return {"time": _over_time(result), "cost": _against_cost(result)}
+def figures(result: Backtest, /, *, of: str = "") -> dict[str, Figure]:
+    """`time`, recent accuracy over the rows, updates marked; `cost`, accuracy against the seconds that it took.
+
+    Their titles say what they are `of`, a stream by name, where nothing around them does.
+    """
+    of = f"{of}: " * bool(of)
+    return {"time": _over_time(result, of), "cost": _against_cost(result, of)}
 
 
 def fragment(result: Backtest, /, *, title: str | None = None) -> str:
@@ -227,19 +233,25 @@ def _cells(result: Backtest) -> dict[str, list[str]]:
 
 def _decisions(name: str, trace: Trace) -> str:
     deeds = [deed for deed in trace.deeds if deed.what != "fired" or deed.why]
-    rows = "".join(f"<tr><td>{deed.rows:,}</td><td>{escape(str(deed))}</td></tr>" for deed in deeds[-100:])
+    rows = "".join(f"<tr><td>{deed.rows:,}</td><td class=text>{escape(str(deed))}</td></tr>" for deed in deeds[-100:])
     kept = f" (latest 100 of {len(deeds):,})" if len(deeds) > 100 else ""
-    head = "<thead><tr><th>after rows</th><th>what</th></tr></thead>"
+    head = "<thead><tr><th>after rows</th><th class=text>what</th></tr></thead>"
     said = f"{escape(name)}: {len(deeds):,} decisions{kept}"
     return f"<details><summary>{said}</summary><table>{head}{rows}</table></details>"
 
 
-def _over_time(result: Backtest) -> Figure:
+def _over_time(result: Backtest, of: str) -> Figure:
     drawing = canvas(8.4, 3.7)
     axes = drawing.subplots()
-    for (name, trace), colour in zip(result.traces.items(), _cycle(len(result.traces)), strict=True):
+    count = len(result.traces)
+    widths = np.linspace(2.4, 1.2, count)  # of lines that lie on each other the lower one is seen too
+    ends: list[tuple[float, str, str]] = []
+    for i, ((name, trace), colour) in enumerate(zip(result.traces.items(), _cycle(count), strict=True)):
         rows, recent, _ = trace.curve()
-        axes.plot(rows, recent, color=colour, linewidth=1.4, label=name)
+        dashes = (0, (4, 2)) if i % 2 else "-"
+        axes.plot(rows, recent, color=colour, linewidth=widths[i], linestyle=dashes)
+        if len(recent):
+            ends.append((float(recent[-1]), name, colour))
         for deed in trace.deeds:
             if deed.what in _UPDATES and len(rows) and trace.count(*_UPDATES) <= 60:
                 axes.plot(deed.rows, np.interp(deed.rows, rows, recent), "o", color=colour, markersize=3.6)
@@ -247,41 +259,67 @@ def _over_time(result: Backtest) -> Figure:
     dress(axes)
     axes.set(xlabel="rows")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    said = "Accuracy" if first.classes else "Minus the mean absolute error"
-    axes.set_title(f"{said} of the last {first.window:,} rows; dots: updates", loc="left", fontsize=10.5, color=INK)
-    legend = drawing.legend(loc="outside lower center", frameon=False, fontsize=8.5, ncols=4)
-    for text in legend.get_texts():
-        text.set_color(INK)
+    label_ends(axes, ends)
+    said = "accuracy" if first.classes else "minus the mean absolute error"
+    title = f"{of}{said} of the last {first.window:,} rows; dots: updates"
+    axes.set_title(title[0].upper() + title[1:], loc="left", fontsize=10.5, color=INK)
     return drawing
 
 
-def _against_cost(result: Backtest) -> Figure:
+def _against_cost(result: Backtest, of: str) -> Figure:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     drawing = canvas(8.4, 3.4)
     axes = drawing.subplots()
     found = [(trace.cpu_seconds, trace.accuracy, name) for name, trace in result.traces.items()]
     front = sorted((cost, score) for cost, score, name in found if name in result.best)
     axes.plot(*zip(*front, strict=True), color=GRID, linewidth=1.0, linestyle=(0, (3, 2)), zorder=1)
-    for i, ((cost, score, name), colour) in enumerate(zip(found, _cycle(len(found)), strict=True)):
+    for (cost, score, _), colour in zip(found, _cycle(len(found)), strict=True):
         axes.plot(cost, score, "o", color=colour, markersize=6)
-        place = (7, 5 if i % 2 else -12)  # neighbours would write over each other
-        axes.annotate(name, (cost, score), place, textcoords="offset points", fontsize=8.5, color=INK)
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    costs = [cost for cost, _, _ in found]
-    if max(costs) > 8 * min(costs):
+    costs, scores = [cost for cost, _, _ in found], [score for _, score, _ in found]
+    log = max(costs) > 8 * min(costs)
+    if log:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.margins(x=0.18, y=0.2)
+    first = next(iter(result.traces.values()))
+    middle = (max(scores) + min(scores)) / 2
+    least = 0.02 if first.classes else 0.05 * abs(middle)  # what is less apart should look so
+    if max(scores) - min(scores) < least:
+        axes.set_ylim(middle - 0.7 * least, middle + 0.7 * least)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     dress(axes)
-    axes.set(xlabel="CPU time")
-    first = next(iter(result.traces.values()))
-    said = "Accuracy of all rows" if first.classes else "Minus the mean absolute error of all rows"
-    axes.set_title(
-        f"{said}, against what it took; dashes: nothing is better for less", loc="left", fontsize=10.5, color=INK
-    )
+    axes.set(xlabel="CPU time (logarithmic)" if log else "CPU time")
+    _name_points(axes, found)
+    said = "accuracy of all rows" if first.classes else "minus the mean absolute error of all rows"
+    dashes = "; dashes: nothing is better for less" if len(front) > 1 else ""
+    title = f"{of}{said}, against what it took{dashes}"
+    axes.set_title(title[0].upper() + title[1:], loc="left", fontsize=10.5, color=INK)
     return drawing
+
+
+def _name_points(axes: Axes, found: list[tuple[float, float, str]]) -> None:
+    """A name beside each point, at the first of four places where it covers neither a point nor another name."""
+    size = np.array([540.0, 180.0])  # of the axes, about, in points of print
+    to_axes = axes.transScale + axes.transLimits
+    at = [size * to_axes.transform((cost, score)) for cost, score, _ in found]
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in at]
+    for (x, y), (cost, score, name) in zip(at, found, strict=True):
+        wide, high = 5.0 * len(name), 10.0
+        places = [(7, 5), (7, -12), (-7 - wide, 5), (-7 - wide, -12)]
+        boxes = [(x + dx, y + dy, x + dx + wide, y + dy + high) for dx, dy in places]
+        free = [i for i, box in enumerate(boxes) if not any(_meet(box, other) for other in taken)]
+        i = free[0] if free else 0
+        taken.append(boxes[i])
+        dx, dy = places[i]
+        side = "left" if dx > 0 else "right"
+        place = (7 if dx > 0 else -7, dy)
+        axes.annotate(name, (cost, score), place, textcoords="offset points", fontsize=8.5, color=INK, ha=side)
+
+
+def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _cycle(count: int) -> list[str]:

@@ -92,9 +92,11 @@ def _comparison(log: Log) -> str:
 def _events(log: Log) -> str:
     if not log.events:
         return ""
-    rows = "".join(f"<tr><td>{e.rows:,}</td><td>{escape(e.text)}</td></tr>" for e in reversed(log.events[-50:]))
+    latest = reversed(log.events[-50:])
+    rows = "".join(f"<tr><td>{e.rows:,}</td><td class=text>{escape(e.text)}</td></tr>" for e in latest)
     shown_of = f" (latest 50 of {log.event_count:,})" if log.event_count > 50 else ""
-    return f"<h2>Events{shown_of}</h2><table><thead><tr><th>after rows</th><th>what</th></tr></thead>{rows}</table>"
+    head = "<thead><tr><th>after rows</th><th class=text>what</th></tr></thead>"
+    return f"<h2>Events{shown_of}</h2><table>{head}{rows}</table>"
 
 
 def _counts(log: Log) -> str:

@@ -51,7 +51,7 @@ class Journal:
     ...         journal.add(report)
     >>> lines = [json.loads(line) for line in path.read_text().splitlines()]
     >>> [(line["what"], line.get("rows")) for line in lines]
-    [('start', None), ('report', 1024), ('report', 2000), ('end', 2000)]
+    [('start', None), ('report', 32), ('report', 2000), ('end', 2000)]
     """
 
     def __init__(

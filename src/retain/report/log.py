@@ -111,6 +111,7 @@ class Log:
         self.last: Report | None = None  # the latest report, without its rows
         self.events: list[Event] = []
         self.deeds: dict[str, int] = {}  # how often rules did what
+        self.fired: dict[str, tuple[int, int]] = {}  # rules that only told: how often, and after which row last
         self.event_count = 0
         self.scored = 0
         self._points, self._size, self._shown, self._most = points, sample, shown, events
@@ -142,11 +143,15 @@ class Log:
         if any(np.isfinite(value) for value in report.metrics.values()):  # not while warming up
             self.scored += report.learnt - before if report.y is None else len(report.y)
         happened = [Event(report.rows, text) for text in report.events]
-        happened += [Event(deed.rows, str(deed), deed.what) for deed in report.deeds if _worth_telling(deed, report)]
+        told = [deed for deed in report.deeds if _worth_telling(deed, report)]
+        happened += [Event(deed.rows, str(deed), deed.what) for deed in told]
         self.events += happened
         self.event_count += len(happened)
         for deed in report.deeds:
             self.deeds[deed.what] = self.deeds.get(deed.what, 0) + 1
+        for deed in told:
+            if deed.what == "fired":
+                self.fired[deed.rule] = self.fired.get(deed.rule, (0, 0))[0] + 1, deed.rows
         del self.events[: -self._most]
         if self._reports % self._stride == 0:
             self._curve.append(self._point(report))
@@ -225,6 +230,7 @@ class Log:
             "last": None if self.last is None else _report_state(self.last),
             "events": [[event.rows, event.text, event.what] for event in self.events],
             "deeds": dict(self.deeds),
+            "fired": {rule: list(told) for rule, told in self.fired.items()},
             "event_count": self.event_count,
             "scored": self.scored,
             "reports": self._reports,
@@ -249,6 +255,7 @@ class Log:
         self.last = None if state["last"] is None else Report(**state["last"])
         self.events = [Event(int(rows), text, what) for rows, text, what in state["events"]]
         self.deeds = dict(state["deeds"])
+        self.fired = {rule: (int(count), int(last)) for rule, (count, last) in state["fired"].items()}
         self.event_count, self.scored = int(state["event_count"]), int(state["scored"])
         self._reports, self._stride = int(state["reports"]), int(state["stride"])
         self._names = list(state["names"])

@@ -16,7 +16,8 @@ from retain.core import Floats
 from retain.metrics.continual import seen_accuracy
 from retain.report.continual import MEASURES, Continual
 from retain.report.page import STYLE, figure, soft, svg, write_page
-from retain.report.plots import BLUE, GRID, INK, apart, canvas, dress, tint
+from retain.report.plots import BLUE, GRID, INK, canvas, dress, label_ends, tint
+from retain.report.tables import Line
 from retain.report.words import duration
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def table(result: Continual, /) -> RenderableType:
     forward transfer     0.0000
     forgetting           0.3000
     <BLANKLINE>
-    class · 2 experiences · 1 seed · 100 samples · 1.0 s CPU · 125
-    samples/CPU-s
+    class · 2 experiences · 1 seed · 100 samples · 1.0 s CPU ·
+    125 samples/CPU-s
     """
     from rich import box
     from rich.console import Group
@@ -71,7 +72,7 @@ def table(result: Continual, /) -> RenderableType:
     for name, measure in MEASURES.items():
         others = [str(other.measure(name)) for other in result.bounds.values()]
         grid.add_row(measure.title, str(result.measure(name)), *others)
-    return Group(grid, Text(""), Text(_summary(result), style="dim"))
+    return Group(grid, Text(""), Line(_summary(result)))
 
 
 def write_continual(result: Continual, path: str | os.PathLike[str], /, *, title: str = "Continual learning") -> Path:
@@ -86,7 +87,7 @@ def fragment(result: Continual, /, *, title: str | None = None) -> str:
     """The result as a piece of HTML, for a page or a notebook."""
     drawn = {name: svg(plot, name, label=_LABELS[name]) for name, plot in figures(result).items()}
     head = f"<style>{STYLE}</style>" + (f"<h1>{escape(title)}</h1>" if title else "")
-    parts = [head, soft(escape(_summary(result))), _headlines(result)]
+    parts = [head, soft(escape(" · ".join(_summary(result)))), _headlines(result)]
     parts += [figure(drawn["curves"], kind="wide")] if "curves" in drawn else []
     parts += [figure(drawn["matrix"]), "<h2>Beside the bounds</h2>" if result.bounds else "<h2>Measures</h2>"]
     parts += [_rows(result), _settings(result)]
@@ -154,36 +155,27 @@ def _curves(result: Continual) -> Figure:
         if _in_turn(other):
             line = _seen(other).mean(axis=0)
             axes.plot(stages, line, color=colour, linewidth=1.4, linestyle=(0, (5, 2)), zorder=3)
-            ends.append((float(line[-1]), f"{name} {line[-1]:.3f}", colour))
+            ends.append((float(line[-1]), f"{name} {line[-1]:.4f}", colour))
         else:
             axes.axhline(other.acc.mean, color=colour, linewidth=1.4, linestyle=(0, (1.5, 1.5)), zorder=3)
-            ends.append((other.acc.mean, f"{name} {other.acc.mean:.3f}", colour))
+            ends.append((other.acc.mean, f"{name} {other.acc.mean:.4f}", colour))
     seen = _seen(result)
     mean = seen.mean(axis=0)
     if len(seen) > 1:
         error = seen.std(axis=0, ddof=1) / np.sqrt(len(seen))
         axes.fill_between(stages, mean - error, mean + error, color=BLUE, alpha=0.2, linewidth=0, zorder=4)
     axes.plot(stages, mean, color=BLUE, linewidth=2.2, marker="o", markersize=4, zorder=5)
-    ends.append((float(mean[-1]), f"{_name(result)} {mean[-1]:.3f}", BLUE))
-    axes.set(xlabel="experiences learnt", ylim=(-0.02, 1.02), xlim=(1 - 0.02 * wide, wide + 0.02 * wide))
+    ends.append((float(mean[-1]), f"{_name(result)} {mean[-1]:.4f}", BLUE))
+    lows = [float(np.min(line.get_ydata())) for line in axes.lines]
+    low = min(*lows, 0.9)  # a tenth at least: small differences should look small
+    axes.set(xlabel="experiences learnt", xlim=(1 - 0.02 * wide, wide + 0.02 * wide))
+    axes.set_ylim(low - 0.02 * (1 - low), 1 + 0.02 * (1 - low))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     dress(axes)
-    _label(axes, ends)
-    said = "Mean accuracy on the experiences seen so far (grey: each of them)"
+    label_ends(axes, ends)
+    said = "Mean accuracy on the experiences seen so far (grey: each, from when it was learnt)"
     axes.set_title(said, loc="left", fontsize=10.5, color=INK)
     return drawing
-
-
-def _label(axes: Axes, ends: list[tuple[float, str, str]]) -> None:
-    """Names and final values at the right end of the lines, pushed apart where they would touch."""
-    low, high = axes.get_ylim()
-    ends.sort()
-    places = apart(np.array([(value - low) / (high - low) for value, _, _ in ends]), 0.075)
-    for place, (_, text, colour) in zip(places, ends, strict=True):
-        bold = "bold" if colour == BLUE else "normal"
-        axes.text(
-            1.012, float(place), text, transform=axes.transAxes, color=colour, fontsize=9, fontweight=bold, va="center"
-        )
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
@@ -207,11 +199,11 @@ def _short(name: str) -> str:
     return name if len(name) <= 14 else name[:13] + "…"
 
 
-def _summary(result: Continual) -> str:
+def _summary(result: Continual) -> list[str]:
     seeds, samples = len(result.runs), sum(run.samples for run in result.runs)
     words = [result.scenario, f"{len(result.experiences)} experiences", f"{seeds} seed{'s' * (seeds > 1)}"]
     words += [f"{samples:,} samples", f"{duration(result.cpu_seconds)} CPU"]
-    return " · ".join([*words, f"{result.samples_per_cpu_second:,.0f} samples/CPU-s"])
+    return [*words, f"{result.samples_per_cpu_second:,.0f} samples/CPU-s"]
 
 
 def _headlines(result: Continual) -> str:

@@ -36,7 +36,7 @@ STYLE = """
 .retain .pair { display: flex; flex-wrap: wrap; gap: 1.5rem; }
 .retain table { border-collapse: collapse; width: auto; }
 .retain th, .retain td { padding: .28rem 1.1rem .28rem 0; text-align: right; border-bottom: 1px solid var(--line); }
-.retain th:first-child, .retain td:first-child { text-align: left; }
+.retain th:first-child, .retain td:first-child, .retain th.text, .retain td.text { text-align: left; }
 .retain thead th { font-weight: 500; opacity: var(--soft); }
 .retain td.top { font-weight: 650; }
 .retain .wide svg { width: 100%; }

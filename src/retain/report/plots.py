@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "GRID", "INK", "apart", "canvas", "dress", "figures", "tint"]
+__all__ = ["BLUE", "GRID", "INK", "apart", "canvas", "dress", "figures", "label_ends", "tint"]
 
 INK = "#5b6470"  # text and axes: to be read on white and on black; in a page it becomes the colour of the text
 BLUE = "#1477b8"  # the model; in a page it becomes lighter where it is dark
 GRID = "#8a939e"
 _OTHERS = {"no_change": "#d9822b", "prior": "#8d7bc2"}  # told apart by colour-blind readers, and by their dashes
 _DASHES = {"no_change": (0, (5, 2)), "prior": (0, (1.5, 1.5))}
+_FEW = 10  # rows, of which no rate is worth drawing
 _CLOCK = 1e8  # event times above this are seconds since 1970, and shown as dates
 
 
@@ -31,7 +32,8 @@ def figures(log: Log, /) -> dict[str, Figure]:
     """The figures that suit the run, by name, the most telling first.
 
     `curve` (the first metric over time, with both baselines), `metrics` (the others), then `confusion` and
-    `calibration` of classes, or `residuals` of numbers. Only those that there is something to draw of.
+    `calibration` of classes, or `residuals` of numbers. Only those that there is something to draw of: over time, two
+    points.
 
     >>> import numpy as np
     >>> from retain.core import Report
@@ -43,7 +45,7 @@ def figures(log: Log, /) -> dict[str, Figure]:
     >>> figures(log)["curve"].savefig("curve.png")  # doctest: +SKIP
     """
     curve = log.curve()
-    names = [m for m in curve.metrics() if np.isfinite(curve.values.get((MODEL, m), np.full(1, np.nan))).any()]
+    names = [m for m in curve.metrics() if np.isfinite(curve.values.get((MODEL, m), np.full(1, np.nan))).sum() > 1]
     found: dict[str, Figure] = {}
     if names:
         found["curve"] = _curve_figure(log, curve, names[0])
@@ -52,7 +54,8 @@ def figures(log: Log, /) -> dict[str, Figure]:
     if log.task == "classification":
         if len(log.confusion()):
             found["confusion"] = _confusion_figure(log)
-        found["calibration"] = _calibration_figure(log)
+        if (calibration := _calibration_figure(log)) is not None:
+            found["calibration"] = calibration
     elif log.task == "regression":
         found["residuals"] = _residuals_figure(log)
     return found
@@ -209,26 +212,32 @@ def _set_limits(axes: Axes, curve: Curve, metric: str, recent: Array | None) -> 
 
 
 def _label_ends(axes: Axes, curve: Curve, metric: str, *, recently: bool) -> None:
-    """Names and final values at the right end of the lines, pushed apart where they would touch."""
+    """Names and final values at the right end of the lines."""
     low, high = axes.get_ylim()
     ends = [(who, float(values[-1])) for (who, name), values in curve.values.items() if name == metric]
-    ends = sorted(((who, v) for who, v in ends if low <= v <= high), key=lambda end: end[1])
-    places = apart(np.array([(v - low) / (high - low) for _, v in ends]), 0.075)
-    for (who, value), place in zip(ends, places, strict=True):
-        colour = BLUE if who == MODEL else _OTHERS.get(who, GRID)
-        axes.text(
-            1.012,
-            float(place),
-            f"{title(who)} {shown(value)}",
-            transform=axes.transAxes,
-            color=colour,
-            fontsize=9,
-            fontweight="bold" if who == MODEL else "normal",
-            va="center",
-        )
+    label_ends(
+        axes,
+        [
+            (value, f"{title(who)} {shown(value)}", BLUE if who == MODEL else _OTHERS.get(who, GRID))
+            for who, value in ends
+            if low <= value <= high
+        ],
+    )
     if recently:
         note = "thin: the model over recent rows only"
         axes.text(1.0, 1.03, note, transform=axes.transAxes, color=INK, fontsize=8, ha="right", alpha=0.85)
+
+
+def label_ends(axes: Axes, ends: list[tuple[float, str, str]], /) -> None:
+    """Text in a colour at the right end of each line, given where it ends; pushed apart where they would touch."""
+    low, high = axes.get_ylim()
+    ends = sorted(ends)
+    places = apart(np.array([(value - low) / (high - low) for value, _, _ in ends]), 0.075)
+    for place, (_, text, colour) in zip(places, ends, strict=True):
+        bold = "bold" if colour == BLUE else "normal"
+        axes.text(
+            1.012, float(place), text, transform=axes.transAxes, color=colour, fontsize=9, fontweight=bold, va="center"
+        )
 
 
 def apart(places: Array, least: float, /) -> Array:
@@ -293,8 +302,11 @@ def _write_cell(axes: Axes, at: tuple[int, int], count: int, share: float, *, sm
     axes.text(j, i, f"{count:,}", ha="center", va="top", color=colour, fontsize=6 if small else 8.5, alpha=0.9)
 
 
-def _calibration_figure(log: Log) -> Figure:
-    """How often what was said with probability p came true, for p in bins, over the latest predictions."""
+def _calibration_figure(log: Log) -> Figure | None:
+    """How often what was said with probability p came true, for p in bins, over the latest predictions.
+
+    Bins with few rows are left out, for they say nothing; None where no others are.
+    """
     sample = log.sample()
     sample = sample[sample[:, 1] >= 0]
     two = max(log.classes_seen, default=0) <= 1
@@ -302,7 +314,9 @@ def _calibration_figure(log: Log) -> Figure:
     true = sample[:, 0] == 1 if two else sample[:, 0] == sample[:, 1]
     bins = np.minimum((said * 12).astype(int), 11)
     weight = np.bincount(bins, minlength=12)
-    some = weight > 0
+    some = weight >= _FEW
+    if not some.any():
+        return None
     mean = np.bincount(bins, said, minlength=12)[some] / weight[some]
     rate = np.bincount(bins, true, minlength=12)[some] / weight[some]
     error = 2 * np.sqrt((rate * (1 - rate) + 1 / weight[some]) / weight[some])
@@ -310,7 +324,8 @@ def _calibration_figure(log: Log) -> Figure:
     figure = canvas(4.2, 4.0)
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=0.9, linestyle=(0, (4, 3)))
-    axes.errorbar(mean, rate, yerr=error, color=BLUE, ecolor=BLUE, elinewidth=0.8, linewidth=1.6, marker="o", ms=4)
+    bars = np.minimum(error, [rate, 1 - rate])
+    axes.errorbar(mean, rate, yerr=bars, color=BLUE, ecolor=BLUE, elinewidth=0.8, linewidth=1.6, marker="o", ms=4)
     axes.set(ylim=(-0.03, 1.03), xlim=(-0.02, 1.02))
     axes.set_ylabel(f"came true ({log.name_of(1)})" if two else "was right")
     below.bar((np.arange(12) + 0.5) / 12, weight, width=0.9 / 12, color=BLUE, alpha=0.5)

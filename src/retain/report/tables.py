@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from textwrap import wrap
+from typing import TYPE_CHECKING, final
 
 from retain.report.log import MODEL, Log
 from retain.report.words import best, duration, shown, title
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-__all__ = ["counts", "measures", "table"]
+__all__ = ["Line", "counts", "measures", "table"]
+
+_KEEP = "\u00a0"  # at which `textwrap` breaks no line; rich would
 
 
 def measures(log: Log, /) -> dict[str, dict[str, float]]:
@@ -35,15 +39,31 @@ def counts(log: Log, /) -> dict[str, str]:
     if report.strays:
         found["labels of nobody"] = f"{report.strays:,}"
     if report.quarantined:
-        found["quarantined"] = f"{report.quarantined:,}"
+        found["could not be read"] = f"{report.quarantined:,}"
     for what in ("promoted", "refused", "returned"):
         if what in log.deeds:
-            found[what] = f"{log.deeds[what]:,}"
+            who = ("version" if what == "returned" else "candidate") + "s" * (log.deeds[what] > 1)
+            found[f"{who} {what}"] = f"{log.deeds[what]:,}"
     found["time"] = duration(report.seconds)
     found["CPU time"] = duration(report.cpu_seconds)
     if report.seconds > 0:
         found["rows per second"] = f"{report.rows / report.seconds:,.0f}"
     return found
+
+
+@final
+class Line:
+    """What is told in one line, "10 rows · 10 learnt · ...", or in several, none of which ends within a unit."""
+
+    def __init__(self, told: Sequence[str], /) -> None:
+        self._told = told
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        whole = f"{_KEEP}· ".join(one.replace(" ", _KEEP) for one in self._told)
+        for line in wrap(whole, options.max_width):
+            yield Text(line.replace(_KEEP, " "), style="dim", no_wrap=True)
 
 
 def table(log: Log, /) -> RenderableType:
@@ -82,14 +102,14 @@ def table(log: Log, /) -> RenderableType:
             style = ("bold green" if name == leader else "bold") if name == MODEL else ("yellow" if mark else "dim")
             cells.append(Text(mark + shown(row[name]), style=style))
         grid.add_row(*cells)
-    parts: list[RenderableType] = [grid, Text(""), Text(_line(counts(log)), style="dim")]
-    # What was refused changed nothing; it is counted above, and told where there is nothing else to tell.
-    telling = [event for event in log.events if event.what not in ("refused", "set aside", "fired")] or log.events
-    parts += [Text(f"{event.rows:,}: {event.text}", style="dim") for event in telling[-5:]]
-    return Group(*parts)
-
-
-def _line(found: dict[str, str]) -> str:
-    """The counts in one line: "10 rows · 10 learnt · ..."."""
     units = {"time": "", "CPU time": "CPU", "rows per second": "rows/s"}
-    return " · ".join(f"{value} {units.get(name, name)}".strip() for name, value in found.items())
+    told = [f"{value} {units.get(name, name)}".strip() for name, value in counts(log).items()]
+    parts: list[RenderableType] = [grid, Text(""), Line(told)]
+    # What was refused changed nothing; it is counted above, and told where there is nothing else to tell.
+    events = [event for event in log.events if event.what != "fired"]
+    telling = [event for event in events if event.what not in ("refused", "set aside")] or events
+    parts += [Text("the latest five:", style="dim")] if len(telling) > 5 else []
+    parts += [Text(f"{event.rows:,}: {event.text}", style="dim") for event in telling[-5:]]
+    for rule, (count, last) in log.fired.items():
+        parts.append(Text(f"{rule}: fired {count:,} time{'s' * (count > 1)}, last at row {last:,}", style="yellow"))
+    return Group(*parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,8 @@ def backtest(
     """Run pipelines over their streams, one after the other, and compare what came of each.
 
     Replay is production: this is the loop that serves, so that the decisions are those that would have been taken, at
-    the rows at which they would have been taken. Versions go to a registry of its own, which is gone afterwards.
+    the rows at which they would have been taken. Versions go to a registry of its own, which is gone afterwards. Before
+    that each takes its first step once, so that no time that is told is one of compiling.
 
     Args:
         pipelines: by name; usually one stream and one learner under several sets of rules.
@@ -49,13 +50,20 @@ def backtest(
     """
     if not pipelines:
         raise SettingError("backtest got no pipelines; expected at least one, by name")
+    for pipeline in pipelines.values():  # what has to be compiled or loaded is by the first step, which is not counted
+        until = pipeline.step if pipeline.limit is None else min(pipeline.step, pipeline.limit)
+        for _ in _reports(replace(pipeline, limit=until)):
+            pass
     traces: dict[str, Trace] = {}
     for name, pipeline in pipelines.items():
         trace = traces[name] = Trace(window=window)
-        with tempfile.TemporaryDirectory() as folder:
-            apart = replace(pipeline, registry=FileRegistry(Path(folder), who="backtest"))
-            for report in apart.run():
-                trace.add(report)
-                if told is not None:
-                    told(name, report)
+        for report in _reports(pipeline):
+            trace.add(report)
+            if told is not None:
+                told(name, report)
     return Backtest(traces)
+
+
+def _reports(pipeline: Pipeline) -> Iterator[Report]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield from replace(pipeline, registry=FileRegistry(Path(folder), who="backtest")).run()

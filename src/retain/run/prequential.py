@@ -29,7 +29,8 @@ def honest() -> dict[str, Learner]:
 class Prequential:
     """Run a learner over a stream, scoring each prediction when its label lands, beside honest baselines.
 
-    Iterating yields a `Report` after every block. What is learnt and scored depends only on the rows and on when their
+    Iterating yields a `Report` after every block, and in a block that is long beside all before it after each tenth of
+    these: a short run too is seen to go on. What is learnt and scored depends only on the rows and on when their
     labels land, never on how the stream is cut into blocks. At the end of the stream the labels still on their way
     land, in order.
 
@@ -92,7 +93,7 @@ class Prequential:
         return not self._lane.torn
 
     def steps(self) -> Generator[Report]:
-        """One report for each block, from where the run stands to the end of the stream or the limit."""
+        """A report for each block or piece of one, from where the run stands to the end of the stream or the limit."""
         self._clock.start()
         for batch, after in blocks(self.stream, self._mark, until=self._limit):
             report = self._lane.step(batch)

@@ -37,7 +37,7 @@ class Unanimous:
     >>> cost = lambda: {"bytes": (1e6, 2e6)}
     >>> verdict = gate(rt.Evidence(*errors.astype(float), costs=cost))
     >>> verdict.decision.value, verdict.why
-    ('refuse', 'NoLarger: bytes grew from 1,000,000 to 2,000,000, at most 1.5 times are allowed')
+    ('refuse', 'by NoLarger: bytes grew from 1,000,000 to 2,000,000, at most 1.5 times are allowed')
     """
 
     def __init__(self, *gates: Gate) -> None:
@@ -79,7 +79,7 @@ class Unanimous:
             if refused:
                 at, i = min(refused)
                 gate, verdict = verdicts[i]
-                why = f"{type(gate).__name__}: {verdict.why}" if verdict.why else type(gate).__name__
+                why = f"by {type(gate).__name__}" + (f": {verdict.why}" if verdict.why else "")
                 # Only what the gate that refused says does not depend on how the evidence was cut.
                 own = {f"{type(gate).__name__}.{name}": value for name, value in verdict.evidence.items()}
                 self._verdict = Verdict(Decision.REFUSE, at, self._told | own, why)

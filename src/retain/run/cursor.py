@@ -49,7 +49,7 @@ def blocks(
         stream: read from the mark's position.
         mark: where to begin.
         step: blocks end where the number of rows is a multiple of this, and at the end; None: as the stream cuts them,
-            but none is longer than a tenth of what came before it, so that a short stream too gives many reports.
+            but none is longer than a fifth of what came before it, so that a short stream too gives many reports.
         until: end after so many rows, counted from the beginning of the stream.
     """
     if until is not None and mark.rows >= until:
@@ -68,7 +68,7 @@ def blocks(
             start, given, counted = at.skip, at.heard, int(after.get("quarantined", 0))
             while True:
                 room = len(block) - start
-                room = min(room, max(_SHORT, at.rows // 10) if step is None else step - at.rows % step)
+                room = min(room, max(_SHORT, at.rows // 5) if step is None else step - at.rows % step)
                 if until is not None:
                     room = min(room, until - at.rows)
                 stop = start + room

@@ -29,7 +29,7 @@ def honest() -> dict[str, Learner]:
 class Prequential:
     """Run a learner over a stream, scoring each prediction when its label lands, beside honest baselines.
 
-    Iterating yields a `Report` after every block, and in a block that is long beside all before it after each tenth of
+    Iterating yields a `Report` after every block, and in a block that is long beside all before it after each fifth of
     these: a short run too is seen to go on. What is learnt and scored depends only on the rows and on when their
     labels land, never on how the stream is cut into blocks. At the end of the stream the labels still on their way
     land, in order.

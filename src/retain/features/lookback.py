@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
@@ -36,7 +37,7 @@ UNTOLD, CLASSES, NUMBERS = range(3)  # what the labels are, as far as has been s
 _LABELS = ("", "class codes", "numbers")
 
 
-class Remembering(LabelTransform):
+class Remembering(LabelTransform, ABC):
     """A transform that remembers something of each key: an error takes back what it wrote, and no more is copied."""
 
     _slotted: ClassVar[tuple[str, ...]]  # its arrays with a row for each slot of `_keyed`

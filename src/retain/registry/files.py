@@ -57,9 +57,9 @@ class FileRegistry:
     >>> import tempfile, numpy as np
     >>> registry = FileRegistry(tempfile.mkdtemp(), who="anna")
     >>> first = registry.push({"w": np.zeros(3)}, parent=None, report={"auc": 0.71})
-    >>> registry.point("champion", first.name, why="the first")
+    >>> _ = registry.point("champion", first.name, why="the first")
     >>> second = registry.push({"w": np.ones(3)}, parent=first.name, report={"auc": 0.74})
-    >>> registry.point("champion", second.name, why="better by .03")
+    >>> _ = registry.point("champion", second.name, why="better by .03")
     >>> registry.pull("champion")["w"], registry.pull("previous")["w"]
     (array([1., 1., 1.]), array([0., 0., 0.]))
     >>> _ = registry.rollback(why="complaints")

@@ -45,6 +45,7 @@ _HOME = {
     "Neural": "learners.neural",
     "Hedge": "learners.ensemble",
     "RLS": "learners.analytic",
+    "Ridge": "learners.analytic",
     "auto": "learners.auto",
     "Mean": "learners.baselines",
     "NoChange": "learners.baselines",
@@ -139,6 +140,7 @@ if TYPE_CHECKING:
     from retain.features.target import TargetEncode as TargetEncode
     from retain.learners import neural as neural
     from retain.learners.analytic import RLS as RLS
+    from retain.learners.analytic import Ridge as Ridge
     from retain.learners.auto import auto as auto
     from retain.learners.baselines import Mean as Mean
     from retain.learners.baselines import NoChange as NoChange

@@ -25,6 +25,7 @@ _HOME = {
     "Lag": "features.lag",
     "OneHot": "features.onehot",
     "Ordinal": "features.ordinal",
+    "RandomFeatures": "features.random_features",
     "Rolling": "features.rolling",
     "Scale": "features.scale",
     "Select": "features.select",
@@ -134,6 +135,7 @@ if TYPE_CHECKING:
     from retain.features.lag import Lag as Lag
     from retain.features.onehot import OneHot as OneHot
     from retain.features.ordinal import Ordinal as Ordinal
+    from retain.features.random_features import RandomFeatures as RandomFeatures
     from retain.features.rolling import Rolling as Rolling
     from retain.features.scale import Scale as Scale
     from retain.features.select import Select as Select

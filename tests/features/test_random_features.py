@@ -1,5 +1,7 @@
 """Random features: kernels that are estimated, layers that are found again."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -25,18 +27,18 @@ def test_waves_estimate_the_gaussian_kernel(x, scale):
     got = products(x, 20_000, kind="fourier", scale=scale)
     # An estimate has a deviation of at most 1 / sqrt(w) = .007; of 40,000 entries the farthest is some five of these.
     assert np.abs(got - exact).max() < 0.04
-    assert abs((got - exact).mean()) < 0.002
+    assert abs((got - exact).mean()) < 0.01  # entries share their waves, and err together
 
 
 def test_bends_estimate_the_arc_cosine_kernel(x):
-    # Cho & Saul 2009, degree 1, of rows with the constant 1 that the phase stands for.
-    wide = np.c_[x.astype(float) / np.sqrt(6), np.ones(200)]
-    size = np.linalg.norm(wide, axis=1)
-    turn = np.arccos(np.clip(wide @ wide.T / np.outer(size, size), -1, 1))
-    exact = np.outer(size, size) * (np.sin(turn) + (np.pi - turn) * np.cos(turn)) / (2 * np.pi)
+    # Cho & Saul 2009, degree 1.
+    rows = x.astype(float)
+    size = np.linalg.norm(rows, axis=1)
+    turn = np.arccos(np.clip(rows @ rows.T / np.outer(size, size), -1, 1))
+    exact = np.outer(size, size) / 6 * (np.sin(turn) + (np.pi - turn) * np.cos(turn)) / (2 * np.pi)
     got = products(x, 20_000) / 20_000
-    assert np.abs(got / exact - 1)[exact > 0.1].max() < 0.15
-    assert abs((got / exact)[exact > 0.1].mean() - 1) < 0.02
+    assert np.abs(got - exact).max() < 0.1
+    assert abs(got.mean() / exact.mean() - 1) < 0.02
 
 
 def test_a_state_holds_no_layer_and_finds_it_again(x):
@@ -51,14 +53,14 @@ def test_a_state_holds_no_layer_and_finds_it_again(x):
 
 def test_a_layer_is_the_same_in_all_versions():
     # Saved models depend on it. Of the bits of Philox, by Box and Muller, in Python's own floats.
-    import math
-
-    bits = [int(b) >> 11 for b in np.random.Philox(key=3).random_raw(8)]
+    bits = [int(b) >> 11 for b in np.random.Philox(key=3).random_raw(6)]
     u = [(b + 0.5) * 2.0**-53 for b in bits]
-    r = [math.sqrt(-2 * math.log(u[i])) * math.cos(2 * math.pi * u[4 + i]) for i in range(4)]
-    got = rt.RandomFeatures(2, seed=3).apply(np.array([[2.0]]))
-    np.testing.assert_allclose(got, [[max(0, 2 * r[0] + r[2]), max(0, 2 * r[1] + r[3])]], rtol=1e-6)
-    assert got.any()
+    slope = [math.sqrt(-2 * math.log(u[2 + i])) * math.cos(2 * math.pi * u[4 + i]) for i in range(2)]
+    for x in (2.0, -2.0):
+        relu, wave = (rt.RandomFeatures(2, seed=3, kind=kind).apply(np.array([[x]])) for kind in ("relu", "fourier"))
+        np.testing.assert_allclose(relu, [[max(0, x * s) for s in slope]], rtol=1e-6)
+        wave_by_hand = [math.cos(x * slope[i] + 2 * math.pi * u[i]) for i in range(2)]
+        np.testing.assert_allclose(wave, [wave_by_hand], rtol=1e-5)
 
 
 @pytest.mark.parametrize("width", [7, 1000])

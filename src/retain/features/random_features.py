@@ -25,10 +25,10 @@ _ROWS = 64  # rows are multiplied in multiples of so many: BLAS rounds a row by 
 class RandomFeatures(Composable):
     """Rows (n, d) through a fixed random layer: (n, w) float32. Nothing is learnt but the width of rows.
 
-    With frequencies r_j ~ N(0, scale^2 / d) and phases that are drawn too, a row x becomes
+    With slopes r_j ~ N(0, scale^2 / d) and phases b_j ~ U(0, 2 pi), a row x becomes z(x), w numbers:
 
-        "relu":     max(0, x r_j + b_j),           b_j ~ N(0, scale^2);
-        "fourier":  sqrt(2 / w) cos(x r_j + b_j),  b_j ~ U(0, 2 pi): z(x) z(y)' estimates exp(-scale^2 |x - y|^2 / 2d).
+        "relu":     max(0, x r_j): bends that all go through the origin, so for many features;
+        "fourier":  sqrt(2 / w) cos(x r_j + b_j): z(x) z(y)' estimates the kernel exp(-scale^2 |x - y|^2 / 2d).
 
     In front of a model that is solved (`Ridge`) this is a kernel machine that forgets nothing, at a cost that does not
     grow with the rows. Numbers should be of one size: put `Scale()`, or a fixed division, in front. Check that it
@@ -37,7 +37,7 @@ class RandomFeatures(Composable):
     Args:
         width: w. More is better and dearer: the model behind it usually costs w^2 for each row.
         kind: "relu" or "fourier".
-        scale: how much of a wave, or of a bend, rows of size 1 go through; for "fourier" the one thing to tune.
+        scale: how many waves rows go through, the one thing to tune for "fourier"; for "relu" it only multiplies z.
         seed: of the layer, which is drawn again from it when a state is loaded: states stay small.
 
     Rows may be dense, sparse or a table of numbers; their width is fixed by the first block.
@@ -57,7 +57,7 @@ class RandomFeatures(Composable):
 
     References:
         Rahimi & Recht 2007, Random features for large-scale kernel machines; McDonnell et al. 2023, RanPAC: random
-        projections and pre-trained models for continual learning (there without b, on features of a large net).
+        projections and pre-trained models for continual learning: "relu".
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class RandomFeatures(Composable):
             raise SettingError(f"{_READER} got scale={scale}; expected a number above 0")
         self.width, self.kind, self.scale, self.seed = width, kind, scale, seed
         self._inputs: int | None = None
-        self._layer: tuple[Floats, Floats] | None = None  # (d, w) and (w,)
+        self._layer: tuple[Floats, Floats] | None = None  # slopes (d, w) and phases (w,)
 
     def learn(self, batch: Batch, /) -> Batch:
         rows = self._rows(batch.x)
@@ -100,7 +100,7 @@ class RandomFeatures(Composable):
 
     def _through(self, rows: Floats) -> Floats:
         if self._layer is None or len(self._layer[0]) != rows.shape[1]:
-            self._layer = _draw(rows.shape[1], self.width, self.scale, self.seed, waves=self.kind == "fourier")
+            self._layer = _draw(rows.shape[1], self.width, self.scale, self.seed)
         slope_dw, phase_w = self._layer
         out = np.empty((len(rows), self.width), dtype=np.float32)
         whole = len(rows) - len(rows) % _ROWS
@@ -109,23 +109,22 @@ class RandomFeatures(Composable):
             rest = np.zeros((_ROWS, rows.shape[1]), dtype=np.float32)
             rest[: len(rows) - whole] = rows[whole:]
             out[whole:] = (rest @ slope_dw)[: len(rows) - whole]
-        out += phase_w
         if self.kind == "relu":
             return np.maximum(out, 0, out=out)
+        out += phase_w
         np.cos(out, out=out)
         out *= np.float32(np.sqrt(2 / self.width))
         return out
 
 
-def _draw(d: int, w: int, scale: float, seed: int, *, waves: bool) -> tuple[Floats, Floats]:
+def _draw(d: int, w: int, scale: float, seed: int) -> tuple[Floats, Floats]:
     """Slopes (d, w) and phases (w,), in float32.
 
     NumPy promises the raw bits of Philox in all its versions, but not what it makes of them: normal numbers are made
     here, by Box and Muller, so that a model saved today finds its layer again.
     """
-    m = (d + 1) * w
-    bits = np.random.Philox(key=seed).random_raw(2 * m).reshape(2, m) >> np.uint64(11)
-    first, second = (bits.astype(np.float64) + 0.5) * 2.0**-53
-    normal = (np.sqrt(-2 * np.log(first)) * np.cos(2 * np.pi * second)).reshape(d + 1, w)
-    phase = 2 * np.pi * first[d * w :] if waves else scale * normal[d]
-    return (normal[:d] * (scale / np.sqrt(max(d, 1)))).astype(np.float32), phase.astype(np.float32)
+    bits = np.random.Philox(key=seed).random_raw(w + 2 * d * w) >> np.uint64(11)
+    uniform = (bits.astype(np.float64) + 0.5) * 2.0**-53
+    first, second = uniform[w:].reshape(2, d, w)
+    normal = np.sqrt(-2 * np.log(first)) * np.cos(2 * np.pi * second)
+    return (normal * (scale / np.sqrt(max(d, 1)))).astype(np.float32), (2 * np.pi * uniform[:w]).astype(np.float32)

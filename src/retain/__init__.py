@@ -47,6 +47,8 @@ _HOME = {
     "Hedge": "learners.ensemble",
     "RLS": "learners.analytic",
     "Ridge": "learners.analytic",
+    "SLDA": "learners.analytic",
+    "NearestMean": "learners.analytic",
     "auto": "learners.auto",
     "Mean": "learners.baselines",
     "NoChange": "learners.baselines",
@@ -142,6 +144,8 @@ if TYPE_CHECKING:
     from retain.features.target import TargetEncode as TargetEncode
     from retain.learners import neural as neural
     from retain.learners.analytic import RLS as RLS
+    from retain.learners.analytic import SLDA as SLDA
+    from retain.learners.analytic import NearestMean as NearestMean
     from retain.learners.analytic import Ridge as Ridge
     from retain.learners.auto import auto as auto
     from retain.learners.baselines import Mean as Mean

@@ -21,6 +21,10 @@ CLASSES = {
     "rls, forgetting": lambda: rt.RLS(forgetting=0.9),
     "ridge, by the row": lambda: rt.Ridge(batch_size=1),
     "ridge": lambda: rt.Ridge(batch_size=6),
+    "slda": lambda: rt.SLDA(batch_size=1),
+    "slda, shares": lambda: rt.SLDA(batch_size=6, shrinkage=0.1, balanced=False),
+    "nearest mean": lambda: rt.NearestMean(batch_size=1),
+    "nearest mean, by the block": lambda: rt.NearestMean(batch_size=6),
     "ridge, balanced": lambda: rt.Ridge(batch_size=1, balanced=True),
     "ridge, forgetting": lambda: rt.Ridge(batch_size=7, forgetting=0.9, bias=False),
 }
@@ -40,7 +44,8 @@ NUMBERS = {
 }
 # Sums are the same bit for bit, since blocks are filled alike; products of rows and weights round by how many rows are
 # asked for at a time.
-TOLERANCE = {name: 1e-9 for name in [*CLASSES, *NUMBERS] if name.startswith("ridge")}
+SUMMED = ("ridge", "slda", "nearest mean")
+TOLERANCE = {name: 1e-9 for name in [*CLASSES, *NUMBERS] if name.startswith(SUMMED)}
 MIXES = {"ridge, balanced"}  # all classes count alike, a newcomer too
 BASELINES = {"no change": rt.NoChange, "prior": rt.Prior}
 

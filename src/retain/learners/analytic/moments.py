@@ -19,7 +19,7 @@ _NO_PIVOT = 1e-13  # of a matrix with ones on its diagonal: below this Cholesky'
 _NO_VALUE = 1e-14  # below this share of the largest, an eigenvalue is rounding error: there is nothing to solve for
 _ROUNDING = 1e-9  # by this share of itself a sum may fall below 0 when rows are taken out again
 _TRACE = 1e-12  # what is left of a class's weight when all its rows were taken out: nothing
-_BLOCK = 64  # rows of a triangle that are solved at a time
+_BLOCK = 64  # columns of a matrix that are factored at a time
 
 
 @final
@@ -29,21 +29,29 @@ class Moments:
     Codes of classes count as one-hot rows, so that X'VY are the sums of each class and the diagonal is its weight.
     Rows are float32, so that each product is exact, and a sum of n rows is wrong by a share of n 2^-53 at the most.
     Sums of parts add up to the sums of the whole; nothing depends on the order but rounding.
+
+    Args:
+        products: whether X'VX is kept; otherwise only its diagonal is.
     """
 
-    def __init__(self) -> None:
-        self.gram = np.zeros((1, 1))
+    def __init__(self, *, products: bool = True) -> None:
+        self.gram = np.zeros((1, 1) if products else 1)
         self.cross = np.zeros((1, 0))
         self.power = np.zeros(0)
 
     @property
     def weight(self) -> float:
         """The weight of all rows."""
-        return float(self.gram[0, 0])
+        return float(self.squares[0])
+
+    @property
+    def squares(self) -> Floats:
+        """The diagonal of X'VX (D,)."""
+        return self.gram.diagonal() if self.gram.ndim == 2 else self.gram
 
     def widen(self, width: int, outputs: int) -> None:
         """Room for so many features and outputs, all 0 so far."""
-        more, new = max(1 + width - len(self.gram), 0), max(outputs - len(self.power), 0)
+        more, new = max(1 + width - len(self.cross), 0), max(outputs - len(self.power), 0)
         if more:
             self.gram = np.pad(self.gram, (0, more))
         if more or new:
@@ -59,9 +67,9 @@ class Moments:
 
     def merge(self, other: Moments, /, *, sign: int = 1) -> None:
         """Add the sums of other rows, or with sign -1 take them out."""
-        self.widen(len(other.gram) - 1, len(other.power))
         D, k = other.cross.shape
-        self.gram[:D, :D] += sign * other.gram
+        self.widen(D - 1, k)
+        self.gram[(slice(D),) * self.gram.ndim] += sign * other.gram
         self.cross[:D, :k] += sign * other.cross
         before = self.power[:k].copy()
         self.power[:k] += sign * other.power
@@ -72,10 +80,10 @@ class Moments:
     def holds(self, other: Moments, /) -> bool:
         """Whether the rows of the other may be among those of this one, as far as squares can tell."""
         D, k = other.cross.shape
-        if len(self.gram) < D or len(self.power) < k:
+        if len(self.cross) < D or len(self.power) < k:
             return False
-        squares, power = self.gram.diagonal()[:D] * (1 + _ROUNDING), self.power[:k] * (1 + _ROUNDING)
-        return bool((other.gram.diagonal() <= squares).all() and (other.power <= power).all())
+        squares, power = self.squares[:D] * (1 + _ROUNDING), self.power[:k] * (1 + _ROUNDING)
+        return bool((other.squares <= squares).all() and (other.power <= power).all())
 
     def state_dict(self) -> State:
         return {"gram": self.gram.copy(), "cross": self.cross.copy(), "power": self.power.copy()}
@@ -100,7 +108,10 @@ class Moments:
         else:
             y_nk = rows.y * root[:, None]
         D = z_nD.shape[1]
-        self.gram[:D, :D] += z_nD.T @ z_nD  # a matrix and its own transpose: NumPy calls dsyrk, half of the work
+        if self.gram.ndim == 2:
+            self.gram[:D, :D] += z_nD.T @ z_nD  # a matrix and its own transpose: NumPy calls dsyrk, half of the work
+        else:
+            self.gram[:D] += np.einsum("nd,nd->d", z_nD, z_nD)
         self.cross[:D] += z_nD.T @ y_nk
         self.power += np.einsum("nk,nk->k", y_nk, y_nk)
 
@@ -113,33 +124,50 @@ def solve(gram_DD: Floats, right_Dk: Floats) -> Floats:
     """
     size = np.sqrt(gram_DD.diagonal())
     scale = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
-    a_DD = gram_DD * scale[:, None] * scale
+    a_DD = gram_DD * scale[:, None]
+    a_DD *= scale
     np.fill_diagonal(a_DD, 1.0)
     b_Dk = right_Dk * scale[:, None]
     try:
-        lower = np.linalg.cholesky(a_DD)
+        lower_DD, inverses = _factor(a_DD)
+        if lower_DD.diagonal().min(initial=1.0) ** 2 > _NO_PIVOT:
+            return _backward(lower_DD, inverses, _forward(lower_DD, inverses, b_Dk)) * scale[:, None]
     except np.linalg.LinAlgError:
-        lower = np.zeros((1, 1))
-    if lower.diagonal().min(initial=1.0) ** 2 > _NO_PIVOT:
-        return _backward(lower, _forward(lower, b_Dk)) * scale[:, None]
+        pass  # a pivot is not above 0
     value, vector = np.linalg.eigh(a_DD)
     inverse = np.divide(1.0, value, out=np.zeros_like(value), where=value > _NO_VALUE * len(value) * value.max())
     return vector @ (inverse[:, None] * (vector.T @ b_Dk)) * scale[:, None]
 
 
-def _forward(lower_DD: Floats, b_Dk: Floats) -> Floats:
-    """L^-1 B. NumPy has no triangular solve: blocks on the diagonal are solved, what is below is a product."""
-    x = b_Dk.copy()
-    for i in range(0, len(x), _BLOCK):
+def _factor(a_DD: Floats) -> tuple[Floats, list[Floats]]:
+    """L of A = L L', and the inverses of the blocks on its diagonal. Raises LinAlgError where a pivot is not above 0.
+
+    LAPACK's, as NumPy calls it, takes about twice the time, and NumPy has no triangular solve: with the inverses of
+    small blocks all else is a product.
+    """
+    lower_DD, inverses = np.zeros_like(a_DD), list[Floats]()
+    for i in range(0, len(a_DD), _BLOCK):
         j = i + _BLOCK
-        x[i:j] = np.linalg.solve(lower_DD[i:j, i:j], x[i:j] - lower_DD[i:j, :i] @ x[:i])
-    return x
+        panel = a_DD[i:, i:j] - lower_DD[i:, :i] @ lower_DD[i:j, :i].T
+        lower_DD[i:j, i:j] = np.linalg.cholesky(panel[:_BLOCK])
+        inverses.append(np.linalg.inv(lower_DD[i:j, i:j]))
+        lower_DD[j:, i:j] = panel[_BLOCK:] @ inverses[-1].T
+    return lower_DD, inverses
 
 
-def _backward(lower_DD: Floats, b_Dk: Floats) -> Floats:
+def _forward(lower_DD: Floats, inverses: list[Floats], b_Dk: Floats) -> Floats:
+    """L^-1 B."""
+    x_Dk = np.empty_like(b_Dk)
+    for block, inverse in enumerate(inverses):
+        i, j = block * _BLOCK, (block + 1) * _BLOCK
+        x_Dk[i:j] = inverse @ (b_Dk[i:j] - lower_DD[i:j, :i] @ x_Dk[:i])
+    return x_Dk
+
+
+def _backward(lower_DD: Floats, inverses: list[Floats], b_Dk: Floats) -> Floats:
     """L'^-1 B."""
-    x = b_Dk.copy()
-    for i in range(0, len(x), _BLOCK)[::-1]:
-        j = i + _BLOCK
-        x[i:j] = np.linalg.solve(lower_DD[i:j, i:j].T, x[i:j] - lower_DD[j:, i:j].T @ x[j:])
-    return x
+    x_Dk = np.empty_like(b_Dk)
+    for block, inverse in reversed(list(enumerate(inverses))):
+        i, j = block * _BLOCK, (block + 1) * _BLOCK
+        x_Dk[i:j] = inverse.T @ (b_Dk[i:j] - lower_DD[j:, i:j].T @ x_Dk[j:])
+    return x_Dk

@@ -29,9 +29,10 @@ class Summed(Consolidating, ABC):
         batch_size: rows that are added at a time, g; what does not fill a block waits in the state.
         regresses: whether targets may be numbers.
         forgetting: by which all rows before are multiplied at every row of weight 1.
+        products: whether it needs the products of all pairs of features.
     """
 
-    def __init__(self, *, batch_size: int, regresses: bool, forgetting: float = 1.0) -> None:
+    def __init__(self, *, batch_size: int, regresses: bool, forgetting: float = 1.0, products: bool = True) -> None:
         self._reader = type(self).__name__
         if batch_size < 1:
             raise SettingError(f"{self._reader} got batch_size={batch_size}; expected at least 1")
@@ -39,7 +40,8 @@ class Summed(Consolidating, ABC):
             raise SettingError(f"{self._reader} got forgetting={forgetting}; expected 0 < forgetting <= 1, e.g. .999")
         self.batch_size, self.forgetting = batch_size, forgetting
         self.intake = Intake(self._reader, widest=_WIDEST, regresses=regresses)
-        self._moments = Moments()
+        self._products = products
+        self._moments = self._nothing()
         self._waiting: list[Given] = []
         self._solution: Any = None  # of the sums as they are; None until it is asked for
 
@@ -101,7 +103,7 @@ class Summed(Consolidating, ABC):
 
     def sums(self) -> Moments:
         """Sums over all rows learnt, those that wait included: a copy."""
-        whole = Moments()
+        whole = self._nothing()
         whole.merge(self._moments)
         for rows in self._waiting:
             whole.take(rows, forgetting=self.forgetting)
@@ -122,7 +124,7 @@ class Summed(Consolidating, ABC):
         rows = given.take(np.flatnonzero(given.weight))
         if not len(rows.x):
             return
-        out, whole = Moments(), self.sums()
+        out, whole = self._nothing(), self.sums()
         out.take(rows)
         if not whole.holds(out):
             raise PoisonError(
@@ -147,6 +149,9 @@ class Summed(Consolidating, ABC):
             x, y, weight = (state["waiting"][name].copy() for name in ("x", "y", "weight"))
             self._waiting = [Given(x, y, weight, self.intake.classes, self.intake.flat, growing=False, known=0)]
         self._solution = None
+
+    def _nothing(self) -> Moments:
+        return Moments(products=self._products)
 
     def _solved(self) -> Any:
         """The solution of the sums as they are."""

@@ -172,7 +172,9 @@ def test_regression_is_recognised(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert result["metrics"]["mae"] < 0.2 * result["baselines"]["prior"]["mae"]
 
 
-@pytest.mark.parametrize("learner", ["auto", "linear", "sgd", "ftrl", "coin", "pa", "rls", "ridge", "no-change", "prior"])
+@pytest.mark.parametrize(
+    "learner", ["auto", "linear", "sgd", "ftrl", "coin", "pa", "rls", "ridge", "no-change", "prior"]
+)
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_every_learner_runs_by_name(learner: str, task: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "rows.csv").write_text(GOOD)

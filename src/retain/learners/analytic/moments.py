@@ -116,13 +116,15 @@ class Moments:
         self.power += np.einsum("nk,nk->k", y_nk, y_nk)
 
 
-def solve(gram_DD: Floats, right_Dk: Floats) -> Floats:
-    """W (D, k) of A W = B for a symmetric A without negative eigenvalues, by Cholesky; by eigenvalues where it is bad.
+def solve(gram_DD: Floats, right_Dk: Floats, /, penalty_D: Floats | float = 0.0) -> Floats:
+    """W (D, k) of A W = B, A = G + diag(penalty) symmetric and without negative eigenvalues.
+
+    By Cholesky, or by eigenvalues where A is so ill-conditioned that a pivot is rounding error.
 
     Features are first brought to one size, A to ones on its diagonal, which makes the condition about the least that
     scaling can. Directions of which A knows nothing get no weight.
     """
-    size = np.sqrt(gram_DD.diagonal())
+    size = np.sqrt(gram_DD.diagonal() + penalty_D)
     scale = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
     a_DD = gram_DD * scale[:, None]
     a_DD *= scale

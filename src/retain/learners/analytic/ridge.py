@@ -101,16 +101,16 @@ class Ridge(Summed):
     def _solve(self) -> Floats:
         """W (D, k)."""
         sums = self._moments
-        gram, right = sums.gram.copy(), sums.cross
+        gram, right = sums.gram, sums.cross
         if self._balanced and self.intake.classes is not None:
             there = sums.power > 0
             alike = sums.weight / there.sum()
             mean_Dk = np.divide(right, sums.power, out=np.zeros_like(right), where=there)
-            gram += (mean_Dk * (alike - sums.power)) @ mean_Dk.T
+            gram = gram + (mean_Dk * (alike - sums.power)) @ mean_Dk.T
             right = alike * mean_Dk
-        gram[np.diag_indices(len(gram))] += np.r_[0.0, np.full(len(gram) - 1, self._l2)]
+        penalty = np.r_[0.0, np.full(len(gram) - 1, self._l2)]
         first = 0 if self._bias else 1
-        return np.pad(solve(gram[first:, first:], right[first:]), ((first, 0), (0, 0)))
+        return np.pad(solve(gram[first:, first:], right[first:], penalty[first:]), ((first, 0), (0, 0)))
 
     def _answer(self, solution: Floats, x: Floats) -> Floats:
         score = x @ solution[1:] + solution[0]

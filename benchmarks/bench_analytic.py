@@ -109,7 +109,7 @@ def block_form() -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path, nargs="?", default=MNIST)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=2)
     given = parser.parse_args()
     text = ["## Analytic learners", "", *block_form(), ""]
     if given.folder.exists():

@@ -25,6 +25,7 @@ CLASSES = {
     "slda, shares": lambda: rt.SLDA(batch_size=6, shrinkage=0.1, balanced=False),
     "nearest mean": lambda: rt.NearestMean(batch_size=1),
     "nearest mean, by the block": lambda: rt.NearestMean(batch_size=6),
+    "ridge, chosen": lambda: rt.Ridge(l2=None, batch_size=6),
     "ridge, balanced": lambda: rt.Ridge(batch_size=1, balanced=True),
     "ridge, forgetting": lambda: rt.Ridge(batch_size=7, forgetting=0.9, bias=False),
 }

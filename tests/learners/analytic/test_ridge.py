@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import retain as rt
 from retain import state
 from retain.errors import PoisonError, SettingError
-from retain.learners.analytic.moments import solve
+from retain.learners.analytic.moments import hash_rows, solve
 
 
 def closed_form(x, y, *, l2, weight=None):
@@ -263,6 +263,68 @@ def test_what_the_caller_does_to_a_block_does_not_reach_rows_that_wait(rows):
     x[:], y[:] = 0, 0
     learner.settle()
     assert relative(learner.weights, taught(rows[0], rows[1]).weights) < 1e-9
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    """More features than the 300 rows can tell about: the best penalty is neither the least nor the largest."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(300, 100)).astype(np.float32)
+    return x, x @ rng.normal(size=100) + 5 * rng.normal(size=300)
+
+
+def test_the_penalty_is_chosen_that_predicts_rows_held_out(noisy):
+    x, y = noisy
+    learner = taught(x, y, l2=None)
+    size = (x.astype(float) ** 2).sum(axis=0).mean()
+    which = hash_rows(rt.Ridge().intake.read(rt.Batch(x, y=y))) % np.uint64(4)
+    assert np.bincount(which.astype(int)).min() > 40  # folds are of one size
+    errors = {}
+    for power in range(-8, 3):
+        l2 = size * 10.0**power
+        errors[power] = 0.0
+        for fold in range(4):
+            out = which == fold
+            b, w = closed_form(x[~out], y[~out, None], l2=l2)
+            errors[power] += ((y[out] - (x[out] @ w + b)[:, 0]) ** 2).sum()
+    best = min(errors, key=errors.get)
+    assert -8 < best < 2
+    np.testing.assert_allclose(learner.l2, size * 10.0**best, rtol=1e-9)
+    _, w = closed_form(x, y[:, None], l2=learner.l2)
+    assert relative(learner.weights, w[:, 0]) < 1e-8
+
+
+@given(order=st.permutations(range(300)), cut=st.integers(0, 300), batch_size=st.sampled_from([64, 1000]))
+def test_the_choice_depends_on_the_rows_alone(noisy, order, cut, batch_size):
+    x, y = noisy
+    here, there = (rt.Ridge(l2=None, batch_size=batch_size) for _ in range(2))
+    for learner, part in zip((here, there), np.split(np.array(order), [cut]), strict=True):
+        learner.learn(rt.Batch(x[part], y=y[part]))
+    here.merge(there)
+    here.learn(rt.Batch(x[:7], y=y[:7]))
+    here.unlearn(rt.Batch(x[:7], y=y[:7]))
+    whole = taught(x, y, l2=None)
+    np.testing.assert_allclose(here.l2, whole.l2, rtol=1e-9)
+    assert relative(here.weights, whole.weights) < 1e-8
+
+
+def test_rows_hash_alike_where_an_encoder_has_grown_and_differ_where_they_differ(noisy):
+    x, y = noisy
+    read = rt.Ridge().intake.read
+    narrow = hash_rows(read(rt.Batch(x, y=y)))
+    assert np.array_equal(hash_rows(read(rt.Batch(np.hstack([x, np.zeros((300, 3))]), y=y))), narrow)
+    assert len(set(narrow.tolist())) == 300
+    turned = np.hstack([x[:, 1:], x[:, :1]])
+    for other in (rt.Batch(turned, y=y), rt.Batch(x, y=y + 1), rt.Batch(-x, y=y)):
+        assert not np.isin(hash_rows(read(other)), narrow).any()
+
+
+def test_who_chooses_merges_only_with_who_chooses(noisy):
+    x, y = noisy
+    with pytest.raises(SettingError, match="same settings"):
+        taught(x, y, l2=None).merge(taught(x, y))
+    with pytest.raises(SettingError, match="l2=None"):
+        rt.Ridge(l2=None, forgetting=0.9)
 
 
 def test_what_makes_no_sense_is_refused():

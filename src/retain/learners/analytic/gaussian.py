@@ -68,7 +68,7 @@ class SLDA(Summed):
         self._shrinkage, self._balanced = shrinkage, balanced
 
     def _solve(self) -> tuple[Floats, Floats, Floats]:
-        sums = self._moments
+        sums = self._whole()
         centre_d, mean_dk = _means(sums)
         away_dk = sums.cross[1:] - sums.power * centre_d[:, None]
         centred = sums.gram[1:, 1:] - sums.weight * np.outer(centre_d, centre_d)
@@ -122,7 +122,7 @@ class NearestMean(Summed):
         super().__init__(batch_size=batch_size, regresses=False, products=False)
 
     def _solve(self) -> tuple[Floats, Floats, Floats]:
-        sums = self._moments
+        sums = self._whole()
         centre_d, mean_dk = _means(sums)
         squares = sums.squares[1:] - sums.weight * centre_d**2
         within = float(squares.sum() - (sums.power * mean_dk**2).sum())

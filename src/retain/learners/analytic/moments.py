@@ -5,14 +5,16 @@ Shapes: n rows, d features, D = d + 1 with the constant feature 1 in front, k ou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
+import numpy.typing as npt
 
 from retain.core import Floats, State
 from retain.learners.analytic.intake import Given
 
-__all__ = ["Moments", "solve"]
+__all__ = ["Moments", "hash_rows", "solve", "total"]
 
 _ROWS = 2048  # rows whose squares are summed at a time: enough for BLAS, little as float64
 _NO_PIVOT = 1e-13  # of a matrix with ones on its diagonal: below this Cholesky's factor is rounding error
@@ -58,10 +60,14 @@ class Moments:
             self.cross = np.pad(self.cross, ((0, more), (0, new)))
             self.power = np.pad(self.power, (0, new))
 
-    def take(self, rows: Given, /, *, forgetting: float = 1.0) -> None:
-        """Add rows; a row of weight v multiplies all before it by `forgetting` to the power of v."""
+    def fit(self, rows: Given, /) -> None:
+        """Room for what these rows bring."""
         outputs = rows.y.shape[1] if rows.y.ndim == 2 else int(rows.y.max(initial=-1)) + 1
         self.widen(rows.x.shape[1], outputs)
+
+    def take(self, rows: Given, /, *, forgetting: float = 1.0) -> None:
+        """Add rows; a row of weight v multiplies all before it by `forgetting` to the power of v."""
+        self.fit(rows)
         for start in range(0, len(rows.x), _ROWS):
             self._take(rows.take(slice(start, start + _ROWS)), forgetting)
 
@@ -114,6 +120,31 @@ class Moments:
             self.gram[:D] += np.einsum("nd,nd->d", z_nD, z_nD)
         self.cross[:D] += z_nD.T @ y_nk
         self.power += np.einsum("nk,nk->k", y_nk, y_nk)
+
+
+def total(parts: Sequence[Moments], /) -> Moments:
+    """The sums of all rows of the parts, none of which changes."""
+    whole = Moments(products=parts[0].gram.ndim == 2)
+    for part in parts:
+        whole.merge(part)
+    return whole
+
+
+def hash_rows(rows: Given, /) -> npt.NDArray[np.uint64]:
+    """A hash of each row's label and input (n,): equal rows hash equally, wherever and whenever they come.
+
+    Zeros do not count, so that a row stays the same where an encoder grows to the right.
+    """
+    from retain.features.murmur import hash_numbers
+
+    x = np.ascontiguousarray(rows.x + np.float32(0))  # -0 becomes 0
+    y = rows.y if rows.y.ndim == 2 else rows.y[:, None]
+    found = np.zeros(len(x), dtype=np.uint64)
+    for place, column in enumerate((*y.T, *x.view(np.int32).T)):
+        own = np.full(len(x), place, dtype=np.uint64)
+        hash_numbers(column, column != 0, own)
+        found += np.where(column != 0, own, np.uint64(0))
+    return found
 
 
 def solve(gram_DD: Floats, right_Dk: Floats, /, penalty_D: Floats | float = 0.0) -> Floats:

@@ -15,7 +15,7 @@ from retain.compose import Consolidating
 from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError, SettingError
 from retain.learners.analytic.intake import Given, Intake
-from retain.learners.analytic.moments import Moments
+from retain.learners.analytic.moments import Moments, hash_rows, total
 
 __all__ = ["Summed"]
 
@@ -30,9 +30,12 @@ class Summed(Consolidating, ABC):
         regresses: whether targets may be numbers.
         forgetting: by which all rows before are multiplied at every row of weight 1.
         products: whether it needs the products of all pairs of features.
+        folds: how many sums are kept apart, each of the rows whose hash falls to it.
     """
 
-    def __init__(self, *, batch_size: int, regresses: bool, forgetting: float = 1.0, products: bool = True) -> None:
+    def __init__(
+        self, *, batch_size: int, regresses: bool, forgetting: float = 1.0, products: bool = True, folds: int = 1
+    ) -> None:
         self._reader = type(self).__name__
         if batch_size < 1:
             raise SettingError(f"{self._reader} got batch_size={batch_size}; expected at least 1")
@@ -41,7 +44,7 @@ class Summed(Consolidating, ABC):
         self.batch_size, self.forgetting = batch_size, forgetting
         self.intake = Intake(self._reader, widest=_WIDEST, regresses=regresses)
         self._products = products
-        self._moments = self._nothing()
+        self._folds = [self._nothing() for _ in range(folds)]
         self._waiting: list[Given] = []
         self._solution: Any = None  # of the sums as they are; None until it is asked for
 
@@ -88,26 +91,26 @@ class Summed(Consolidating, ABC):
     def merge(self, other: Summed, /) -> None:
         """Become what one learner would be that had learnt all rows of both; the other stays as it is.
 
-        Raises SettingError for a learner of another kind or one that forgets, PoisonError for labels of another kind or
-        rows of another width.
+        Raises SettingError for a learner of another kind, one that forgets or one that chooses l2 otherwise,
+        PoisonError for labels of another kind or rows of another width.
         """
         if type(other) is not type(self) or self.forgetting < 1 or other.forgetting < 1:
             raise SettingError(
                 f"{self._reader} cannot merge a {type(other).__name__}; expected another {self._reader}, both without "
                 "forgetting: when rows came counts there, and sums do not tell"
             )
+        theirs = other.sums()
+        if len(self._folds) != len(theirs):
+            raise SettingError(f"{self._reader} cannot merge one that chooses l2 otherwise; expected the same settings")
         self.intake.merge(other.intake)
-        self.settle()
-        self._moments.merge(other.sums())
-        self._solution = None
+        self._replace(self.sums(), theirs)
 
-    def sums(self) -> Moments:
-        """Sums over all rows learnt, those that wait included: a copy."""
-        whole = self._nothing()
-        whole.merge(self._moments)
+    def sums(self) -> list[Moments]:
+        """Sums over all rows learnt, those that wait included, for each fold: copies."""
+        found = [total([fold]) for fold in self._folds]
         for rows in self._waiting:
-            whole.take(rows, forgetting=self.forgetting)
-        return whole
+            self._take(found, rows)
+        return found
 
     def unlearn(self, batch: Batch, /) -> None:
         """Take rows out again: all is as if they had never been learnt, but for rounding. Known classes stay known.
@@ -124,18 +127,18 @@ class Summed(Consolidating, ABC):
         rows = given.take(np.flatnonzero(given.weight))
         if not len(rows.x):
             return
-        out, whole = self._nothing(), self.sums()
-        out.take(rows)
-        if not whole.holds(out):
+        out, whole = [self._nothing() for _ in self._folds], self.sums()
+        self._take(out, rows)
+        if not all(fold.holds(part) for fold, part in zip(whole, out, strict=True)):
             raise PoisonError(
                 f"{self._reader} got {len(rows.x)} rows to unlearn whose squares are more than those of all rows "
                 "learnt; expected rows that were learnt, with the labels and weights they had"
             )
-        whole.merge(out, sign=-1)
-        self._moments, self._waiting, self._solution = whole, [], None
+        self._replace(whole, out, sign=-1)
 
     def state_dict(self) -> State:
-        state: dict[str, Any] = {"intake": self.intake.state_dict(), "sums": self._moments.state_dict()}
+        sums = {str(i): fold.state_dict() for i, fold in enumerate(self._folds)}
+        state: dict[str, Any] = {"intake": self.intake.state_dict(), "sums": sums}
         if self._waiting:
             rows = _join(self._waiting)
             state["waiting"] = {"x": rows.x.copy(), "y": rows.y.copy(), "weight": rows.weight.copy()}
@@ -143,12 +146,17 @@ class Summed(Consolidating, ABC):
 
     def load_state_dict(self, state: State, /) -> None:
         self.intake.load_state_dict(state["intake"])
-        self._moments.load_state_dict(state["sums"])
+        for i, fold in enumerate(self._folds):
+            fold.load_state_dict(state["sums"][str(i)])
         self._waiting = []
         if "waiting" in state:
             x, y, weight = (state["waiting"][name].copy() for name in ("x", "y", "weight"))
             self._waiting = [Given(x, y, weight, self.intake.classes, self.intake.flat, growing=False, known=0)]
         self._solution = None
+
+    def _whole(self) -> Moments:
+        """The sums of all full blocks."""
+        return self._folds[0] if len(self._folds) == 1 else total(self._folds)
 
     def _nothing(self) -> Moments:
         return Moments(products=self._products)
@@ -176,14 +184,30 @@ class Summed(Consolidating, ABC):
             self._waiting = [_join([*self._waiting, rest])]
 
     def _add(self, rows: Given) -> None:
-        self._moments.take(rows, forgetting=self.forgetting)
+        self._take(self._folds, rows)
         self._solution = None
+
+    def _take(self, folds: list[Moments], rows: Given) -> None:
+        """Add rows to the sums of their folds."""
+        if len(folds) == 1:
+            folds[0].take(rows, forgetting=self.forgetting)
+            return
+        which = hash_rows(rows) % np.uint64(len(folds))
+        for i, fold in enumerate(folds):
+            fold.fit(rows)  # all folds are of one size
+            fold.take(rows.take(np.flatnonzero(which == i)))
+
+    def _replace(self, sums: list[Moments], others: list[Moments], *, sign: int = 1) -> None:
+        """Have these sums instead, others added to them, and nothing that waits."""
+        for fold, other in zip(sums, others, strict=True):
+            fold.merge(other, sign=sign)
+        self._folds, self._waiting, self._solution = sums, [], None
 
     def _answers(self, x: Floats, known: Ints) -> Floats:
         """Numbers, or probabilities of the classes known to each row (n,): votes, divided by their sum."""
         n, k = len(x), self.intake.outputs
         out = np.zeros((n, k))
-        if n and self._moments.weight > 0:
+        if n and any(fold.weight > 0 for fold in self._folds):
             said = self._answer(self._solved(), x)
             out[:, : said.shape[1]] = said
         if self.intake.classes is None:

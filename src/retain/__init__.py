@@ -25,6 +25,7 @@ _HOME = {
     "Lag": "features.lag",
     "OneHot": "features.onehot",
     "Ordinal": "features.ordinal",
+    "RandomFeatures": "features.random_features",
     "Rolling": "features.rolling",
     "Scale": "features.scale",
     "Select": "features.select",
@@ -45,6 +46,9 @@ _HOME = {
     "Neural": "learners.neural",
     "Hedge": "learners.ensemble",
     "RLS": "learners.analytic",
+    "Ridge": "learners.analytic",
+    "SLDA": "learners.analytic",
+    "NearestMean": "learners.analytic",
     "auto": "learners.auto",
     "Mean": "learners.baselines",
     "NoChange": "learners.baselines",
@@ -133,12 +137,16 @@ if TYPE_CHECKING:
     from retain.features.lag import Lag as Lag
     from retain.features.onehot import OneHot as OneHot
     from retain.features.ordinal import Ordinal as Ordinal
+    from retain.features.random_features import RandomFeatures as RandomFeatures
     from retain.features.rolling import Rolling as Rolling
     from retain.features.scale import Scale as Scale
     from retain.features.select import Select as Select
     from retain.features.target import TargetEncode as TargetEncode
     from retain.learners import neural as neural
     from retain.learners.analytic import RLS as RLS
+    from retain.learners.analytic import SLDA as SLDA
+    from retain.learners.analytic import NearestMean as NearestMean
+    from retain.learners.analytic import Ridge as Ridge
     from retain.learners.auto import auto as auto
     from retain.learners.baselines import Mean as Mean
     from retain.learners.baselines import NoChange as NoChange

@@ -236,7 +236,9 @@ def test_the_task_that_the_target_tells_is_said_and_how_to_choose_the_other(
     assert "MAE" in out
 
 
-@pytest.mark.parametrize("learner", ["auto", "linear", "sgd", "ftrl", "coin", "pa", "rls", "no-change", "prior"])
+@pytest.mark.parametrize(
+    "learner", ["auto", "linear", "sgd", "ftrl", "coin", "pa", "rls", "ridge", "no-change", "prior"]
+)
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_every_learner_runs_by_name(learner: str, task: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "rows.csv").write_text(GOOD)

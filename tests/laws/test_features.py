@@ -99,6 +99,8 @@ CASES = {
     "Impute a constant": (lambda: rt.Impute("price", strategy=Constant(-1)), PLAIN, {"poison": False}),
     "Select": (lambda: rt.Select("colour", "price"), TABLE, {"poison": False}),
     "Select, array": (lambda: rt.Select(drop=1), ARRAY, {"poison": False}),
+    "RandomFeatures, array": (lambda: rt.RandomFeatures(40), ARRAY, {}),
+    "RandomFeatures, table": (lambda: rt.RandomFeatures(7, kind="fourier", seed=3), NUMBERS, {}),
     "Hash": (
         lambda: rt.Hash(bits=7, text=("text",)),
         replace(TABLE, x=TABLE.x.drop_columns(["at"])),

@@ -41,6 +41,10 @@ def _rls(schema: Schema) -> Learner:
     return encoder(schema, scaled=False, narrow=True) | rt.RLS()
 
 
+def _ridge(schema: Schema) -> Learner:
+    return encoder(schema, scaled=False, narrow=True) | rt.Ridge()
+
+
 LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
     "auto": Entry("the default, good untuned: four linear learners, hedged", lambda schema: rt.auto(schema)),
     "linear": Entry(
@@ -51,6 +55,7 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
     "coin": Entry("linear, coin betting: no learning rate at all", _linear(lambda: rt.Coin(), scaled=False)),
     "pa": Entry("linear, passive-aggressive", _passive_aggressive),
     "rls": Entry("recursive least squares: the exact normal-equation step", _rls),
+    "ridge": Entry("the same solution, from sums that are added by the block: for many columns", _ridge),
     "no-change": Entry("says the last label again", lambda _: rt.NoChange()),
     "prior": Entry("says how frequent each class was, or the mean so far", lambda _: rt.Prior()),
 }

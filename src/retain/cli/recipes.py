@@ -274,6 +274,21 @@ RECIPES: Mapping[str, Recipe] = {
         lambda _settings, _seed: rt.RLS(),
         neural=False,
     ),
+    "ridge": Recipe(
+        "ridge regression on 2,000 random features: forgets nothing, by construction; keeps no rows; needs no torch",
+        lambda _settings, seed: rt.RandomFeatures(2000, seed=seed) | rt.Ridge(batch_size=4096),
+        neural=False,
+    ),
+    "slda": Recipe(
+        "streaming linear discriminant analysis, means and one covariance: forgets nothing; keeps no rows",
+        lambda _settings, _seed: rt.SLDA(batch_size=4096),
+        neural=False,
+    ),
+    "nearest-mean": Recipe(
+        "the class whose mean is nearest: forgets nothing; keeps no rows; the one to be better than",
+        lambda _settings, _seed: rt.NearestMean(batch_size=4096),
+        neural=False,
+    ),
 }
 
 

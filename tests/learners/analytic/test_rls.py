@@ -155,6 +155,13 @@ def test_rows_without_labels_or_weight_change_nothing(rows):
     assert state.encode(learner.state_dict()) == before
 
 
+def test_blocks_without_labels_are_answered_like_others(rows):
+    x, _, _ = rows
+    learner = rt.RLS()
+    learner.learn(rt.Batch(x, y=np.arange(500) % 3))
+    assert np.array_equal(learner.learn(rt.Batch(x)), learner.predict(x))
+
+
 def test_what_makes_no_sense_is_refused(rows):
     x, y, _ = rows
     for settings in ({"l2": -1}, {"forgetting": 0}, {"forgetting": 1.1}):

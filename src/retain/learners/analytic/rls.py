@@ -11,9 +11,9 @@ from typing import Any, final
 
 import numpy as np
 
-from retain import blocks
-from retain.core import Array, Batch, Features, Floats, State
-from retain.errors import PoisonError, SettingError
+from retain.core import Array, Batch, Features, Floats, Ints, State
+from retain.errors import SettingError
+from retain.learners.analytic.intake import Intake
 
 __all__ = ["RLS"]
 
@@ -69,10 +69,7 @@ class RLS:
         if not 0 < forgetting <= 1:
             raise SettingError(f"RLS got forgetting={forgetting}; expected 0 < forgetting <= 1, e.g. .999")
         self._settings = np.array([l2, forgetting, float(bias)])
-        self._classes: int | None = None  # None where targets are numbers, or nothing is known
-        self._flat: bool | None = None  # numbers: whether they are (n,); None where classes, or nothing is known
-        self._width: int | None = None
-        self._growing = False
+        self._intake = Intake("RLS", widest=_WIDEST)
         self._factor = np.zeros((1, 1))  # R (D, D), upper triangle
         self._right = np.zeros((1, 1))  # Z (D, k)
         self._norms = np.zeros(1)  # (D,) diagonal of X'VX + l2 I: tells a small pivot from none
@@ -82,7 +79,7 @@ class RLS:
     def weights(self) -> Floats:
         """The solution without the bias: (d,) for numbers (n,), else (d, k)."""
         weights = self._solution()[1:]
-        return weights[:, 0] if self._flat else weights
+        return weights[:, 0] if self._intake.flat else weights
 
     @property
     def intercept(self) -> Floats:
@@ -91,46 +88,21 @@ class RLS:
 
     def learn(self, batch: Batch, /) -> Array:
         """Learn the rows in order; see `retain.core.Learner`."""
-        n = len(batch)
-        named = batch.schema is not None or not isinstance(batch.x, np.ndarray)
-        x = self._matrix(batch.x, growing=self._growing or named, grow=True)
-        weight = blocks.bounded(blocks.weights(batch.weight, n, reader="RLS"), "weight", reader="RLS")
-        is_codes = batch.y is not None and batch.y.dtype.kind in "iub"
-        if batch.y is not None and is_codes != (self._classes is not None) and self._knows:
-            before = "numbers" if self._classes is None else "class codes"
-            raise PoisonError(
-                f"RLS got labels of type {batch.y.dtype} after {before}; expected the same kind for the whole "
-                "stream: start a new learner"
-            )
-        if is_codes:
-            y = blocks.codes(batch.y, n, reader="RLS")
-            learnt = (y >= 0) & (weight > 0)
-            known = self._classes or 0
-            self._classes = max(known, int(np.where(learnt, y, -1).max(initial=-1)) + 1)
-            targets, outputs = y.astype(np.float64)[:, None], self._classes
-        else:
-            y = blocks.bounded(blocks.numbers(batch.y, n, reader="RLS"), "target", reader="RLS")
-            learnt = blocks.labelled(batch.y, n) & (weight > 0)
-            if batch.y is not None:
-                self._keep_shape(y)
-            known, outputs = 0, self._right.shape[1] if batch.y is None else (y.shape[1] if y.ndim == 2 else 1)
-            targets = y if y.ndim == 2 else y[:, None]
-        self._growing |= named
-        self._widen(x.shape[1], outputs)
-        return self._run(x, targets, np.where(learnt, weight, 0.0), known)
+        given = self._intake.read(batch)
+        self._intake.keep(given)
+        self._widen(given.x.shape[1], self._intake.outputs)
+        y = given.y[:, None] if given.y.ndim == 1 else given.y
+        return self._run(given.x, y, given.weight, given.known)
 
     def predict(self, x: Features, /) -> Array:
         """Numbers (n,) or (n, k), or probabilities (n, classes); (n, 0) before the first labels. Changes nothing."""
-        matrix = self._matrix(x, growing=self._growing, grow=False)
+        matrix = self._intake.rows(x)
         n = len(matrix)
-        return self._run(matrix, np.full((n, 1), np.nan), np.zeros(n), self._classes or 0)
+        return self._run(matrix, np.full((n, 1), np.nan), np.zeros(n), self._intake.outputs)
 
     def state_dict(self) -> State:
         return {
-            "classes": self._classes,
-            "flat": self._flat,
-            "width": self._width,
-            "growing": self._growing,
+            "intake": self._intake.state_dict(),
             "factor": self._factor.copy(),
             "right": self._right.copy(),
             "norms": self._norms.copy(),
@@ -138,39 +110,12 @@ class RLS:
         }
 
     def load_state_dict(self, state: State, /) -> None:
-        self._classes, self._flat = state["classes"], state["flat"]
-        self._width, self._growing = state["width"], state["growing"]
+        self._intake.load_state_dict(state["intake"])
         self._factor, self._right = state["factor"].copy(), state["right"].copy()
         self._norms, self._rows = state["norms"].copy(), state["rows"].copy()
 
-    @property
-    def _knows(self) -> bool:
-        """Whether labels have shown what the task is."""
-        return self._classes is not None or self._flat is not None
-
-    def _keep_shape(self, y: Floats) -> None:
-        known = () if self._flat else self._right.shape[1:]
-        if y.ndim > 2 or (self._flat is not None and y.shape[1:] != known):
-            raise PoisonError(
-                f"RLS got targets of shape {y.shape}; expected {(len(y), *known)}: keep the number of outputs"
-            )
-        self._flat = y.ndim == 1
-
-    def _matrix(self, x: Features, *, growing: bool, grow: bool) -> Floats:
-        """Dense finite rows, as wide as this learner is or, with `grow`, will be."""
-        rows = blocks.matrix(x, reader="RLS", columns=None if growing else self._width)
-        width = blocks.width(rows)
-        if width > _WIDEST:
-            raise SettingError(
-                f"RLS got rows of {width} features; it keeps width^2 numbers: use Linear, or hash to fewer"
-            )
-        columns = max(width, self._width or 0)
-        matrix = blocks.dense(rows, columns)
-        return matrix if grow or self._width is None else matrix[:, : self._width]
-
     def _widen(self, width: int, outputs: int) -> None:
-        self._width = max(width, self._width or 0)
-        new, old = 1 + self._width, len(self._factor)
+        new, old = 1 + width, len(self._factor)
         if new > old:
             self._factor = np.pad(self._factor, (0, new - old))
             np.fill_diagonal(self._factor[old:, old:], math.sqrt(self._settings[0]))
@@ -179,16 +124,14 @@ class RLS:
         if new > old or more:
             self._right = np.pad(self._right, ((0, new - old), (0, more)))
 
-    def _run(self, x: Floats, y: Floats, weight: Floats, known: int) -> Array:
-        n = len(x)
-        if not self._knows:
-            return np.zeros((n, 0))
-        out = np.zeros((n, self._right.shape[1] if self._classes is None else self._classes))
-        if self._width is not None and out.shape[1]:
+    def _run(self, x: Floats, y: Floats | Ints, weight: Floats, known: int) -> Array:
+        n, intake = len(x), self._intake
+        out = np.zeros((n, intake.outputs))
+        if intake.outputs:
             state = (self._factor, self._right, self._norms, self._rows)
             x, y = np.require(x, np.float32, ["C", "W"]), np.require(y, np.float64, ["C", "W"])
-            _kernel()(x, y, weight, *state, out, -1 if self._classes is None else known, self._settings)
-        return out[:, 0] if self._flat else out
+            _kernel()(x, y, weight, *state, out, -1 if intake.classes is None else known, self._settings)
+        return out[:, 0] if intake.flat else out
 
     def _solution(self) -> Floats:
         """W = R^-1 Z, by back substitution: (D, k)."""

@@ -1,0 +1,130 @@
+"""Random features: many fixed, non-linear looks at a row, on which a linear model is no longer one of the row.
+
+Shapes: n rows, d features, w random features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, final
+
+import numpy as np
+
+from retain.blocks import dense, matrix, width
+from retain.compose import Composable
+from retain.core import Batch, Features, Floats, State
+from retain.errors import PoisonError, SettingError
+
+__all__ = ["RandomFeatures"]
+
+_READER = "RandomFeatures"
+_ROWS = 64  # rows are multiplied in multiples of so many: BLAS rounds a row by how many there are beside it, up to 63
+
+
+@final
+class RandomFeatures(Composable):
+    """Rows (n, d) through a fixed random layer: (n, w) float32. Nothing is learnt but the width of rows.
+
+    With slopes r_j ~ N(0, scale^2 / d) and phases b_j ~ U(0, 2 pi), a row x becomes z(x), w numbers:
+
+        "relu":     max(0, x r_j): bends that all go through the origin, so for many features;
+        "fourier":  sqrt(2 / w) cos(x r_j + b_j): z(x) z(y)' estimates the kernel exp(-scale^2 |x - y|^2 / 2d).
+
+    In front of a model that is solved (`Ridge`) this is a kernel machine that forgets nothing, at a cost that does not
+    grow with the rows. Numbers should be of one size: put `Scale()`, or a fixed division, in front. Check that it
+    helps: on few samples a random layer can hurt.
+
+    Args:
+        width: w. More is better and dearer: the model behind it usually costs w^2 for each row.
+        kind: "relu" or "fourier".
+        scale: how many waves rows go through, the one thing to tune for "fourier"; for "relu" it only multiplies z.
+        seed: of the layer, which is drawn again from it when a state is loaded: states stay small.
+
+    Rows may be dense, sparse or a table of numbers; their width is fixed by the first block.
+
+    Raises:
+        SettingError: a setting out of its range.
+        PoisonError: NaN, Inf, text, a width that changed.
+
+    >>> import numpy as np, retain as rt
+    >>> x = np.random.default_rng(0).uniform(-1, 1, size=(2000, 2)).astype(np.float32)
+    >>> rows = rt.Batch(x, y=(x[:, 0] * x[:, 1] > 0).astype(int))  # an exclusive or: no line parts it
+    >>> for learner in (rt.Ridge(), rt.RandomFeatures(200) | rt.Ridge()):
+    ...     said = learner.learn(rows)
+    ...     print((learner.predict(x).argmax(axis=1) == rows.y).mean() > 0.95)
+    False
+    True
+
+    References:
+        Rahimi & Recht 2007, Random features for large-scale kernel machines; McDonnell et al. 2023, RanPAC: random
+        projections and pre-trained models for continual learning: "relu".
+    """
+
+    def __init__(
+        self, width: int, *, kind: Literal["relu", "fourier"] = "relu", scale: float = 1.0, seed: int = 0
+    ) -> None:
+        if width < 1 or seed < 0:
+            raise SettingError(f"{_READER} got width={width}, seed={seed}; expected width >= 1 and seed >= 0")
+        if kind not in ("relu", "fourier"):
+            raise SettingError(f"{_READER} got kind={kind!r}; expected 'relu' or 'fourier'")
+        if not 0 < scale < float("inf"):
+            raise SettingError(f"{_READER} got scale={scale}; expected a number above 0")
+        self.width, self.kind, self.scale, self.seed = width, kind, scale, seed
+        self._inputs: int | None = None
+        self._layer: tuple[Floats, Floats] | None = None  # slopes (d, w) and phases (w,)
+
+    def learn(self, batch: Batch, /) -> Batch:
+        rows = self._rows(batch.x)
+        if self._inputs is None:
+            self._inputs = rows.shape[1]
+        return replace(batch, x=self._through(rows))
+
+    def apply(self, x: Features, /) -> Floats:
+        return self._through(self._rows(x))
+
+    def state_dict(self) -> State:
+        return {"inputs": self._inputs}
+
+    def load_state_dict(self, state: State, /) -> None:
+        self._inputs = state["inputs"]
+
+    def _rows(self, x: Features) -> Floats:
+        rows = matrix(x, reader=_READER, columns=self._inputs)
+        wide = width(rows)
+        if self._inputs is not None and wide != self._inputs:
+            raise PoisonError(
+                f"{_READER} got sparse rows of {wide} features; expected {self._inputs} as before: encode to a fixed "
+                "width, e.g. rt.Hash(bits=9)"
+            )
+        return dense(rows, wide)
+
+    def _through(self, rows: Floats) -> Floats:
+        if self._layer is None or len(self._layer[0]) != rows.shape[1]:
+            self._layer = _draw(rows.shape[1], self.width, self.scale, self.seed)
+        slope_dw, phase_w = self._layer
+        out = np.empty((len(rows), self.width), dtype=np.float32)
+        whole = len(rows) - len(rows) % _ROWS
+        np.matmul(rows[:whole], slope_dw, out=out[:whole])
+        if whole < len(rows):
+            rest = np.zeros((_ROWS, rows.shape[1]), dtype=np.float32)
+            rest[: len(rows) - whole] = rows[whole:]
+            out[whole:] = (rest @ slope_dw)[: len(rows) - whole]
+        if self.kind == "relu":
+            return np.maximum(out, 0, out=out)
+        out += phase_w
+        np.cos(out, out=out)
+        out *= np.float32(np.sqrt(2 / self.width))
+        return out
+
+
+def _draw(d: int, w: int, scale: float, seed: int) -> tuple[Floats, Floats]:
+    """Slopes (d, w) and phases (w,), in float32.
+
+    NumPy promises the raw bits of Philox in all its versions, but not what it makes of them: normal numbers are made
+    here, by Box and Muller, so that a model saved today finds its layer again.
+    """
+    bits = np.random.Philox(key=seed).random_raw(w + 2 * d * w) >> np.uint64(11)
+    uniform = (bits.astype(np.float64) + 0.5) * 2.0**-53
+    first, second = uniform[w:].reshape(2, d, w)
+    normal = np.sqrt(-2 * np.log(first)) * np.cos(2 * np.pi * second)
+    return (normal * (scale / np.sqrt(max(d, 1)))).astype(np.float32), (2 * np.pi * uniform[:w]).astype(np.float32)

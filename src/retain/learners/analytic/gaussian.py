@@ -1,0 +1,158 @@
+"""Classes as Gaussians around their means: `SLDA`, which share a covariance, and `NearestMean`, which share a variance.
+
+Shapes: n rows, d features, k classes.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+
+from retain.core import Floats
+from retain.errors import SettingError
+from retain.learners.analytic.moments import Moments, solve
+from retain.learners.analytic.summed import Summed
+
+__all__ = ["SLDA", "NearestMean"]
+
+_ROUNDING = 1e-12  # below this share of all squares, those within classes are rounding error
+
+
+@final
+class SLDA(Summed):
+    """Streaming linear discriminant analysis: a mean for each class, one covariance for all; nothing is forgotten.
+
+    With n_c the weight and m_c the mean of the rows of class c, n the weight of all rows, and the covariance within
+    classes S = sum_c sum_{rows of c} v (x - m_c)(x - m_c)' / n, of average variance s = tr(S) / d, the score is
+
+        m_c' L x - m_c' L m_c / 2,    L = ((1 - shrinkage) S + shrinkage s I)^-1,
+
+    plus log(n_c / n) where classes are not balanced; a softmax makes probabilities of scores. A new class needs one row
+    and leaves the scores of the others as they were, up to what its rows add to S.
+
+    All is a function of sums, in float64, that are added by the block: learners taught apart `merge`, rows are taken
+    out by `unlearn`, and no order matters. S is what is left of the sum of squares less that of the means: columns
+    whose mean is 10^4 times their deviation lose half of their digits; put `Scale()` in front.
+
+    Granularity `batch_size`: see `Ridge`. Rows without a label, or of weight 0, are predicted and not learnt.
+
+    Args:
+        shrinkage: share, 0 to 1, of a multiple of the identity in the covariance.
+        balanced: whether all classes are taken to be equally frequent, as in the paper.
+        batch_size: rows of a block.
+
+    Raises:
+        SettingError: a setting out of its range; more than 32,768 features.
+        PoisonError: NaN, Inf, a wrong width or type, labels that are no class codes.
+
+    >>> import numpy as np
+    >>> from retain import Batch
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.repeat([0, 1, 2], 100)  # class after class, each seen once
+    >>> x = (rng.normal(size=(300, 2)) + np.array([[0, 0], [6, 0], [0, 6]])[y]).astype(np.float32)
+    >>> learner = SLDA(batch_size=50)
+    >>> before = learner.learn(Batch(x, y=y))
+    >>> float((learner.predict(x).argmax(axis=1) == y).mean()) > 0.99
+    True
+
+    References:
+        Hayes & Kanan 2020, Lifelong machine learning with deep streaming linear discriminant analysis. There the
+        covariance is updated with means as they were, which depends on the order, and shrunk to I in the unit of x.
+    """
+
+    def __init__(self, *, shrinkage: float = 1e-4, balanced: bool = True, batch_size: int = 256) -> None:
+        super().__init__(batch_size=batch_size, regresses=False)
+        if not 0 <= shrinkage <= 1:
+            raise SettingError(f"SLDA got shrinkage={shrinkage}; expected a share, 0 to 1")
+        self._shrinkage, self._balanced = shrinkage, balanced
+
+    def _solve(self) -> tuple[Floats, Floats, Floats]:
+        sums = self._whole()
+        centre_d, mean_dk = _means(sums)
+        away_dk = sums.cross[1:] - sums.power * centre_d[:, None]
+        centred = sums.gram[1:, 1:] - sums.weight * np.outer(centre_d, centre_d)
+        covariance = (centred - away_dk @ mean_dk.T) / sums.weight
+        constant = covariance.diagonal() <= _ROUNDING * sums.squares[1:] / sums.weight
+        covariance[constant], covariance[:, constant] = 0.0, 0.0
+        average = float(covariance.trace()) / max(len(covariance), 1)
+        covariance *= 1 - self._shrinkage
+        covariance[np.diag_indices(len(covariance))] += self._shrinkage * average
+        weights_dk = solve(covariance, mean_dk)
+        return centre_d, weights_dk, _offsets(sums, mean_dk, weights_dk, balanced=self._balanced)
+
+    def _answer(self, solution: tuple[Floats, Floats, Floats], x: Floats) -> Floats:
+        return _votes(x, *solution)
+
+
+@final
+class NearestMean(Summed):
+    """The class whose mean is nearest, as a probability: every class is a Gaussian of the same variance s around it.
+
+        p(c | x) ~ exp(-|x - m_c|^2 / 2s),    s = sum_c sum_{rows of c} v |x - m_c|^2 / (n d).
+
+    d numbers for each class and a product of rows and means: the cheapest learner that forgets nothing, and the one to
+    be better than. Numbers should be of one size. `merge`, `unlearn` and granularity are those of `Ridge`.
+
+    `retain.strategies.NearestMean` is the same answer given on a net's features, of exemplars.
+
+    Args:
+        batch_size: rows of a block.
+
+    Raises:
+        SettingError: a batch size below 1.
+        PoisonError: NaN, Inf, a wrong width or type, labels that are no class codes.
+
+    >>> import numpy as np
+    >>> from retain import Batch
+    >>> learner = NearestMean(batch_size=1)
+    >>> learner.learn(Batch(np.float32([[0, 1], [0, -1], [4, 1], [4, -1]]), y=np.array([0, 0, 1, 1]))).round(2)
+    array([[0., 0.],
+           [1., 0.],
+           [1., 0.],
+           [0., 1.]])
+    >>> learner.predict(np.float32([[1, 0], [2, 0]])).round(2)
+    array([[1. , 0. ],
+           [0.5, 0.5]])
+
+    Reference: Mensink et al. 2013, Distance-based image classification: generalizing to new classes at near-zero cost.
+    """
+
+    def __init__(self, *, batch_size: int = 256) -> None:
+        super().__init__(batch_size=batch_size, regresses=False, products=False)
+
+    def _solve(self) -> tuple[Floats, Floats, Floats]:
+        sums = self._whole()
+        centre_d, mean_dk = _means(sums)
+        squares = sums.squares[1:] - sums.weight * centre_d**2
+        within = float(squares.sum() - (sums.power * mean_dk**2).sum())
+        # Where nothing varies within classes any unit will do.
+        varies = within > _ROUNDING * float(sums.squares[1:].sum())
+        weights_dk = mean_dk / (within / (sums.weight * len(mean_dk)) if varies else 1.0)
+        return centre_d, weights_dk, _offsets(sums, mean_dk, weights_dk, balanced=True)
+
+    def _answer(self, solution: tuple[Floats, Floats, Floats], x: Floats) -> Floats:
+        return _votes(x, *solution)
+
+
+def _means(sums: Moments) -> tuple[Floats, Floats]:
+    """The mean of all rows (d,), and those of the classes less it (d, k), 0 for a class without rows."""
+    centre_d = sums.cross[1:].sum(axis=1) / sums.weight
+    there = sums.power > 0
+    mean_dk = np.divide(sums.cross[1:], sums.power, out=np.zeros_like(sums.cross[1:]), where=there)
+    return centre_d, np.where(there, mean_dk - centre_d[:, None], 0.0)
+
+
+def _offsets(sums: Moments, mean_dk: Floats, weights_dk: Floats, *, balanced: bool) -> Floats:
+    """What is added to the scores (k,): minus infinity for a class without rows."""
+    there = sums.power > 0
+    share_k = np.divide(sums.power, sums.weight, out=np.zeros_like(sums.power), where=there)
+    prior_k = np.full_like(share_k, -np.inf)
+    np.log(1.0 if balanced else share_k, out=prior_k, where=there)
+    return prior_k - (mean_dk * weights_dk).sum(axis=0) / 2
+
+
+def _votes(x: Floats, centre_d: Floats, weights_dk: Floats, offset_k: Floats) -> Floats:
+    """exp(score), the largest 1: (n, k)."""
+    score = (x - centre_d) @ weights_dk + offset_k
+    return np.exp(score - score.max(axis=1, keepdims=True))

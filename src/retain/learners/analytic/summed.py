@@ -1,0 +1,233 @@
+"""What learners that are a function of sums share: rows wait until they fill a block, then are added and forgotten.
+
+Shapes: n rows, d features, D = d + 1 with the constant feature 1 in front, k outputs or classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from retain.compose import Consolidating
+from retain.core import Array, Batch, Features, Floats, Ints, State
+from retain.errors import PoisonError, SettingError
+from retain.learners.analytic.intake import Given, Intake
+from retain.learners.analytic.moments import Moments, hash_rows, total
+
+__all__ = ["Summed"]
+
+_WIDEST = 32_768  # the squares of so many features take eight gigabytes
+
+
+class Summed(Consolidating, ABC):
+    """A learner whose answers depend on sums over the rows alone: those of parts add up, and rows can be taken out.
+
+    Args:
+        batch_size: rows that are added at a time, g; what does not fill a block waits in the state.
+        regresses: whether targets may be numbers.
+        forgetting: by which all rows before are multiplied at every row of weight 1.
+        products: whether it needs the products of all pairs of features.
+        folds: how many sums are kept apart, each of the rows whose hash falls to it.
+    """
+
+    def __init__(
+        self, *, batch_size: int, regresses: bool, forgetting: float = 1.0, products: bool = True, folds: int = 1
+    ) -> None:
+        self._reader = type(self).__name__
+        if batch_size < 1:
+            raise SettingError(f"{self._reader} got batch_size={batch_size}; expected at least 1")
+        if not 0 < forgetting <= 1:
+            raise SettingError(f"{self._reader} got forgetting={forgetting}; expected 0 < forgetting <= 1, e.g. .999")
+        self.batch_size, self.forgetting = batch_size, forgetting
+        self.intake = Intake(self._reader, widest=_WIDEST, regresses=regresses)
+        self._products = products
+        self._folds = [self._nothing() for _ in range(folds)]
+        self._waiting: list[Given] = []
+        self._solution: Any = None  # of the sums as they are; None until it is asked for
+
+    @abstractmethod
+    def _solve(self) -> Any:
+        """What `_answer` needs, from the sums; called after they have changed, when it is first asked for."""
+
+    @abstractmethod
+    def _answer(self, solution: Any, x: Floats) -> Floats:
+        """Numbers, or votes >= 0 for classes, of rows (n, d): (n, up to k)."""
+
+    def learn(self, batch: Batch, /) -> Array:
+        """Learn the rows in order; see `retain.core.Learner`."""
+        given = self.intake.read(batch)
+        self.intake.keep(given)
+        known = np.full(len(given.x), given.known)
+        if given.classes is not None:
+            seen = np.where(given.weight > 0, given.y, -1) + 1 if given.y.ndim == 1 else np.zeros_like(known)
+            known[1:] = np.maximum(np.maximum.accumulate(seen)[:-1], given.known)
+        out, done = np.zeros((len(given.x), self.intake.outputs)), 0
+        for stop, rows in self._filled(given):
+            out[done:stop] = self._answers(given.x[done:stop], known[done:stop])
+            done = stop
+            self._add(rows)
+        out[done:] = self._answers(given.x[done:], known[done:])
+        return out[:, 0] if self.intake.flat else out
+
+    def predict(self, x: Features, /) -> Array:
+        """Numbers (n,) or (n, k), or probabilities (n, classes); (n, 0) before the first labels. Changes nothing."""
+        rows = self.intake.rows(x)
+        out = self._answers(rows, np.full(len(rows), self.intake.classes or 0))
+        return out[:, 0] if self.intake.flat else out
+
+    def settle(self) -> None:
+        """Add the rows that wait, although they do not fill a block."""
+        if self._waiting:
+            rows, self._waiting = _join(self._waiting), []
+            self._add(rows)
+
+    def consolidate(self, experience: Iterable[Batch], /) -> None:  # noqa: ARG002 - all of it has been added
+        """An experience has ended: add the rows that wait."""
+        self.settle()
+
+    def merge(self, other: Summed, /) -> None:
+        """Become what one learner would be that had learnt all rows of both; the other stays as it is.
+
+        Raises SettingError for a learner of another kind, one that forgets or one that chooses l2 otherwise,
+        PoisonError for labels of another kind or rows of another width.
+        """
+        if type(other) is not type(self) or self.forgetting < 1 or other.forgetting < 1:
+            raise SettingError(
+                f"{self._reader} cannot merge a {type(other).__name__}; expected another {self._reader}, both without "
+                "forgetting: when rows came counts there, and sums do not tell"
+            )
+        theirs = other.sums()
+        if len(self._folds) != len(theirs):
+            raise SettingError(f"{self._reader} cannot merge one that chooses l2 otherwise; expected the same settings")
+        self.intake.merge(other.intake)
+        self._replace(self.sums(), theirs)
+
+    def sums(self) -> list[Moments]:
+        """Sums over all rows learnt, those that wait included, for each fold: copies."""
+        found = [total([fold]) for fold in self._folds]
+        for rows in self._waiting:
+            self._take(found, rows)
+        return found
+
+    def unlearn(self, batch: Batch, /) -> None:
+        """Take rows out again: all is as if they had never been learnt, but for rounding. Known classes stay known.
+
+        Each row must be as it was learnt: same input, label and weight; those without a label are skipped. What is left
+        of the sums is wrong by about 1e-16 of what they were before.
+        Raises SettingError for a learner that forgets, PoisonError where the rows cannot have been learnt.
+        """
+        if self.forgetting < 1:
+            raise SettingError(
+                f"{self._reader} forgets, and cannot tell what is left of a row; expected forgetting=1 to unlearn"
+            )
+        given = self.intake.read(batch)
+        rows = given.take(np.flatnonzero(given.weight))
+        if not len(rows.x):
+            return
+        out, whole = [self._nothing() for _ in self._folds], self.sums()
+        self._take(out, rows)
+        if not all(fold.holds(part) for fold, part in zip(whole, out, strict=True)):
+            raise PoisonError(
+                f"{self._reader} got {len(rows.x)} rows to unlearn whose squares are more than those of all rows "
+                "learnt; expected rows that were learnt, with the labels and weights they had"
+            )
+        self._replace(whole, out, sign=-1)
+
+    def state_dict(self) -> State:
+        sums = {str(i): fold.state_dict() for i, fold in enumerate(self._folds)}
+        state: dict[str, Any] = {"intake": self.intake.state_dict(), "sums": sums}
+        if self._waiting:
+            rows = _join(self._waiting)
+            state["waiting"] = {"x": rows.x.copy(), "y": rows.y.copy(), "weight": rows.weight.copy()}
+        return state
+
+    def load_state_dict(self, state: State, /) -> None:
+        self.intake.load_state_dict(state["intake"])
+        for i, fold in enumerate(self._folds):
+            fold.load_state_dict(state["sums"][str(i)])
+        self._waiting = []
+        if "waiting" in state:
+            x, y, weight = (state["waiting"][name].copy() for name in ("x", "y", "weight"))
+            self._waiting = [Given(x, y, weight, self.intake.classes, self.intake.flat, growing=False, known=0)]
+        self._solution = None
+
+    def _whole(self) -> Moments:
+        """The sums of all full blocks."""
+        return self._folds[0] if len(self._folds) == 1 else total(self._folds)
+
+    def _nothing(self) -> Moments:
+        return Moments(products=self._products)
+
+    def _solved(self) -> Any:
+        """The solution of the sums as they are."""
+        if self._solution is None:
+            self._solution = self._solve()
+        return self._solution
+
+    def _filled(self, given: Given) -> Iterator[tuple[int, Given]]:
+        """The rows that fill a block, each time with the place where they end; the rest waits."""
+        learnt = np.flatnonzero(given.weight)
+        start = 0
+        while True:
+            stop = start + self.batch_size - sum(len(rows.x) for rows in self._waiting)
+            if stop > len(learnt):
+                break
+            self._waiting.append(given.take(_run(learnt[start:stop])))
+            rows, self._waiting = _join(self._waiting), []
+            yield int(learnt[stop - 1]) + 1, rows
+            start = stop
+        if start < len(learnt):
+            rest = given.take(learnt[start:])  # a copy: what the caller does to the block is no business of ours
+            self._waiting = [_join([*self._waiting, rest])]
+
+    def _add(self, rows: Given) -> None:
+        self._take(self._folds, rows)
+        self._solution = None
+
+    def _take(self, folds: list[Moments], rows: Given) -> None:
+        """Add rows to the sums of their folds."""
+        if len(folds) == 1:
+            folds[0].take(rows, forgetting=self.forgetting)
+            return
+        which = hash_rows(rows) % np.uint64(len(folds))
+        for i, fold in enumerate(folds):
+            fold.fit(rows)  # all folds are of one size
+            fold.take(rows.take(np.flatnonzero(which == i)))
+
+    def _replace(self, sums: list[Moments], others: list[Moments], *, sign: int = 1) -> None:
+        """Have these sums instead, others added to them, and nothing that waits."""
+        for fold, other in zip(sums, others, strict=True):
+            fold.merge(other, sign=sign)
+        self._folds, self._waiting, self._solution = sums, [], None
+
+    def _answers(self, x: Floats, known: Ints) -> Floats:
+        """Numbers, or probabilities of the classes known to each row (n,): votes, divided by their sum."""
+        n, k = len(x), self.intake.outputs
+        out = np.zeros((n, k))
+        if n and any(fold.weight > 0 for fold in self._folds):
+            said = self._answer(self._solved(), x)
+            out[:, : said.shape[1]] = said
+        if self.intake.classes is None:
+            return out
+        total = out.sum(axis=1, keepdims=True)
+        alike = (np.arange(k) < known[:, None]) / np.maximum(known, 1)[:, None]
+        return np.divide(out, total, out=alike, where=total > 0)
+
+
+def _run(rows: Ints) -> slice | Ints:
+    """Neighbouring rows as a slice, which copies nothing."""
+    first, last = int(rows[0]), int(rows[-1])
+    return slice(first, last + 1) if last - first + 1 == len(rows) else rows
+
+
+def _join(parts: list[Given]) -> Given:
+    """Rows of all parts, one after the other; narrower ones are padded with zeros, as encoders grow to the right."""
+    last = parts[-1]
+    if len(parts) == 1:
+        return last
+    x = np.concatenate([np.pad(part.x, ((0, 0), (0, last.x.shape[1] - part.x.shape[1]))) for part in parts])
+    y, weight = (np.concatenate([getattr(part, name) for part in parts]) for name in ("y", "weight"))
+    return Given(x, y, weight, last.classes, last.flat, last.growing, last.known)

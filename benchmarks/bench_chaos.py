@@ -82,10 +82,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--random", type=int, default=60, help="victims killed at random moments, twice each")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--kinds", nargs="+", choices=victim.KINDS, default=victim.KINDS, help="some only: told, not kept"
+    )
     given = parser.parse_args()
     wholes: dict[str, Any] = {}
     seconds: dict[str, float] = {}
-    for kind in victim.KINDS:
+    for kind in given.kinds:
         with tempfile.TemporaryDirectory() as name:
             victim.write_rows(Path(name) / "rows.csv")
             wholes[kind] = finish(Path(name), kind)
@@ -96,14 +99,14 @@ def main() -> None:
             begin = time.perf_counter()
             start(Path(name), kind, "--every", "0.02").communicate()
             seconds[kind] = time.perf_counter() - begin
-    jobs = [(kind, seam, count) for kind in victim.KINDS for seam in victim.SEAMS for count in COUNTS]
+    jobs = [(kind, seam, count) for kind in given.kinds for seam in victim.SEAMS for count in COUNTS]
     with ThreadPoolExecutor(given.workers) as pool:
         seams = list(
             track(
                 pool.map(lambda job: at_seam(*job, wholes[job[0]]), jobs), description="seams", total=len(jobs)
             )
         )  # fmt: skip
-        moments = [(victim.KINDS[i % len(victim.KINDS)], i) for i in range(given.random)]
+        moments = [(given.kinds[i % len(given.kinds)], i) for i in range(given.random)]
         randoms = list(
             track(
                 pool.map(lambda one: at_random(*one, wholes[one[0]], seconds[one[0]]), moments),
@@ -143,7 +146,8 @@ def main() -> None:
         *[f"- not the same: {line}" for line in bad],
     ]
     print("\n".join(lines))
-    record("chaos", "\n".join(lines))
+    if tuple(given.kinds) == victim.KINDS:
+        record("chaos", "\n".join(lines))
     if bad:
         sys.exit(1)
 

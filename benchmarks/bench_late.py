@@ -1,6 +1,6 @@
 """What it costs that labels come late: rows per CPU-second with labels at once, known beforehand, and heard by id.
 
-300,000 rows of 20 numbers, `Scale | Linear`, blocks of 1,000, the same lags (exponential) in each case, so that about
+200,000 rows of 20 numbers, `Scale | Linear`, blocks of 1,000, the same lags (exponential) in each case, so that about
 so many rows wait at any moment. Known beforehand: a column says when each label lands, as in a file of the past. Heard:
 `streams.join`, labels from a stream of their own, in which each has to find its row. The peer is River's loop over
 `stream.simulate_qa`, in which labels are known beforehand, on a thirtieth of the rows.
@@ -18,7 +18,7 @@ from measure import load, record
 
 import retain as rt
 
-ROWS, COLUMNS, TIMES, PEER = 300_000, 20, 5, 30
+ROWS, COLUMNS, TIMES, PEER = 200_000, 20, 3, 30
 WAITING = (1_000, 20_000, 100_000)
 
 

@@ -52,10 +52,10 @@ class Chronicle:
         self._begun = self._heard = token
         if (other := self.registry.aliases().get(CHAMPION)) is None:
             return ()
-        told = (
-            f"{self.registry.folder} has a champion of another run ({other[:12]}); this one begins with a model that "
+        folder = self.registry.folder
+        return (
+            f"{folder} has a champion of another run ({other[:12]}), whose place this run's first version will take",
         )
-        return (f"{told}knows nothing, and its first version takes that place",)
 
     # --------------------------------------------------------------------------------------------------- what it did
 

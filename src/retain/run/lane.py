@@ -13,8 +13,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 from retain.blocks import concat_arrays, from_state, labelled, take_batch, to_state
-from retain.compose import Kept, LateLearner
-from retain.compose import late as as_late
+from retain.compose import Kept, LateLearner, late
 from retain.core import Answers, Array, Batch, Features, Ints, Learner, Metric, Predictor, Report, Schema, State
 from retain.errors import PoisonError, RetainError, SettingError
 from retain.metrics import MAE, R2, RMSE, ROCAUC, Accuracy, LogLoss, update
@@ -50,7 +49,7 @@ class Lane:
         clock: float = -np.inf,
     ) -> None:
         self.learner = learner
-        self._model: LateLearner = as_late(learner)
+        self._model: LateLearner = late(learner)
         self._terms = terms
         self._baselines = dict(baselines)
         self._given = metrics
@@ -92,14 +91,14 @@ class Lane:
 
     def step(self, batch: Batch, /) -> Report:
         """Rows arrive, and labels land whose time has come. Its clocks are for the loop to fill in."""
-        late = self._terms.late(batch)
-        if not late and self._terms.expire is not None:
+        apart_in_time = self._terms.late(batch)
+        if not apart_in_time and self._terms.expire is not None:
             raise SettingError(
                 f"labels are given up after {self._terms.expire}, and come with their rows; say when they land (a "
                 "delay, a label_time, labels from a source of their own), or leave it out"
             )
         try:
-            landed = self._learn_late(batch) if late else self._learn_now(batch)
+            landed = self._learn_late(batch) if apart_in_time else self._learn_now(batch)
         except PoisonError as error:
             last = self._rows + len(batch) - 1
             raise PoisonError(f"{error} (in the block of rows {self._rows} to {last} of the stream)") from error
@@ -157,7 +156,7 @@ class Lane:
 
     def freeze(self) -> None:
         """Answer from now on as the learner is, and learn nothing more."""
-        self._model = Still(as_late(self.learner))
+        self._model = Still(late(self.learner))
         self._ears.bare()
 
     def state_dict(self) -> State:
@@ -267,7 +266,7 @@ class Lane:
         said, kept = self._model.flow(self._plain(batch), None if due is None else due.kept, pool_y, order)
         bare = None if due is None else Kept((Batch(_no_features(len(due))),))
         arrivals = Batch(_no_features(len(batch)))
-        others = {name: as_late(part).flow(arrivals, bare, pool_y, order)[0] for name, part in self._baselines.items()}
+        others = {name: late(part).flow(arrivals, bare, pool_y, order)[0] for name, part in self._baselines.items()}
         return {MODEL: said, **others}, kept
 
     def _plain(self, batch: Batch) -> Batch:

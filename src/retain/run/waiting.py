@@ -6,7 +6,7 @@ Shapes: m rows that wait, k labels that are heard.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -97,7 +97,7 @@ class _Chunk:
     rows: Waiting
     waits: Array  # (m,) booleans
     count: int
-    ids: tuple[Array, Ints] | None = field(default=None)  # in order, and whose they are; once they have been asked for
+    ids: tuple[Array, Ints] | None = None  # in order, and whose they are; once they have been asked for
 
     @classmethod
     def of(cls, rows: Waiting) -> _Chunk:

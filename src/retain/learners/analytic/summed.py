@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from retain.blocks import concat_arrays
 from retain.compose import Consolidating
 from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError, SettingError
@@ -228,6 +229,6 @@ def _join(parts: list[Given]) -> Given:
     last = parts[-1]
     if len(parts) == 1:
         return last
-    x = np.concatenate([np.pad(part.x, ((0, 0), (0, last.x.shape[1] - part.x.shape[1]))) for part in parts])
+    x = concat_arrays([part.x for part in parts])
     y, weight = (np.concatenate([getattr(part, name) for part in parts]) for name in ("y", "weight"))
     return Given(x, y, weight, last.classes, last.flat, last.growing, last.known)

@@ -5,6 +5,8 @@ through `learn`, which also returns what was predicted before each step. The loo
 tried with fused and with foreach Adam, and the faster counts. All contenders take turns every few steps in one process,
 since on a shared machine only neighbours in time can be compared. MNIST is read from the folder beside the repository.
 
+With `--device cuda` the same is timed on a GPU, by the wall: there the processor's time is spent on waiting.
+
 The bars: .95 of the lean loop with 64 rows a step, .9 with 10 (aim 1.3); a row at 50,000 of a stream of 10-row
 experiences within 5 % of one at 5,000; EWC and SI below 25 % of a step; a state of a million weights and 2,000 images
 written in 100 ms.
@@ -12,12 +14,13 @@ written in 100 ms.
 
 from __future__ import annotations
 
+import argparse
 import functools
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 
@@ -47,7 +50,7 @@ def split() -> list[tuple[np.ndarray, np.ndarray]]:
     return [(x[train.y // 2 == e], train.y[train.y // 2 == e]) for e in (0, 1)]
 
 
-def ours(name: str, size: int) -> rt.Neural:
+def ours(name: str, size: int, *, device: str = "cpu") -> rt.Neural:
     def memory() -> Reservoir:
         return Reservoir(lean.SLOTS)
 
@@ -59,7 +62,7 @@ def ours(name: str, size: int) -> rt.Neural:
         "SI": SI,
     }
     return rt.Neural(
-        rt.neural.MLP(784, 400, 400, 10),
+        rt.neural.MLP(784, 400, 400, 10).to(device),
         strategies=[strategies[name]()] if name in strategies else [],
         projection=AGEM(memory(), size=size) if name == "A-GEM" else None,
         batch_size=size,
@@ -75,36 +78,43 @@ def taught(learner: rt.Neural) -> Learn:
     return lambda x, y: learner.learn(rt.Batch(x, y=y))
 
 
-def loop(name: str, size: int, *, fused: bool) -> Learn:
-    made = lean.LOOPS[name](size, fused=fused, foreach=not fused)
-    x, y = (torch.from_numpy(column[:FIRST]) for column in split()[0])
+def loop(name: str, size: int, *, fused: bool, device: str) -> Learn:
+    made = lean.LOOPS[name](size, device=device, fused=fused, foreach=not fused)
+    x, y = (torch.from_numpy(column[:FIRST]).to(device) for column in split()[0])
     made.learn(x, y)
     made.end(x, y)
-    return lambda x, y: made.learn(torch.from_numpy(x), torch.from_numpy(y))
+
+    def learn(x: np.ndarray, y: np.ndarray) -> None:
+        made.learn(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
+        if device != "cpu":
+            torch.cuda.synchronize()  # `Neural` has waited, when it answers
+
+    return learn
 
 
-def turns(contenders: Mapping[str, Learn], rows: int) -> dict[str, list[float]]:
-    """Rows per CPU-second of every turn, after a round that warms caches and is not counted."""
+def turns(contenders: Mapping[str, Learn], rows: int, *, clock: Callable[[], float]) -> dict[str, list[float]]:
+    """Rows per second of every turn, after a round that warms caches and is not counted."""
     x, y = split()[1]
     told: dict[str, list[float]] = {name: [] for name in contenders}
     for i in range(ROUNDS + 1):
         start = i * rows % (len(x) - rows)
         for name, learn in contenders.items():
-            before = time.process_time()
+            before = clock()
             learn(x[start : start + rows], y[start : start + rows])
             if i:
-                told[name].append(rows / (time.process_time() - before))
+                told[name].append(rows / (clock() - before))
     return told
 
 
-def speed(name: str, size: int) -> str:
+def speed(name: str, size: int, *, device: str) -> str:
     told = turns(
         {
-            "fused": loop(name, size, fused=True),
-            "foreach": loop(name, size, fused=False),
-            "retain": taught(ours(name, size)),
+            "fused": loop(name, size, fused=True, device=device),
+            "foreach": loop(name, size, fused=False, device=device),
+            "retain": taught(ours(name, size, device=device)),
         },
         STEPS[size] * size,
+        clock=time.process_time if device == "cpu" else time.perf_counter,
     )
     peers = [told["fused"], told["foreach"]]
     best, middle = (max(map(of, peers)) for of in (max, median))
@@ -116,7 +126,7 @@ def speed(name: str, size: int) -> str:
 def extra() -> list[str]:
     """What a penalty adds to a step of 64 rows."""
     names = ("naive", "EWC", "SI")
-    told = turns({name: taught(ours(name, 64)) for name in names}, STEPS[64] * 64)
+    told = turns({name: taught(ours(name, 64)) for name in names}, STEPS[64] * 64, clock=time.process_time)
     return [
         f"| {name}, of a step more | {max(told['naive']) / max(told[name]) - 1:+.1%} (best), "
         f"{median(told['naive']) / median(told[name]) - 1:+.1%} (median) | < 25 % |"
@@ -168,30 +178,38 @@ def saving() -> list[str]:
     return [f"| a state of {size:.0f} MB, written and synced | {told} | < 100 ms |"]
 
 
-def main(names: Sequence[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", default=[], help="some of the table only, to be looked at")
+    parser.add_argument("--device", default="cpu")
+    given = parser.parse_args()
     if not MNIST.is_dir():
         print(f"no MNIST in {MNIST}: not measured")
         return
     torch.set_num_threads(1)
+    cpu = given.device == "cpu"
     load = os.getloadavg()[0]
-    how = f"Rows per CPU-second, one thread, in turns of {STEPS[64]} and {STEPS[10]} steps; ratio to the lean loop."
+    where = "Neural learners" if cpu else f"Neural learners on a GPU, {torch.cuda.get_device_name()}"
+    how = "CPU-second, one thread" if cpu else "second by the wall, rows and answers on the way to and from it counted"
+    turn = f"in turns of {STEPS[64]} and {STEPS[10]} steps; ratio to the lean loop"
     lines = [
-        "## Neural learners",
+        f"## {where}",
         "",
-        f"{how} Load of the machine before: {load:.1f}, without this script.",
+        f"Rows per {how}, {turn}. Load of the machine before: {load:.1f}, without this script.",
         "",
         "| | rows a step | lean, best | retain, best | ratio, best | ratio, median | bar |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name in names or lean.LOOPS:
+    for name in given.names or lean.LOOPS:
         for size in STEPS:
-            lines.append(speed(name, size))
+            lines.append(speed(name, size, device=given.device))
             print(lines[-1], file=sys.stderr, flush=True)
-    if names:  # some of them, to be looked at
+    if given.names:
         return
-    lines += ["", "| | | bar |", "|---|---|---|", *extra(), *stream(), *saving()]
-    record("neural", "\n".join(lines))
+    if cpu:
+        lines += ["", "| | | bar |", "|---|---|---|", *extra(), *stream(), *saving()]
+    record("neural" if cpu else "neural-gpu", "\n".join(lines))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

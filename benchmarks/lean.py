@@ -19,18 +19,18 @@ from torch.nn import functional
 SLOTS = 500
 
 
-def network() -> nn.Module:
+def network(device: str) -> nn.Module:
     torch.manual_seed(0)
     layers = [nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 400), nn.ReLU(), nn.Linear(400, 10)]
-    return nn.Sequential(*layers)
+    return nn.Sequential(*layers).to(device)
 
 
 class Lean:
     """Fine-tuning, and what the others share."""
 
-    def __init__(self, size: int, **adam: Any) -> None:
-        self.size = size
-        self.module = network()
+    def __init__(self, size: int, *, device: str = "cpu", **adam: Any) -> None:
+        self.size, self.device = size, device
+        self.module = network(device)
         self.parameters = list(self.module.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, lr=1e-3, **adam)
 
@@ -53,12 +53,12 @@ class Lean:
 class Slots:
     """A reservoir (Vitter's R), all of a step's rows at once."""
 
-    def __init__(self, *shapes: tuple[int, torch.dtype]) -> None:
-        self.columns = [torch.zeros((SLOTS, k) if k else SLOTS, dtype=kind) for k, kind in shapes]
-        self.seen = 0
+    def __init__(self, *shapes: tuple[int, torch.dtype], device: str) -> None:
+        self.columns = [torch.zeros((SLOTS, k) if k else SLOTS, dtype=kind, device=device) for k, kind in shapes]
+        self.seen, self.device = 0, device
 
     def draw(self, n: int) -> list[Tensor]:
-        at = torch.randperm(min(self.seen, SLOTS))[:n]
+        at = torch.randperm(min(self.seen, SLOTS), device=self.device)[:n]
         return [column[at] for column in self.columns]
 
     def add(self, *rows: Tensor) -> None:
@@ -67,16 +67,16 @@ class Slots:
         at = torch.where(row < SLOTS, row, (torch.rand(n) * (row + 1)).long())
         kept = at < SLOTS
         self.seen += n
-        if kept.any():
-            at = at[kept]
+        if kept.any():  # where rows go is reckoned on the CPU: which go nowhere would else be waited for
+            at, kept = at[kept].to(self.device), kept.nonzero()[:, 0].to(self.device)
             for column, given in zip(self.columns, rows, strict=True):
                 column[at] = given[kept]
 
 
 class Replay(Lean):
-    def __init__(self, size: int, **adam: Any) -> None:
-        super().__init__(size, **adam)
-        self.memory = Slots((784, torch.float32), (0, torch.int64))
+    def __init__(self, size: int, **settings: Any) -> None:
+        super().__init__(size, **settings)
+        self.memory = Slots((784, torch.float32), (0, torch.int64), device=self.device)
 
     def step(self, x: Tensor, y: Tensor) -> None:
         n = len(x)
@@ -91,9 +91,9 @@ class Replay(Lean):
 
 
 class DERpp(Lean):
-    def __init__(self, size: int, **adam: Any) -> None:
-        super().__init__(size, **adam)
-        self.memory = Slots((784, torch.float32), (0, torch.int64), (10, torch.float32))
+    def __init__(self, size: int, **settings: Any) -> None:
+        super().__init__(size, **settings)
+        self.memory = Slots((784, torch.float32), (0, torch.int64), (10, torch.float32), device=self.device)
 
     def step(self, x: Tensor, y: Tensor) -> None:
         n = len(x)
@@ -152,9 +152,9 @@ class EWC(Lean):
 
 
 class AGEM(Lean):
-    def __init__(self, size: int, **adam: Any) -> None:
-        super().__init__(size, **adam)
-        self.memory = Slots((784, torch.float32), (0, torch.int64))
+    def __init__(self, size: int, **settings: Any) -> None:
+        super().__init__(size, **settings)
+        self.memory = Slots((784, torch.float32), (0, torch.int64), device=self.device)
 
     def step(self, x: Tensor, y: Tensor) -> None:
         reference: list[Tensor] | None = None

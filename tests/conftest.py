@@ -20,6 +20,14 @@ def data() -> Path:
     return DATA
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests that ask for a `device` run on every one that torch has here."""
+    if "device" in metafunc.fixturenames:
+        import torch
+
+        metafunc.parametrize("device", ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
+
+
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Bytes by their length: what gzip wrote holds the time, and two workers must call a test alike."""
     return f"{len(val)} bytes" if isinstance(val, bytes) else None

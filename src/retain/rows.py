@@ -61,10 +61,11 @@ def to_array(tensor: Tensor, /) -> Any:
     return np.array(tensor.cpu().numpy())
 
 
-def from_array(entry: Array | Mapping[str, Array], /, *, device: torch.device | str = "cpu") -> Tensor:
-    """The tensor that `to_array` put down."""
+def from_array(entry: Array | Mapping[str, Array], /, *, device: torch.device | str | None = None) -> Tensor:
+    """The tensor that `to_array` put down; on torch's default device, which who loads a learner may set, if None."""
     import torch
 
+    device = torch.get_default_device() if device is None else device
     if isinstance(entry, Mapping):
         return torch.from_numpy(entry[_BITS].copy()).view(torch.bfloat16).to(device)
     return torch.from_numpy(entry.copy()).to(device)
@@ -76,7 +77,7 @@ def to_state(rows: Rows, /) -> dict[str, Any]:
     return {**columns, "extra": {name: to_array(column) for name, column in rows.extra.items()}}
 
 
-def from_state(state: State, /, *, device: torch.device | str = "cpu") -> Rows:
+def from_state(state: State, /, *, device: torch.device | str | None = None) -> Rows:
     """What `to_state` put down."""
     columns = {name: from_array(state[name], device=device) for name in ("x", "y", "weight")}
     return Rows(**columns, extra={name: from_array(entry, device=device) for name, entry in state["extra"].items()})

@@ -181,6 +181,7 @@ def test_torch_is_imported_for_neural_learners_only() -> None:
         (["digits", "--epochs", "0"], "--epochs 0 makes no sense"),
         (["digits", "--hidden", "4,x"], "--hidden 4,x makes no sense"),
         (["digits", "--rate", "-1"], "--rate -1.0 makes no sense"),
+        (["digits", "--device", "gpu"], "--device gpu is no device that torch has here"),
         (["digits", "--scenario", "online", "--epochs", "2"], "only once"),
         (["digits", "--resume"], "needs --state"),
         (["digits", "--resume", "--state", "/nowhere"], "holds no state"),

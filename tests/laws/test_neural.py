@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,10 +38,17 @@ class Drawing(nn.Module):
         return self.last(self.drop(torch.relu(self.norm(self.first(x)))))
 
 
-def drawing() -> Drawing:
+Make = Callable[[str], rt.Neural]  # of a device
+
+
+def layers(outputs: int, device: str) -> nn.Module:
+    return rt.neural.MLP(4, 8, outputs).to(device)
+
+
+def drawing(device: str) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        return Drawing()
+        return Drawing().to(device)
 
 
 def momentum(module: nn.Module, **settings) -> rt.Neural:
@@ -57,25 +65,25 @@ def replaying(module: nn.Module) -> rt.Neural:
     return rt.Neural(module, strategies=[rt.strategies.Replay(memory, size=6)], batch_size=5)
 
 
-CLASSES: dict[str, Callable[[], rt.Neural]] = {
-    "layers, adam": lambda: rt.Neural(rt.neural.MLP(4, 8, 2), batch_size=5),
-    "layers, momentum": lambda: momentum(rt.neural.MLP(4, 8, 2)),
-    "a module that draws": lambda: momentum(drawing()),
-    "ace": lambda: rt.Neural(rt.neural.MLP(4, 8, 2), criterion=rt.neural.ACE(), batch_size=5),
-    "replay": lambda: replaying(rt.neural.MLP(4, 8, 2)),
-    "replay, a module that draws": lambda: replaying(drawing()),
+CLASSES: dict[str, Make] = {
+    "layers, adam": lambda device: rt.Neural(layers(2, device), batch_size=5),
+    "layers, momentum": lambda device: momentum(layers(2, device)),
+    "a module that draws": lambda device: momentum(drawing(device)),
+    "ace": lambda device: rt.Neural(layers(2, device), criterion=rt.neural.ACE(), batch_size=5),
+    "replay": lambda device: replaying(layers(2, device)),
+    "replay, a module that draws": lambda device: replaying(drawing(device)),
 }
-NUMBERS: dict[str, Callable[[], rt.Neural]] = {
-    "squared": lambda: rt.Neural(rt.neural.MLP(4, 8, 1), criterion=rt.neural.Squared(), batch_size=5),
-    "huber": lambda: rt.Neural(rt.neural.MLP(4, 8, 1), criterion=rt.neural.Huber(), batch_size=5),
+NUMBERS: dict[str, Make] = {
+    "squared": lambda device: rt.Neural(layers(1, device), criterion=rt.neural.Squared(), batch_size=5),
+    "huber": lambda device: rt.Neural(layers(1, device), criterion=rt.neural.Huber(), batch_size=5),
 }
 TABLE = {"classification": CLASSES, "regression": NUMBERS}
 EVERY = [(task, name) for task, table in TABLE.items() for name in table]
 
 
 @pytest.mark.parametrize(("task", "name"), EVERY)
-def test_the_laws_of_a_learner(task: str, name: str) -> None:
-    make, batch = TABLE[task][name], testing.examples(task)
+def test_the_laws_of_a_learner(task: str, name: str, device: str) -> None:
+    make, batch = partial(TABLE[task][name], device), testing.examples(task)
     testing.learner_purity(make, batch)
     testing.learner_before(make, batch, tolerance=TOLERANCE)
     testing.learner_poison(make, batch)
@@ -87,8 +95,8 @@ def test_the_laws_of_a_learner(task: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("task", "name"), EVERY)
-def test_weights_are_the_same_bit_for_bit_however_rows_are_cut(task: str, name: str) -> None:
-    whole, parts = TABLE[task][name](), TABLE[task][name]()
+def test_weights_are_the_same_bit_for_bit_however_rows_are_cut(task: str, name: str, device: str) -> None:
+    whole, parts = TABLE[task][name](device), TABLE[task][name](device)
     batch = testing.examples(task)
     whole.learn(batch)
     for start in range(0, len(batch), 7):
@@ -97,15 +105,15 @@ def test_weights_are_the_same_bit_for_bit_however_rows_are_cut(task: str, name: 
         assert torch.equal(parts.module.state_dict()[name_], expected), name_
 
 
-def test_newcomers_leave_the_odds_alone() -> None:
+def test_newcomers_leave_the_odds_alone(device: str) -> None:
     # Plain steps of single rows: Adam makes a full step of a gradient of next to nothing, which is its nature.
-    testing.learner_newcomers(lambda: plain(rt.neural.MLP(4, 8, 2)), testing.examples("classification"))
+    testing.learner_newcomers(lambda: plain(layers(2, device)), testing.examples("classification"))
 
 
 @pytest.mark.parametrize(("task", "name"), EVERY)
-def test_labels_that_land_at_once_are_labels_that_came_along(task: str, name: str) -> None:
+def test_labels_that_land_at_once_are_labels_that_came_along(task: str, name: str, device: str) -> None:
     batch = testing.examples(task)
-    whole, flowing = TABLE[task][name](), TABLE[task][name]()
+    whole, flowing = TABLE[task][name](device), TABLE[task][name](device)
     expected = whole.learn(batch)
     n, known = len(batch), np.flatnonzero(blocks.labelled(batch.y, len(batch)))
     keys = np.concatenate([2 * np.arange(n), 2 * known + 1])
@@ -116,10 +124,10 @@ def test_labels_that_land_at_once_are_labels_that_came_along(task: str, name: st
         assert torch.equal(flowing.module.state_dict()[name_], weights), name_
 
 
-def test_labels_that_land_in_later_blocks_are_learnt_then() -> None:
+def test_labels_that_land_in_later_blocks_are_learnt_then(device: str) -> None:
     batch = replace(testing.examples("classification"), weight=None)
     known = np.flatnonzero(batch.y >= 0)
-    first, second = CLASSES["layers, adam"](), CLASSES["layers, adam"]()
+    first, second = CLASSES["layers, adam"](device), CLASSES["layers, adam"](device)
     n = len(batch)
     said, kept = first.flow(replace(batch, y=None), None, batch.y, np.arange(n))
     assert said.shape == (n, 0)  # nothing has landed: no class is known
@@ -135,7 +143,7 @@ def feed(task):
     return lambda part, start, stop: part.learn(blocks.take_batch(batch, slice(start, stop)))
 
 
-PARTS = {name: (make, feed(task)) for task, table in TABLE.items() for name, make in table.items()}
+PARTS = {name: (partial(make, "cpu"), feed(task)) for task, table in TABLE.items() for name, make in table.items()}
 
 
 def test_learners_go_on_in_a_new_process() -> None:

@@ -85,9 +85,9 @@ EVERY = 16  # rows of an experience
 TOLERANCE = 1e-5
 
 
-def neural(parts, *, task_masks=False):
+def neural(parts, *, device="cpu", task_masks=False):
     torch.set_num_threads(1)
-    return rt.Neural(rt.neural.MLP(4, 6, 2), batch_size=3, task_masks=task_masks, **parts)
+    return rt.Neural(rt.neural.MLP(4, 6, 2).to(device), batch_size=3, task_masks=task_masks, **parts)
 
 
 class Lived:
@@ -120,48 +120,48 @@ class Lived:
         self.at = saved["at"]
 
 
-def living(name, batch=BATCH, *, task_masks=False):
-    return lambda: Lived(neural(METHODS[name](), task_masks=task_masks), batch)
+def living(name, device="cpu", batch=BATCH, *, task_masks=False):
+    return lambda: Lived(neural(METHODS[name](), device=device, task_masks=task_masks), batch)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_blocks(name):
-    testing.learner_blocks(living(name), BATCH, list(range(1, len(BATCH))), tolerance=TOLERANCE)
-    testing.learner_blocks(living(name), BATCH, [5, 5, 20, 47], tolerance=TOLERANCE)
+def test_blocks(name, device):
+    testing.learner_blocks(living(name, device), BATCH, list(range(1, len(BATCH))), tolerance=TOLERANCE)
+    testing.learner_blocks(living(name, device), BATCH, [5, 5, 20, 47], tolerance=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_purity(name):
-    testing.learner_purity(living(name), BATCH)
+def test_purity(name, device):
+    testing.learner_purity(living(name, device), BATCH)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_before(name):
-    testing.learner_before(living(name), BATCH, tolerance=TOLERANCE)
+def test_before(name, device):
+    testing.learner_before(living(name, device), BATCH, tolerance=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_resume(name):
-    testing.learner_resume(living(name), BATCH, [5, 16, 17, 33])
+def test_resume(name, device):
+    testing.learner_resume(living(name, device), BATCH, [5, 16, 17, 33])
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_bounded(name):
-    testing.learner_bounded(living(name), BATCH)
+def test_bounded(name, device):
+    testing.learner_bounded(living(name, device), BATCH)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_poison(name):
-    testing.learner_poison(lambda: neural(METHODS[name]()), BATCH)
+def test_poison(name, device):
+    testing.learner_poison(lambda: neural(METHODS[name](), device=device), BATCH)
 
 
 @pytest.mark.parametrize("name", [name for name, make in METHODS.items() if "strategies" in make()])
-def test_order(name):
+def test_order(name, device):
     def state_of(*, backwards):
         others = [Replay(Reservoir(9), size=2, name=other) for other in ("a", "zz")]
         parts = METHODS[name]()
         listed = [others[0], *parts["strategies"], others[1]]
-        learner = Lived(neural({**parts, "strategies": listed[::-1] if backwards else listed}), BATCH)
+        learner = Lived(neural({**parts, "strategies": listed[::-1] if backwards else listed}, device=device), BATCH)
         learner.learn(BATCH)
         return state.encode(learner.state_dict())
 
@@ -169,9 +169,9 @@ def test_order(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_newcomers(name):
+def test_newcomers(name, device):
     """The head grows in the middle of an experience, by more than one, while all that is kept is of the old width."""
-    learner = living(name)()
+    learner = living(name, device)()
     learner.learn(BATCH)
     late = blocks.take_batch(BATCH, slice(0, 30))
     learner.learn(replace(late, y=np.where(late.y >= 0, 4 + late.y % 2, -1)))
@@ -183,13 +183,27 @@ def test_newcomers(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_task_masks(name):
+def test_task_masks(name, device):
     """Each third of the rows is a task; classes outside a row's task are out of the question, for all that is added."""
     batch = replace(BATCH, task=np.arange(len(BATCH)) // EVERY)
-    learner = living(name, batch, task_masks=True)()
+    learner = living(name, device, batch, task_masks=True)()
     learner.learn(batch)
     assert learner.learner.skipped == 0
     assert np.isfinite(learner.predict(batch.x)).all()
+
+
+@pytest.mark.parametrize("name", METHODS if torch.cuda.is_available() else [])
+def test_a_state_goes_from_one_device_to_another(name):
+    """And what is learnt there is, but for rounding, what would have been learnt here."""
+    here, there = living(name)(), living(name, "cuda")()
+    half = blocks.take_batch(BATCH, slice(0, 29))
+    here.learn(half)
+    there.load_state_dict(state.decode(state.encode(here.state_dict())))
+    np.testing.assert_allclose(there.predict(BATCH.x), here.predict(BATCH.x), atol=1e-5)
+    rest = blocks.take_batch(BATCH, slice(29, None))
+    np.testing.assert_allclose(there.learn(rest), here.learn(rest), atol=1e-3)
+    here.load_state_dict(state.decode(state.encode(there.state_dict())))
+    np.testing.assert_allclose(here.predict(BATCH.x), there.predict(BATCH.x), atol=1e-5)
 
 
 def feed(part, start, stop):

@@ -291,6 +291,7 @@ def continual(
     seeds: Annotated[int, typer.Option(help="How many runs: mean and standard error are over these.")] = 1,
     workers: Annotated[int, typer.Option(help="Processes among which the seeds are shared out.")] = 1,
     threads: Annotated[int, typer.Option(help="Threads of torch in each; one is fastest for small nets.")] = 1,
+    device: Annotated[str, typer.Option(help="Where nets are trained: cpu, cuda, ...", metavar="NAME")] = "cpu",
     bounds: Annotated[
         bool, typer.Option("--bounds", help="Run the lower and the upper bound too: naive and joint training.")
     ] = False,
@@ -344,6 +345,7 @@ def continual(
         seeds=seeds,
         workers=workers,
         threads=threads,
+        device=device,
         bounds=bounds,
         state=state,
         resume=resume,

@@ -47,6 +47,7 @@ class Asked:
     seeds: int
     workers: int
     threads: int
+    device: str
     bounds: bool
     state: Path | None
     resume: bool
@@ -152,6 +153,7 @@ def _plan(name: str, asked: Asked, made: Scenario) -> tuple[Scenario, Callable[[
         batch_size=asked.batch_size,
         rate=asked.rate,
         threads=asked.threads,
+        device=asked.device,
     )
     return scenario, partial(build, maker, settings)
 

@@ -47,6 +47,7 @@ class Settings:
     batch_size: int
     rate: float
     threads: int
+    device: str
 
 
 # --- learners ---------------------------------------------------------------------------------------------------------
@@ -91,6 +92,13 @@ def _neural(
 
     torch.set_num_threads(settings.threads)
     module = find(MODELS, settings.model, "model")(settings, seed)
+    try:
+        module.to(settings.device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise SettingError(
+            f"--device {settings.device} is no device that torch has here ({first}); expected cpu, cuda, cuda:1, ..."
+        ) from error
     return rt.Neural(
         module,
         criterion=criterion,

@@ -64,16 +64,25 @@ def _bytes(like: Tensor) -> int:
     return math.prod(like.shape[1:]) * like.element_size()
 
 
-def _check_values(name: str, column: Tensor, n: int) -> None:
-    """A column has a finite value for every row, and codes of classes are not negative."""
-    if column.shape[0] != n:
-        raise PoisonError(f"{name} has {column.shape[0]} rows beside {n} labels; give every column the same rows")
-    if column.is_floating_point():
-        # A sum is a quarter of the work of looking at every entry, and only finite numbers have a finite one.
-        if not math.isfinite(column.sum().item()):
+def _check_values(columns: Mapping[str, Tensor], n: int) -> None:
+    """Every column has a finite value for every row, and codes of classes are not negative."""
+    for name, column in columns.items():
+        if column.shape[0] != n:
+            raise PoisonError(f"{name} has {column.shape[0]} rows beside {n} labels; give every column the same rows")
+    if not n:
+        return
+    # A sum is a quarter of the work of looking at every entry, and only finite numbers have a finite one; a negative
+    # code has no root. All are added up, so that a device is waited for once.
+    y, numbers = columns["y"], [column.detach() for column in columns.values() if column.is_floating_point()]
+    codes = 0.0 if y.is_floating_point() else y.min().float().sqrt()
+    told = sum((column.sum() for column in numbers), start=codes)
+    if math.isfinite(float(told)):
+        return
+    for name, column in columns.items():
+        if column.is_floating_point():
             _check_each(name, column, column.isfinite())
-    elif name == "y":
-        _check_each(name, column, column >= 0)
+        elif name == "y":
+            _check_each(name, column, column >= 0)
 
 
 def _check_each(name: str, column: Tensor, good: Tensor) -> None:
@@ -186,8 +195,7 @@ class Slots:
                 f"rows have the extra columns {sorted(rows.extra)}; expected {absent} too: this memory chooses by them"
             )
         n = len(rows)
-        for name, column in given.items():
-            _check_values(name, column, n)
+        _check_values(given, n)
         if not self._like:
             return self._fitting(_like(given))
         wider = _wider(self._like, given)
@@ -220,8 +228,8 @@ class Slots:
         """Rows at slots (n,), as copies."""
         import torch
 
-        at = torch.from_numpy(slots)
         device = self._like["x"].device
+        at = torch.from_numpy(slots).to(device)
         taken = {name: column.index_select(0, at.to(column.device)).to(device) for name, column in self._held.items()}
         if self._book is not None:
             taken["x"] = self._store.decode(taken["x"], self._book, like=self._like["x"])
@@ -244,7 +252,7 @@ class Slots:
         return {"count": self._count, "columns": columns, "x": like, "book": book}
 
     def load_state_dict(self, state: State, /) -> None:
-        device = self._like["x"].device if self._like else "cpu"  # the next rows tell
+        device = self._like["x"].device if self._like else None  # whose it is tells
         columns = {name: from_array(entry, device=device) for name, entry in state["columns"].items()}
         self._held, self._like, self._book, self._count = {}, {}, None, 0
         if not columns:
@@ -324,9 +332,10 @@ class Slots:
         if not len(index):
             return
         index = index[_last(slots[index])]
-        source, target = torch.from_numpy(index), torch.from_numpy(slots[index])
+        # Told to the device once, and not once for every column.
+        source, target = (torch.from_numpy(at).to(columns["x"].device) for at in (index, slots[index]))
         for name, given in columns.items():
-            column = given.detach().index_select(0, source.to(given.device))
+            column = given.detach().index_select(0, source)
             if name == "x" and self._book is not None:
                 column = self._store.encode(column, self._book)
             held = self._held[name]

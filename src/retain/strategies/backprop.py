@@ -164,7 +164,7 @@ class ContinualBackprop(Addend):
         return {"random": to_array(self._random.get_state()), "layers": {str(i): one for i, one in enumerate(kept)}}
 
     def load_state_dict(self, state: State, /) -> None:
-        self._random.set_state(from_array(state["random"]))
+        self._random.set_state(from_array(state["random"], device="cpu"))
         layers = [state["layers"][str(i)] for i in range(len(state["layers"]))]
         self._utilities = [from_array(layer["utility"]) for layer in layers]
         self._ages = [from_array(layer["age"]) for layer in layers]

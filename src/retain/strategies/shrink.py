@@ -96,5 +96,5 @@ class ShrinkPerturb(Addend):
         return {"random": to_array(self._random.get_state()), "steps": self._steps}
 
     def load_state_dict(self, state: State, /) -> None:
-        self._random.set_state(from_array(state["random"]))
+        self._random.set_state(from_array(state["random"], device="cpu"))
         self._steps = int(state["steps"])

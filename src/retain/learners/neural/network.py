@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from retain.core import Forward, Rows
 from retain.errors import SettingError
 from retain.learners.neural import modules
+from retain.learners.neural.captured import Captured
 from retain.learners.neural.criteria import Criterion
 from retain.learners.neural.passes import passes
 from retain.learners.neural.weights import Weights
@@ -45,7 +46,9 @@ class Network:
         self.steady = _steady(module)
         self.classes = 0
         self.seen = torch.zeros((0, 0), dtype=torch.bool)  # (tasks, classes): which classes occurred in which task
-        self.through = passes(module, self.layout, compiled=compiled)
+        through = passes(module, self.layout, compiled=compiled)
+        record = self.layout.flat.is_cuda and self.steady and not compiled
+        self.through = Captured(through, self.layout) if record else through
         self.buffers = tuple(module.buffers())
 
     @property

@@ -123,6 +123,7 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         self._task_masks = task_masks
         self._intake = intake.Intake(module, self._net.criterion)
         self._random = torch.Generator().manual_seed(seed).get_state()
+        self._drawn: Tensor | None = None  # the same of the device's generator, once it has drawn
         self._waiting: Rows | None = None
         self._fixed: int | None = None  # outputs of a module that does not end with a linear layer; 0 where it grows
         self._known = 0  # classes whose labels have landed; those of rows that wait have not been learnt
@@ -198,6 +199,8 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         breaks = _breaks(landing)
         said: list[Tensor] = []
         done = start = 0
+        if self._net.criterion.classes and len(landing):
+            self._known = max(self._known, int(pool.y[torch.from_numpy(landing)].max()) + 1)
         with self._lent():
             while True:
                 waiting = 0 if self._waiting is None else len(self._waiting)
@@ -224,8 +227,6 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
                 rest = take(pool, _index(landing[start:], pool.y.device, run=breaks[-1] == breaks[start]))
                 rest = _owned(rest)
                 self._waiting = rest if self._waiting is None else join([self._waiting, rest])
-        if self._net.criterion.classes and len(landing):
-            self._known = max(self._known, int(pool.y[torch.from_numpy(landing)].max()) + 1)
         return torch.cat([self._padded(part) for part in said]) if said else self._padded(pool.x.new_zeros((0, 0)))
 
     def _plain(self) -> bool:
@@ -262,7 +263,7 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
     def _step(self, new: Rows, *, tell: bool) -> Tensor:
         """One step; returns the scores that the new rows had before it, if they are to be told."""
         net = self._net
-        classes = int(new.y.max()) + 1 if net.criterion.classes else 0
+        classes = self._reach(new)
         self._grow(classes)
         buffers = [buffer.clone() for buffer in net.buffers]
         asked = [strategy.rows(new) for strategy in self.strategies]
@@ -275,7 +276,7 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         loss, slope = self._slopes(output, first, asked)
         gradient = net.layout.gradient
         ceiling = net.through.backward(slope, gradient)
-        if not math.isfinite(loss.item() + self._pulled(gradient, ceiling)):
+        if not math.isfinite(self._pulled(loss, gradient, ceiling)):
             self._descent.drop()
             self._skip(new, buffers)
             return told
@@ -288,11 +289,17 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
             self._good = net.weights.clone()
         return told
 
-    def _pulled(self, gradient: Tensor, ceiling: float) -> float:
+    def _reach(self, new: Rows) -> int:
+        """Classes up to the last that the rows are of; all that were learnt where no label that landed is beyond."""
+        if not self._net.criterion.classes:
+            return 0
+        return self._net.classes if self._known <= self._net.classes else int(new.y.max()) + 1
+
+    def _pulled(self, loss: Tensor, gradient: Tensor, ceiling: float) -> float:
         """Let strategies pull and the projection change the gradient, no longer than the root of `ceiling`.
 
-        Returns what is finite only if all that the step will follow is; a squared length beyond the largest float
-        counts as not finite.
+        Returns what is finite only if the loss is, and all that the step will follow; a squared length beyond the
+        largest float counts as not finite.
         """
         descent = self._descent
         changed = self.projection is not None or len(self._pulling) > 1
@@ -307,8 +314,9 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         if self.projection is not None:
             descent.settle()
             self.projection.project(self._net, gradient)
-        exact = changed or not math.isfinite(ceiling)
-        return (gradient.dot(gradient).item() if exact else ceiling) + descent.held
+        if changed or not math.isfinite(ceiling):
+            return (loss + gradient.dot(gradient)).item() + descent.held  # a device is waited for once
+        return loss.item() + ceiling + descent.held
 
     def _slopes(self, output: Tensor, first: Forward, asked: Sequence[Rows | None]) -> tuple[Tensor, Tensor]:
         """The loss, and its gradient by all outputs of the step's forward pass."""
@@ -368,13 +376,18 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
                 yield
                 return
             self._net.module.train()
-            devices = [self._net.weights.device.index] if self._net.weights.is_cuda else []
-            with torch.random.fork_rng(devices=devices):
+            device = self._net.weights.device
+            with torch.random.fork_rng(devices=[device.index] if device.type == "cuda" else []):
                 torch.set_rng_state(self._random)
-                if devices:  # one seed for both: the device's generator is begun anew in every call
-                    torch.cuda.manual_seed(int(torch.randint(2**62, ())))
+                if device.type == "cuda":
+                    if self._drawn is None:  # the device's generator begins where the other says
+                        torch.cuda.manual_seed(int(torch.randint(2**62, ())))
+                    else:
+                        torch.cuda.set_rng_state(self._drawn, device)
                 yield
                 self._random = torch.get_rng_state()
+                if device.type == "cuda":
+                    self._drawn = torch.cuda.get_rng_state(device)
 
     # --------------------------------------------------------------------------------------- the ends of experiences
 
@@ -422,6 +435,7 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
             "seen": to_array(net.seen),
             "optimizer": optimiser.to_state(self._optimizer),
             "random": to_array(self._random),
+            "drawn": None if self._drawn is None else to_array(self._drawn),
             "intake": self._intake.state_dict(),
             "waiting": None if self._waiting is None else to_state(self._waiting),
             "known": self._known,
@@ -440,18 +454,20 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         net.module.load_state_dict({name: from_array(entry) for name, entry in state["module"].items()})
         net.classes, net.seen = state["classes"], from_array(state["seen"], device=device)
         optimiser.from_state(self._optimizer, state["optimizer"])
-        self._random = from_array(state["random"])
+        self._random = from_array(state["random"], device="cpu")
+        self._drawn = None if state["drawn"] is None else from_array(state["drawn"], device="cpu")
         self._intake.load_state_dict(state["intake"])
         self._waiting = None if state["waiting"] is None else from_state(state["waiting"], device=device)
         self._known = state["known"]
         self.steps, self.skipped, self._bad = state["counts"]
         self._good = from_array(state["good"], device=device)
         self._suspects = None if state["suspects"] is None else from_state(state["suspects"], device=device)
-        for strategy in self.strategies:
-            strategy.load_state_dict(state["strategies"][strategy.name])
-        for name, slot in (("projection", self.projection), ("averaging", self.averaging), ("head", self.head)):
-            if slot is not None:
-                slot.load_state_dict(state[name])
+        with device:  # what they keep lies where the module does
+            for strategy in self.strategies:
+                strategy.load_state_dict(state["strategies"][strategy.name])
+            for name, slot in (("projection", self.projection), ("averaging", self.averaging), ("head", self.head)):
+                if slot is not None:
+                    slot.load_state_dict(state[name])
 
 
 @final

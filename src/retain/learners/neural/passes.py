@@ -161,8 +161,8 @@ class Layers(Pass):
         Returns as `backward`: a sum of outer products is no longer than the lengths of both sides multiplied.
         """
         own, sums = self._pieces(self._weights.flat), self._pieces(into)
-        # Lengths of both sides, where these are far fewer numbers than the gradient.
-        short = 4 * len(slope) * self._width < len(into)
+        # Lengths of both sides, where these are far fewer numbers than the gradient, and need not be waited for.
+        short = into.device.type == "cpu" and 4 * len(slope) * self._width < len(into)
         ceiling = 0.0 if short else math.inf
         for i in reversed(range(len(own))):
             a = self._inputs[i]

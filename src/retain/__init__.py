@@ -19,6 +19,7 @@ _HOME = {
     "Report": "core",
     "Schema": "core",
     "Chain": "compose",
+    "novelty": "compose",
     "DateParts": "features.dates",
     "Hash": "features.hash",
     "Impute": "features.impute",
@@ -45,6 +46,7 @@ _HOME = {
     "Squared": "learners.linear",
     "Neural": "learners.neural",
     "Hedge": "learners.ensemble",
+    "OpenSet": "learners.ensemble",
     "RLS": "learners.analytic",
     "Ridge": "learners.analytic",
     "SLDA": "learners.analytic",
@@ -124,6 +126,7 @@ if TYPE_CHECKING:
     from retain import testing as testing
     from retain import update as update
     from retain.compose import Chain as Chain
+    from retain.compose import novelty as novelty
     from retain.core import CSR as CSR
     from retain.core import Batch as Batch
     from retain.core import Column as Column
@@ -152,6 +155,7 @@ if TYPE_CHECKING:
     from retain.learners.baselines import NoChange as NoChange
     from retain.learners.baselines import Prior as Prior
     from retain.learners.ensemble import Hedge as Hedge
+    from retain.learners.ensemble import OpenSet as OpenSet
     from retain.learners.linear import FTRL as FTRL
     from retain.learners.linear import SGD as SGD
     from retain.learners.linear import Adaptive as Adaptive

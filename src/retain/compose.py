@@ -17,8 +17,8 @@ from typing import Any, final, overload
 import numpy as np
 
 from retain.blocks import check_labels, concat_batches, from_state, labelled, take_batch, to_state
-from retain.core import Array, Batch, Features, Ints, Learner, State
-from retain.errors import RetainError
+from retain.core import Array, Batch, Features, Floats, Ints, Learner, State
+from retain.errors import RetainError, SettingError
 
 __all__ = [
     "Blending",
@@ -31,9 +31,13 @@ __all__ = [
     "Paced",
     "Renewing",
     "Steps",
+    "Wary",
+    "Wrapper",
     "consolidate",
+    "doubt",
     "late",
     "learns",
+    "novelty",
     "steps",
 ]
 
@@ -236,6 +240,24 @@ class Blending(ABC):
         """w <- (1 - share) w + share w', w' the other's; all else stays. Raises SettingError where they do not fit."""
 
 
+class Wary(ABC):
+    """A learner of classes with a measure of its own of how new a row looks."""
+
+    @abstractmethod
+    def novelty(self, x: Features, /) -> Floats:
+        """(n,) how far each row is from all that is known, infinite while nothing is. Changes nothing."""
+
+    @abstractmethod
+    def learn_novelty(self, batch: Batch, /) -> tuple[Array, Floats]:
+        """Learn the rows in order; return the predictions and the novelty (n,), each from just before the update."""
+
+
+class Wrapper(ABC):
+    """A learner around another one: who asks for what learns (`learns`, `consolidate`) means the one inside."""
+
+    learner: Learner
+
+
 @final
 class Chain(LateLearner):
     """Transforms in front of a learner: itself a learner.
@@ -336,13 +358,39 @@ def consolidate(learner: Learner, experience: Iterable[Batch], /) -> None:
     """Tell whoever wants to know, at the end of a chain too, that an experience has ended; others go on as they are."""
     if isinstance(learner, Chain):
         consolidate(learner.learner, _Applied(learner.transforms, experience))
+    elif isinstance(learner, Wrapper):
+        consolidate(learner.learner, experience)
     elif isinstance(learner, Consolidating):
         learner.consolidate(experience)
 
 
 def learns(learner: Learner, /) -> Learner:
-    """The learner at the end of a chain; any other as itself."""
-    return learns(learner.learner) if isinstance(learner, Chain) else learner
+    """The learner at the end of a chain, or inside a wrapper; any other as itself."""
+    return learns(learner.learner) if isinstance(learner, (Chain, Wrapper)) else learner
+
+
+def novelty(learner: Learner, x: Features, /) -> Floats:
+    """(n,) how new rows look to a learner of classes, at the end of a chain too: the larger, the stranger.
+
+    It is the learner's own measure (`SLDA`, `NearestMean`, `FeCAM`: what is odd beside all classes), or else
+    1 less the largest probability; infinite while nothing is known. Raises SettingError for a learner of numbers.
+    """
+    if isinstance(learner, Chain):
+        for transform in learner.transforms:
+            x = transform.apply(x)
+        return novelty(learner.learner, x)
+    return learner.novelty(x) if isinstance(learner, Wary) else doubt(learner.predict(x))
+
+
+def doubt(said: Array, /) -> Floats:
+    """1 less the largest probability, infinite where nothing was said: (n,). Raises SettingError for numbers."""
+    if said.ndim != 2:
+        raise SettingError(
+            f"novelty is asked of a learner that said numbers of shape {said.shape}; expected one of classes, "
+            "whose answers are probabilities (n, k)"
+        )
+    most = said.max(axis=1, initial=0.0)
+    return np.where(most > 0, 1.0 - most, np.inf)
 
 
 @final

@@ -28,6 +28,8 @@ CLASSES = {
     "ridge, chosen": lambda: rt.Ridge(l2=None, batch_size=6),
     "ridge, balanced": lambda: rt.Ridge(batch_size=1, balanced=True),
     "ridge, forgetting": lambda: rt.Ridge(batch_size=7, forgetting=0.9, bias=False),
+    "open set": lambda: rt.OpenSet(rt.Linear(loss=rt.Logistic()), false_alarms=0.2, window=11),
+    "open set, distances": lambda: rt.OpenSet(rt.SLDA(batch_size=6, shrinkage=0.1), false_alarms=0.2, window=11),
 }
 NUMBERS = {
     "squared": rt.Linear,
@@ -47,7 +49,9 @@ NUMBERS = {
 # asked for at a time.
 SUMMED = ("ridge", "slda", "nearest mean")
 TOLERANCE = {name: 1e-9 for name in [*CLASSES, *NUMBERS] if name.startswith(SUMMED)}
-MIXES = {"ridge, balanced"}  # all classes count alike, a newcomer too
+TOLERANCE["open set, distances"] = 1e-9
+# All classes count alike, a newcomer too; what was unknown is known where a newcomer comes.
+MIXES = {"ridge, balanced", "open set, distances"}
 BASELINES = {"no change": rt.NoChange, "prior": rt.Prior}
 
 

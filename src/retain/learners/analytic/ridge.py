@@ -159,6 +159,11 @@ class Ridge(Summed):
         score = x @ solution[1:] + solution[0]
         return score if self.intake.classes is None else np.maximum(score, 0.0)
 
+    def _newness(self, solution: Floats, x: Floats) -> Floats:
+        votes = self._answer(solution, x)
+        most = votes.max(axis=1)
+        return 1.0 - np.divide(most, votes.sum(axis=1), out=np.zeros_like(most), where=most > 0)
+
 
 def _error(weights: Floats, sums: Moments) -> float:
     """The squared error |Y - X W|^2 on the rows of these sums."""

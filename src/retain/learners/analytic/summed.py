@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from retain.blocks import concat_arrays
-from retain.compose import Consolidating
+from retain.compose import Consolidating, Wary
 from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError, SettingError
 from retain.learners.analytic.intake import Given, Intake
@@ -23,7 +23,7 @@ __all__ = ["Summed"]
 _WIDEST = 32_768  # the squares of so many features take eight gigabytes
 
 
-class Summed(Consolidating, ABC):
+class Summed(Consolidating, Wary, ABC):
     """A learner whose answers depend on sums over the rows alone: those of parts add up, and rows can be taken out.
 
     Args:
@@ -57,20 +57,17 @@ class Summed(Consolidating, ABC):
     def _answer(self, solution: Any, x: Floats) -> Floats:
         """Numbers, or votes >= 0 for classes, of rows (n, d): (n, up to k)."""
 
+    @abstractmethod
+    def _newness(self, solution: Any, x: Floats) -> Floats:
+        """How new rows (n, d) look: (n,). Asked for of classes only."""
+
     def learn(self, batch: Batch, /) -> Array:
         """Learn the rows in order; see `retain.core.Learner`."""
-        given = self.intake.read(batch)
-        self.intake.keep(given)
-        known = np.full(len(given.x), given.known)
-        if given.classes is not None:
-            seen = np.where(given.weight > 0, given.y, -1) + 1 if given.y.ndim == 1 else np.zeros_like(known)
-            known[1:] = np.maximum(np.maximum.accumulate(seen)[:-1], given.known)
-        out, done = np.zeros((len(given.x), self.intake.outputs)), 0
-        for stop, rows in self._filled(given):
-            out[done:stop] = self._answers(given.x[done:stop], known[done:stop])
-            done = stop
-            self._add(rows)
-        out[done:] = self._answers(given.x[done:], known[done:])
+        given = self._given(batch)
+        known = _known(given)
+        out = np.zeros((len(given.x), self.intake.outputs))
+        for rows in self._steps(given):
+            out[rows] = self._answers(given.x[rows], known[rows])
         return out[:, 0] if self.intake.flat else out
 
     def predict(self, x: Features, /) -> Array:
@@ -78,6 +75,19 @@ class Summed(Consolidating, ABC):
         rows = self.intake.rows(x)
         out = self._answers(rows, np.full(len(rows), self.intake.classes or 0))
         return out[:, 0] if self.intake.flat else out
+
+    def novelty(self, x: Features, /) -> Floats:
+        """(n,) how new each row looks, infinite before the first block; see `retain.novelty`. Changes nothing."""
+        return self._novelty(self.intake.rows(x))
+
+    def learn_novelty(self, batch: Batch, /) -> tuple[Array, Floats]:
+        """As `learn`, with the novelty (n,) of each row just before its update."""
+        given = self._given(batch)
+        known = _known(given)
+        out, new = np.zeros((len(given.x), self.intake.outputs)), np.zeros(len(given.x))
+        for rows in self._steps(given):
+            out[rows], new[rows] = self._answers(given.x[rows], known[rows]), self._novelty(given.x[rows])
+        return out, new
 
     def settle(self) -> None:
         """Add the rows that wait, although they do not fill a block."""
@@ -168,6 +178,20 @@ class Summed(Consolidating, ABC):
             self._solution = self._solve()
         return self._solution
 
+    def _given(self, batch: Batch) -> Given:
+        given = self.intake.read(batch)
+        self.intake.keep(given)
+        return given
+
+    def _steps(self, given: Given) -> Iterator[slice]:
+        """Rows that are answered by the same solution; when the next are asked for, these have been added."""
+        done = 0
+        for stop, rows in self._filled(given):
+            yield slice(done, stop)
+            done = stop
+            self._add(rows)
+        yield slice(done, len(given.x))
+
     def _filled(self, given: Given) -> Iterator[tuple[int, Given]]:
         """The rows that fill a block, each time with the place where they end; the rest waits."""
         learnt = np.flatnonzero(given.weight)
@@ -204,11 +228,21 @@ class Summed(Consolidating, ABC):
             fold.merge(other, sign=sign)
         self._folds, self._waiting, self._solution = sums, [], None
 
+    def _novelty(self, x: Floats) -> Floats:
+        if self.intake.flat is not None:
+            raise SettingError(f"{self._reader} of numbers was asked for novelty; expected class codes as labels")
+        return self._newness(self._solved(), x) if self._ready else np.full(len(x), np.inf)
+
+    @property
+    def _ready(self) -> bool:
+        """Whether there is anything to solve from."""
+        return any(fold.weight > 0 for fold in self._folds)
+
     def _answers(self, x: Floats, known: Ints) -> Floats:
         """Numbers, or probabilities of the classes known to each row (n,): votes, divided by their sum."""
         n, k = len(x), self.intake.outputs
         out = np.zeros((n, k))
-        if n and any(fold.weight > 0 for fold in self._folds):
+        if n and self._ready:
             said = self._answer(self._solved(), x)
             out[:, : said.shape[1]] = said
         if self.intake.classes is None:
@@ -216,6 +250,15 @@ class Summed(Consolidating, ABC):
         total = out.sum(axis=1, keepdims=True)
         alike = (np.arange(k) < known[:, None]) / np.maximum(known, 1)[:, None]
         return np.divide(out, total, out=alike, where=total > 0)
+
+
+def _known(given: Given) -> Ints:
+    """How many classes were known before each row: (n,)."""
+    known = np.full(len(given.x), given.known)
+    if given.classes is not None:
+        seen = np.where(given.weight > 0, given.y, -1) + 1 if given.y.ndim == 1 else np.zeros_like(known)
+        known[1:] = np.maximum(np.maximum.accumulate(seen)[:-1], given.known)
+    return known
 
 
 def _run(rows: Ints) -> slice | Ints:

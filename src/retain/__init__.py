@@ -52,6 +52,7 @@ _HOME = {
     "SLDA": "learners.analytic",
     "NearestMean": "learners.analytic",
     "auto": "learners.auto",
+    "add_examples": "learners.examples",
     "Mean": "learners.baselines",
     "NoChange": "learners.baselines",
     "Prior": "learners.baselines",
@@ -156,6 +157,7 @@ if TYPE_CHECKING:
     from retain.learners.baselines import Prior as Prior
     from retain.learners.ensemble import Hedge as Hedge
     from retain.learners.ensemble import OpenSet as OpenSet
+    from retain.learners.examples import add_examples as add_examples
     from retain.learners.linear import FTRL as FTRL
     from retain.learners.linear import SGD as SGD
     from retain.learners.linear import Adaptive as Adaptive

@@ -30,6 +30,7 @@ __all__ = [
     "LateLearner",
     "Paced",
     "Renewing",
+    "Settling",
     "Steps",
     "Wary",
     "Wrapper",
@@ -214,6 +215,14 @@ class Consolidating(ABC):
     @abstractmethod
     def consolidate(self, experience: Iterable[Batch], /) -> None:
         """All rows of the experience have been learnt; its blocks can be gone through again and again."""
+
+
+class Settling(ABC):
+    """A learner in which rows may wait until there are enough of them."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Learn the rows that wait now."""
 
 
 class Paced(ABC):

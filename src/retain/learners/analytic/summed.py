@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from retain.blocks import concat_arrays
-from retain.compose import Consolidating, Wary
+from retain.compose import Consolidating, Settling, Wary
 from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError, SettingError
 from retain.learners.analytic.intake import Given, Intake
@@ -23,7 +23,7 @@ __all__ = ["Summed"]
 _WIDEST = 32_768  # the squares of so many features take eight gigabytes
 
 
-class Summed(Consolidating, Wary, ABC):
+class Summed(Consolidating, Settling, Wary, ABC):
     """A learner whose answers depend on sums over the rows alone: those of parts add up, and rows can be taken out.
 
     Args:

@@ -51,6 +51,7 @@ _HOME = {
     "Ridge": "learners.analytic",
     "SLDA": "learners.analytic",
     "NearestMean": "learners.analytic",
+    "FeCAM": "learners.analytic",
     "auto": "learners.auto",
     "add_examples": "learners.examples",
     "Mean": "learners.baselines",
@@ -149,6 +150,7 @@ if TYPE_CHECKING:
     from retain.learners import neural as neural
     from retain.learners.analytic import RLS as RLS
     from retain.learners.analytic import SLDA as SLDA
+    from retain.learners.analytic import FeCAM as FeCAM
     from retain.learners.analytic import NearestMean as NearestMean
     from retain.learners.analytic import Ridge as Ridge
     from retain.learners.auto import auto as auto

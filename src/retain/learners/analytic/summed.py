@@ -31,7 +31,7 @@ class Summed(Consolidating, Settling, Wary, ABC):
         regresses: whether targets may be numbers.
         forgetting: by which all rows before are multiplied at every row of weight 1.
         products: whether it needs the products of all pairs of features.
-        folds: how many sums are kept apart, each of the rows whose hash falls to it.
+        folds: how many sums are kept apart, each of the rows whose hash falls to it; 0 where `_take` says which are.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Summed(Consolidating, Settling, Wary, ABC):
         self.batch_size, self.forgetting = batch_size, forgetting
         self.intake = Intake(self._reader, widest=_WIDEST, regresses=regresses)
         self._products = products
+        self._grows = folds == 0
         self._folds = [self._nothing() for _ in range(folds)]
         self._waiting: list[Given] = []
         self._solution: Any = None  # of the sums as they are; None until it is asked for
@@ -111,7 +112,7 @@ class Summed(Consolidating, Settling, Wary, ABC):
                 "forgetting: when rows came counts there, and sums do not tell"
             )
         theirs = other.sums()
-        if len(self._folds) != len(theirs):
+        if not self._grows and len(self._folds) != len(theirs):
             raise SettingError(f"{self._reader} cannot merge one that chooses l2 otherwise; expected the same settings")
         self.intake.merge(other.intake)
         self._replace(self.sums(), theirs)
@@ -140,7 +141,7 @@ class Summed(Consolidating, Settling, Wary, ABC):
             return
         out, whole = [self._nothing() for _ in self._folds], self.sums()
         self._take(out, rows)
-        if not all(fold.holds(part) for fold, part in zip(whole, out, strict=True)):
+        if len(out) > len(whole) or not all(fold.holds(part) for fold, part in zip(whole, out, strict=False)):
             raise PoisonError(
                 f"{self._reader} got {len(rows.x)} rows to unlearn whose squares are more than those of all rows "
                 "learnt; expected rows that were learnt, with the labels and weights they had"
@@ -157,6 +158,8 @@ class Summed(Consolidating, Settling, Wary, ABC):
 
     def load_state_dict(self, state: State, /) -> None:
         self.intake.load_state_dict(state["intake"])
+        if self._grows:
+            self._folds = [self._nothing() for _ in state["sums"]]
         for i, fold in enumerate(self._folds):
             fold.load_state_dict(state["sums"][str(i)])
         self._waiting = []
@@ -224,7 +227,8 @@ class Summed(Consolidating, Settling, Wary, ABC):
 
     def _replace(self, sums: list[Moments], others: list[Moments], *, sign: int = 1) -> None:
         """Have these sums instead, others added to them, and nothing that waits."""
-        for fold, other in zip(sums, others, strict=True):
+        sums.extend(self._nothing() for _ in range(len(others) - len(sums)))
+        for fold, other in zip(sums, others, strict=False):
             fold.merge(other, sign=sign)
         self._folds, self._waiting, self._solution = sums, [], None
 

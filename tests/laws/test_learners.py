@@ -30,6 +30,8 @@ CLASSES = {
     "ridge, chosen": lambda: rt.Ridge(l2=None, batch_size=6),
     "ridge, balanced": lambda: rt.Ridge(batch_size=1, balanced=True),
     "ridge, forgetting": lambda: rt.Ridge(batch_size=7, forgetting=0.9, bias=False),
+    "ridge, window": lambda: rt.Ridge(batch_size=7, window=24),
+    "ridge, window, chosen": lambda: rt.Ridge(l2=None, batch_size=6, window=20),
     "open set": lambda: rt.OpenSet(rt.Linear(loss=rt.Logistic()), false_alarms=0.2, window=11),
     "open set, distances": lambda: rt.OpenSet(rt.SLDA(batch_size=6, shrinkage=0.1), false_alarms=0.2, window=11),
 }
@@ -46,6 +48,7 @@ NUMBERS = {
     "ridge, by the row": lambda: rt.Ridge(batch_size=1),
     "ridge": lambda: rt.Ridge(batch_size=6),
     "ridge, forgetting": lambda: rt.Ridge(batch_size=7, forgetting=0.9),
+    "ridge, window": lambda: rt.Ridge(batch_size=7, window=24),
 }
 # Sums are the same bit for bit, since blocks are filled alike; products of rows and weights round by how many rows are
 # asked for at a time.

@@ -35,11 +35,12 @@ class FeCAM(Summed):
     their order is good, their size a convention. Novelty is the least of the d D_c.
 
     Sums of squares are kept for each class: k d^2 numbers, and so many for the solution, and a row is answered in as
-    many operations. Where that is too much, or classes have fewer rows than there are features, there is `SLDA`.
+    many operations. Where that is too much, there is `SLDA`.
     `merge`, `unlearn` and granularity are those of `Ridge`. A newcomer leaves all others exactly as they were.
 
     Args:
-        shrinkage: s >= 0, how much of the mean variance and covariance is added.
+        shrinkage: s >= 0, how much of the mean variance and covariance is added; 10 where classes have fewer rows than
+            there are features.
         power: the exponent of Tukey's transform, 0 < power <= 1; 1 leaves features as they are.
         batch_size: rows of a block.
 

@@ -55,6 +55,8 @@ class Ridge(Summed):
             the memory, and a solution about twenty times as long: make blocks large.
         forgetting: factor 0 < f <= 1 by which all past rows are multiplied at every row of weight 1 (f^v at weight v);
             the effective memory is 1 / (1 - f) rows. The penalty does not fade.
+        window: how many of the last rows of full blocks count; those before are taken out of the sums, as if they had
+            never been seen. These rows are kept, at four bytes a number.
         bias: whether there is a constant feature.
         balanced: whether all classes count alike, as if there were equally many rows of each, spread around their own
             mean as rows are around theirs on average: G is the spread within classes and n / k times the products of
@@ -86,12 +88,13 @@ class Ridge(Summed):
         *,
         l2: float | None = 1.0,
         forgetting: float = 1.0,
+        window: int | None = None,
         bias: bool = True,
         balanced: bool = False,
         batch_size: int = 256,
     ) -> None:
         folds = _FOLDS if l2 is None else 1
-        super().__init__(batch_size=batch_size, regresses=True, forgetting=forgetting, folds=folds)
+        super().__init__(batch_size=batch_size, regresses=True, forgetting=forgetting, window=window, folds=folds)
         if l2 is not None and not 0 <= l2 < float("inf"):
             raise SettingError(f"Ridge got l2={l2}; expected a number >= 0, or None to choose it")
         if l2 is None and forgetting < 1:

@@ -20,6 +20,7 @@ from retain.learners.analytic.moments import Moments, hash_rows, total
 
 __all__ = ["Summed"]
 
+_MOST_OUT = 100  # times what stays may be taken out of a sum of squares
 _WIDEST = 32_768  # the squares of so many features take eight gigabytes
 
 
@@ -30,19 +31,34 @@ class Summed(Consolidating, Settling, Wary, ABC):
         batch_size: rows that are added at a time, g; what does not fill a block waits in the state.
         regresses: whether targets may be numbers.
         forgetting: by which all rows before are multiplied at every row of weight 1.
+        window: how many of the last rows count, all others are taken out again; None for all of them.
         products: whether it needs the products of all pairs of features.
         folds: how many sums are kept apart, each of the rows whose hash falls to it; 0 where `_take` says which are.
     """
 
     def __init__(
-        self, *, batch_size: int, regresses: bool, forgetting: float = 1.0, products: bool = True, folds: int = 1
+        self,
+        *,
+        batch_size: int,
+        regresses: bool,
+        forgetting: float = 1.0,
+        window: int | None = None,
+        products: bool = True,
+        folds: int = 1,
     ) -> None:
         self._reader = type(self).__name__
         if batch_size < 1:
             raise SettingError(f"{self._reader} got batch_size={batch_size}; expected at least 1")
         if not 0 < forgetting <= 1:
             raise SettingError(f"{self._reader} got forgetting={forgetting}; expected 0 < forgetting <= 1, e.g. .999")
-        self.batch_size, self.forgetting = batch_size, forgetting
+        if window is not None and (window < 1 or forgetting < 1):
+            raise SettingError(
+                f"{self._reader} got window={window} with forgetting={forgetting}; expected at least one row, and "
+                "either of the two: rows that fade need not be taken out"
+            )
+        self.batch_size, self.forgetting, self.window = batch_size, forgetting, window
+        self._inside: list[Given] = []  # the rows of the window
+        self._left = 0  # how many rows were taken out since the sums were last summed anew
         self.intake = Intake(self._reader, widest=_WIDEST, regresses=regresses)
         self._products = products
         self._grows = folds == 0
@@ -106,10 +122,10 @@ class Summed(Consolidating, Settling, Wary, ABC):
         Raises SettingError for a learner of another kind, one that forgets or one that chooses l2 otherwise,
         PoisonError for labels of another kind or rows of another width.
         """
-        if type(other) is not type(self) or self.forgetting < 1 or other.forgetting < 1:
+        if type(other) is not type(self) or self._fades or other._fades:
             raise SettingError(
                 f"{self._reader} cannot merge a {type(other).__name__}; expected another {self._reader}, both without "
-                "forgetting: when rows came counts there, and sums do not tell"
+                "forgetting and window: when rows came counts there, and sums do not tell"
             )
         theirs = other.sums()
         if not self._grows and len(self._folds) != len(theirs):
@@ -131,9 +147,10 @@ class Summed(Consolidating, Settling, Wary, ABC):
         of the sums is wrong by about 1e-16 of what they were before.
         Raises SettingError for a learner that forgets, PoisonError where the rows cannot have been learnt.
         """
-        if self.forgetting < 1:
+        if self._fades:
             raise SettingError(
-                f"{self._reader} forgets, and cannot tell what is left of a row; expected forgetting=1 to unlearn"
+                f"{self._reader} forgets, and cannot tell what is left of a row; expected forgetting=1 and no window "
+                "to unlearn"
             )
         given = self.intake.read(batch)
         rows = given.take(np.flatnonzero(given.weight))
@@ -151,10 +168,11 @@ class Summed(Consolidating, Settling, Wary, ABC):
     def state_dict(self) -> State:
         sums = {str(i): fold.state_dict() for i, fold in enumerate(self._folds)}
         state: dict[str, Any] = {"intake": self.intake.state_dict(), "sums": sums}
-        if self._waiting:
-            rows = _join(self._waiting)
-            state["waiting"] = {"x": rows.x.copy(), "y": rows.y.copy(), "weight": rows.weight.copy()}
-        return state
+        for name, parts in (("waiting", self._waiting), ("inside", self._inside)):
+            if parts:
+                rows = _join(parts)
+                state[name] = {"x": rows.x.copy(), "y": rows.y.copy(), "weight": rows.weight.copy()}
+        return state if self.window is None else {**state, "left": self._left}
 
     def load_state_dict(self, state: State, /) -> None:
         self.intake.load_state_dict(state["intake"])
@@ -162,11 +180,21 @@ class Summed(Consolidating, Settling, Wary, ABC):
             self._folds = [self._nothing() for _ in state["sums"]]
         for i, fold in enumerate(self._folds):
             fold.load_state_dict(state["sums"][str(i)])
-        self._waiting = []
-        if "waiting" in state:
-            x, y, weight = (state["waiting"][name].copy() for name in ("x", "y", "weight"))
-            self._waiting = [Given(x, y, weight, self.intake.classes, self.intake.flat, growing=False, known=0)]
+        self._waiting, self._inside = (self._rows(state.get(name)) for name in ("waiting", "inside"))
+        self._left = state.get("left", 0)
         self._solution = None
+
+    def _rows(self, state: State | None) -> list[Given]:
+        """Rows as they were saved."""
+        if state is None:
+            return []
+        x, y, weight = (state[name].copy() for name in ("x", "y", "weight"))
+        return [Given(x, y, weight, self.intake.classes, self.intake.flat, growing=False, known=0)]
+
+    @property
+    def _fades(self) -> bool:
+        """Whether it counts when a row came."""
+        return self.forgetting < 1 or self.window is not None
 
     def _whole(self) -> Moments:
         """The sums of all full blocks."""
@@ -213,7 +241,35 @@ class Summed(Consolidating, Settling, Wary, ABC):
 
     def _add(self, rows: Given) -> None:
         self._take(self._folds, rows)
+        if self.window is not None:
+            self._inside.append(rows.take(np.arange(len(rows.x))))  # a copy: they may be a view of the caller's
+            self._drop(sum(len(part.x) for part in self._inside) - self.window)
         self._solution = None
+
+    def _drop(self, n: int) -> None:
+        """Take the oldest n rows of the window out of the sums, which are summed anew where too little would be left.
+
+        What is left is wrong by 1e-16 of all that was in the sums: so they are too after as many rows as the window has
+        and where what goes is large beside what stays, as outliers are.
+        """
+        gone: list[Given] = []
+        while n > 0:
+            part = self._inside.pop(0)
+            gone.append(part.take(slice(0, n)))
+            if len(part.x) > n:
+                self._inside.insert(0, part.take(slice(n, None)))
+            n -= len(part.x)
+        if not gone:
+            return
+        out, rows = [self._nothing() for _ in self._folds], _join(gone)
+        self._take(out, rows)
+        self._left += len(rows.x)
+        for fold, part in zip(self._folds, out, strict=True):
+            fold.merge(part, sign=-1)
+        few = any((part.squares > _MOST_OUT * fold.squares).any() for fold, part in zip(self._folds, out, strict=True))
+        if few or self._left >= (self.window or 0):
+            self._folds, self._left = [self._nothing() for _ in self._folds], 0
+            self._take(self._folds, _join(self._inside))
 
     def _take(self, folds: list[Moments], rows: Given) -> None:
         """Add rows to the sums of their folds."""

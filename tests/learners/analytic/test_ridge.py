@@ -237,11 +237,13 @@ def test_rows_that_have_left_the_window_are_as_if_never_seen(rows, batch_size, w
 
 def test_the_window_holds_after_many_rows_and_outliers():
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(200_000, 5)).astype(np.float32)
-    x[::7919] *= 1e6  # 26 of them: their squares leave 1e12 times the rounding error of all other rows in the sums
-    y = x @ np.arange(1.0, 6) + rng.normal(size=200_000)
+    n = 200_500
+    x = rng.normal(size=(n, 5)).astype(np.float32)
+    x[::7919] *= 1e6  # their squares leave 1e12 times the rounding error of all other rows in the sums
+    x[-1050] *= 1e6  # it leaves in the last block, long before the sums are summed anew for their age
+    y = x @ np.arange(1.0, 6) + rng.normal(size=n)
     learner = rt.Ridge(l2=0.0, batch_size=100, window=1000)
-    for start in range(0, 200_000, 5000):
+    for start in range(0, n, 5000):
         learner.learn(rt.Batch(x[start : start + 5000], y=y[start : start + 5000]))
     assert not (np.abs(x[-1000:]) > 100).any()
     b, w = closed_form(x[-1000:], y[-1000:, None], l2=0.0)

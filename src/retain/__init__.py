@@ -19,6 +19,7 @@ _HOME = {
     "Report": "core",
     "Schema": "core",
     "Chain": "compose",
+    "interval": "compose",
     "novelty": "compose",
     "DateParts": "features.dates",
     "Hash": "features.hash",
@@ -128,6 +129,7 @@ if TYPE_CHECKING:
     from retain import testing as testing
     from retain import update as update
     from retain.compose import Chain as Chain
+    from retain.compose import interval as interval
     from retain.compose import novelty as novelty
     from retain.core import CSR as CSR
     from retain.core import Batch as Batch

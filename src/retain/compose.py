@@ -22,6 +22,7 @@ from retain.errors import RetainError, SettingError
 
 __all__ = [
     "Blending",
+    "Bounding",
     "Chain",
     "Composable",
     "Consolidating",
@@ -36,6 +37,7 @@ __all__ = [
     "Wrapper",
     "consolidate",
     "doubt",
+    "interval",
     "late",
     "learns",
     "novelty",
@@ -249,6 +251,14 @@ class Blending(ABC):
         """w <- (1 - share) w + share w', w' the other's; all else stays. Raises SettingError where they do not fit."""
 
 
+class Bounding(ABC):
+    """A learner of numbers that says within which bounds a label will lie."""
+
+    @abstractmethod
+    def interval(self, x: Features, /, *, coverage: float = 0.9) -> Array:
+        """Lower and upper bounds that hold such a share of labels: (n, 2), or (n, k, 2) for k outputs."""
+
+
 class Wary(ABC):
     """A learner of classes with a measure of its own of how new a row looks."""
 
@@ -389,6 +399,36 @@ def novelty(learner: Learner, x: Features, /) -> Floats:
             x = transform.apply(x)
         return novelty(learner.learner, x)
     return learner.novelty(x) if isinstance(learner, Wary) else doubt(learner.predict(x))
+
+
+def interval(learner: Learner, x: Features, /, *, coverage: float = 0.9) -> Array:
+    """Bounds within which labels of rows will lie, at the end of a chain too: (n, 2), or (n, k, 2) for k outputs.
+
+    Args:
+        learner: one that says how sure it is: `Ridge`, `RLS`.
+        x: n rows.
+        coverage: share of labels that lie within, 0 < coverage < 1.
+
+    Raises SettingError for another learner, class codes as labels, or a coverage out of range.
+
+    >>> import numpy as np, retain as rt
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(500, 3))
+    >>> learner = rt.RLS()
+    >>> said = learner.learn(rt.Batch(x, y=x @ [1.0, 2.0, 3.0] + rng.normal(size=500)))
+    >>> rt.interval(learner, np.array([[0.0, 0.0, 0.0], [100.0, 0.0, 0.0]]), coverage=0.95).round(1)
+    array([[ -2.1,   2. ],
+           [ 94.3, 113.3]])
+    """
+    if isinstance(learner, Chain):
+        for transform in learner.transforms:
+            x = transform.apply(x)
+        return interval(learner.learner, x, coverage=coverage)
+    if not isinstance(learner, Bounding):
+        raise SettingError(
+            f"{type(learner).__name__} says no intervals; expected Ridge or RLS, or a chain that ends so"
+        )
+    return learner.interval(x, coverage=coverage)
 
 
 def doubt(said: Array, /) -> Floats:

@@ -75,6 +75,10 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
     "nearest-mean": Entry(
         "the class whose mean is nearest", _of_classes(lambda: rt.NearestMean(), name="nearest-mean", scaled=True)
     ),
+    "fecam": Entry(
+        "class means, each with a covariance of its own: for classes of many rows",
+        _of_classes(lambda: rt.FeCAM(), name="fecam", scaled=True),
+    ),
     "no-change": Entry("says the last label again", lambda _: rt.NoChange()),
     "prior": Entry("says how frequent each class was, or the mean so far", lambda _: rt.Prior()),
 }

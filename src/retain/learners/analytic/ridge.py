@@ -9,8 +9,10 @@ from typing import final
 
 import numpy as np
 
-from retain.core import Floats
+from retain.compose import Bounding
+from retain.core import Array, Features, Floats
 from retain.errors import SettingError
+from retain.learners.analytic.intervals import around
 from retain.learners.analytic.moments import Moments, solve, total
 from retain.learners.analytic.summed import Summed
 
@@ -22,7 +24,7 @@ _UNTIL_CHOSEN = 1.0  # while there are no rows to hold out
 
 
 @final
-class Ridge(Summed):
+class Ridge(Summed, Bounding):
     """The solution that `RLS` has, from sums that are added by the block: for wide rows and many outputs.
 
     With sample weights v, the weights W (D, k) minimise, exactly and whatever the order and the blocks of the rows,
@@ -100,6 +102,7 @@ class Ridge(Summed):
         if l2 is None and forgetting < 1:
             raise SettingError(f"Ridge got l2=None with forgetting={forgetting}; expected l2 >= 0 beside forgetting")
         self._l2, self._bias, self._balanced = l2, bias, balanced
+        self._inverse: tuple[Floats, Floats] | None = None  # of the solution it belongs to
 
     @property
     def l2(self) -> float:
@@ -116,6 +119,32 @@ class Ridge(Summed):
     def intercept(self) -> Floats:
         """The bias of every output: (k,)."""
         return self._solved()[0]
+
+    def interval(self, x: Features, /, *, coverage: float = 0.9) -> Array:
+        """See `retain.interval`. Changes nothing."""
+        if self.intake.classes is not None:
+            raise SettingError("Ridge of classes was asked for intervals; expected numbers as labels")
+        rows, sums = self.intake.rows(x), self._whole()
+        n, k = len(rows), self.intake.outputs
+        solution = self._solved() if self._ready else np.zeros((1 + rows.shape[1], k))
+        z_nD = np.column_stack([np.full(n, float(self._bias)), rows])
+        leverage, freedom, squares = np.zeros(n), 0.0, np.zeros(k)
+        if self._ready:
+            inverse = self._inverted(sums, solution)
+            leverage = np.einsum("nD,nD->n", z_nD @ inverse, z_nD)
+            freedom = float(np.einsum("DE,ED->", sums.gram, inverse))
+            squares = _errors(solution, sums)
+        bounds = around(z_nD @ solution, leverage, squares, rows=sums.weight, freedom=freedom, coverage=coverage)
+        return bounds[:, 0] if self.intake.flat else bounds
+
+    def _inverted(self, sums: Moments, solution: Floats) -> Floats:
+        """(G + l2 I)^-1, kept for as long as the solution is."""
+        if self._inverse is None or self._inverse[0] is not solution:
+            first, D = 0 if self._bias else 1, len(sums.gram)
+            penalty = np.r_[0.0, np.full(D - 1, self.l2)][first:]
+            inverse = solve(sums.gram[first:, first:], np.eye(D - first), penalty)
+            self._inverse = solution, np.pad(inverse, (first, 0))
+        return self._inverse[1]
 
     def _solve(self) -> Floats:
         """W (D, k)."""
@@ -170,5 +199,9 @@ class Ridge(Summed):
 
 def _error(weights: Floats, sums: Moments) -> float:
     """The squared error |Y - X W|^2 on the rows of these sums."""
-    within = np.einsum("Dk,Dk->", weights, sums.gram @ weights) - 2 * np.einsum("Dk,Dk->", weights, sums.cross)
-    return float(sums.power.sum() + within)
+    return float(_errors(weights, sums).sum())
+
+
+def _errors(weights: Floats, sums: Moments) -> Floats:
+    """The same of every output: (k,)."""
+    return sums.power + np.einsum("Dk,Dk->k", weights, sums.gram @ weights - 2 * sums.cross)

@@ -393,6 +393,12 @@ def novelty(learner: Learner, x: Features, /) -> Floats:
 
     It is the learner's own measure (`SLDA`, `NearestMean`, `FeCAM`: what is odd beside all classes), or else
     1 less the largest probability; infinite while nothing is known. Raises SettingError for a learner of numbers.
+
+    >>> import numpy as np, retain as rt
+    >>> learner = rt.NearestMean(batch_size=4)
+    >>> said = learner.learn(rt.Batch(np.float32([[0, 1], [0, -1], [4, 1], [4, -1]]), y=np.array([0, 0, 1, 1])))
+    >>> rt.novelty(learner, np.float32([[0, 0], [2, 0], [2, 9]])).round(1)
+    array([ -1.4,   8. , 140.8])
     """
     if isinstance(learner, Chain):
         for transform in learner.transforms:

@@ -19,6 +19,8 @@ _HOME = {
     "Report": "core",
     "Schema": "core",
     "Chain": "compose",
+    "interval": "compose",
+    "novelty": "compose",
     "DateParts": "features.dates",
     "Hash": "features.hash",
     "Impute": "features.impute",
@@ -45,11 +47,14 @@ _HOME = {
     "Squared": "learners.linear",
     "Neural": "learners.neural",
     "Hedge": "learners.ensemble",
+    "OpenSet": "learners.ensemble",
     "RLS": "learners.analytic",
     "Ridge": "learners.analytic",
     "SLDA": "learners.analytic",
     "NearestMean": "learners.analytic",
+    "FeCAM": "learners.analytic",
     "auto": "learners.auto",
+    "add_examples": "learners.examples",
     "Mean": "learners.baselines",
     "NoChange": "learners.baselines",
     "Prior": "learners.baselines",
@@ -124,6 +129,8 @@ if TYPE_CHECKING:
     from retain import testing as testing
     from retain import update as update
     from retain.compose import Chain as Chain
+    from retain.compose import interval as interval
+    from retain.compose import novelty as novelty
     from retain.core import CSR as CSR
     from retain.core import Batch as Batch
     from retain.core import Column as Column
@@ -145,6 +152,7 @@ if TYPE_CHECKING:
     from retain.learners import neural as neural
     from retain.learners.analytic import RLS as RLS
     from retain.learners.analytic import SLDA as SLDA
+    from retain.learners.analytic import FeCAM as FeCAM
     from retain.learners.analytic import NearestMean as NearestMean
     from retain.learners.analytic import Ridge as Ridge
     from retain.learners.auto import auto as auto
@@ -152,6 +160,8 @@ if TYPE_CHECKING:
     from retain.learners.baselines import NoChange as NoChange
     from retain.learners.baselines import Prior as Prior
     from retain.learners.ensemble import Hedge as Hedge
+    from retain.learners.ensemble import OpenSet as OpenSet
+    from retain.learners.examples import add_examples as add_examples
     from retain.learners.linear import FTRL as FTRL
     from retain.learners.linear import SGD as SGD
     from retain.learners.linear import Adaptive as Adaptive

@@ -17,11 +17,12 @@ from typing import Any, final, overload
 import numpy as np
 
 from retain.blocks import check_labels, concat_batches, from_state, labelled, take_batch, to_state
-from retain.core import Array, Batch, Features, Ints, Learner, State
-from retain.errors import RetainError
+from retain.core import Array, Batch, Features, Floats, Ints, Learner, State
+from retain.errors import RetainError, SettingError
 
 __all__ = [
     "Blending",
+    "Bounding",
     "Chain",
     "Composable",
     "Consolidating",
@@ -30,10 +31,16 @@ __all__ = [
     "LateLearner",
     "Paced",
     "Renewing",
+    "Settling",
     "Steps",
+    "Wary",
+    "Wrapper",
     "consolidate",
+    "doubt",
+    "interval",
     "late",
     "learns",
+    "novelty",
     "steps",
 ]
 
@@ -212,6 +219,14 @@ class Consolidating(ABC):
         """All rows of the experience have been learnt; its blocks can be gone through again and again."""
 
 
+class Settling(ABC):
+    """A learner in which rows may wait until there are enough of them."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Learn the rows that wait now."""
+
+
 class Paced(ABC):
     """A learner whose learning rate may be changed while it learns."""
 
@@ -234,6 +249,32 @@ class Blending(ABC):
     @abstractmethod
     def blend(self, other: Learner, share: float, /) -> None:
         """w <- (1 - share) w + share w', w' the other's; all else stays. Raises SettingError where they do not fit."""
+
+
+class Bounding(ABC):
+    """A learner of numbers that says within which bounds a label will lie."""
+
+    @abstractmethod
+    def interval(self, x: Features, /, *, coverage: float = 0.9) -> Array:
+        """Lower and upper bounds that hold such a share of labels: (n, 2), or (n, k, 2) for k outputs."""
+
+
+class Wary(ABC):
+    """A learner of classes with a measure of its own of how new a row looks."""
+
+    @abstractmethod
+    def novelty(self, x: Features, /) -> Floats:
+        """(n,) how far each row is from all that is known, infinite while nothing is. Changes nothing."""
+
+    @abstractmethod
+    def learn_novelty(self, batch: Batch, /) -> tuple[Array, Floats]:
+        """Learn the rows in order; return the predictions and the novelty (n,), each from just before the update."""
+
+
+class Wrapper(ABC):
+    """A learner around another one: who asks for what learns (`learns`, `consolidate`) means the one inside."""
+
+    learner: Learner
 
 
 @final
@@ -336,13 +377,75 @@ def consolidate(learner: Learner, experience: Iterable[Batch], /) -> None:
     """Tell whoever wants to know, at the end of a chain too, that an experience has ended; others go on as they are."""
     if isinstance(learner, Chain):
         consolidate(learner.learner, _Applied(learner.transforms, experience))
+    elif isinstance(learner, Wrapper):
+        consolidate(learner.learner, experience)
     elif isinstance(learner, Consolidating):
         learner.consolidate(experience)
 
 
 def learns(learner: Learner, /) -> Learner:
-    """The learner at the end of a chain; any other as itself."""
-    return learns(learner.learner) if isinstance(learner, Chain) else learner
+    """The learner at the end of a chain, or inside a wrapper; any other as itself."""
+    return learns(learner.learner) if isinstance(learner, (Chain, Wrapper)) else learner
+
+
+def novelty(learner: Learner, x: Features, /) -> Floats:
+    """(n,) how new rows look to a learner of classes, at the end of a chain too: the larger, the stranger.
+
+    It is the learner's own measure (`SLDA`, `NearestMean`, `FeCAM`: what is odd beside all classes), or else
+    1 less the largest probability; infinite while nothing is known. Raises SettingError for a learner of numbers.
+
+    >>> import numpy as np, retain as rt
+    >>> learner = rt.NearestMean(batch_size=4)
+    >>> said = learner.learn(rt.Batch(np.float32([[0, 1], [0, -1], [4, 1], [4, -1]]), y=np.array([0, 0, 1, 1])))
+    >>> rt.novelty(learner, np.float32([[0, 0], [2, 0], [2, 9]])).round(1)
+    array([ -1.4,   8. , 140.8])
+    """
+    if isinstance(learner, Chain):
+        for transform in learner.transforms:
+            x = transform.apply(x)
+        return novelty(learner.learner, x)
+    return learner.novelty(x) if isinstance(learner, Wary) else doubt(learner.predict(x))
+
+
+def interval(learner: Learner, x: Features, /, *, coverage: float = 0.9) -> Array:
+    """Bounds within which labels of rows will lie, at the end of a chain too: (n, 2), or (n, k, 2) for k outputs.
+
+    Args:
+        learner: one that says how sure it is: `Ridge`, `RLS`.
+        x: n rows.
+        coverage: share of labels that lie within, 0 < coverage < 1.
+
+    Raises SettingError for another learner, class codes as labels, or a coverage out of range.
+
+    >>> import numpy as np, retain as rt
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(500, 3))
+    >>> learner = rt.RLS()
+    >>> said = learner.learn(rt.Batch(x, y=x @ [1.0, 2.0, 3.0] + rng.normal(size=500)))
+    >>> rt.interval(learner, np.array([[0.0, 0.0, 0.0], [100.0, 0.0, 0.0]]), coverage=0.95).round(1)
+    array([[ -2.1,   2. ],
+           [ 94.3, 113.3]])
+    """
+    if isinstance(learner, Chain):
+        for transform in learner.transforms:
+            x = transform.apply(x)
+        return interval(learner.learner, x, coverage=coverage)
+    if not isinstance(learner, Bounding):
+        raise SettingError(
+            f"{type(learner).__name__} says no intervals; expected Ridge or RLS, or a chain that ends so"
+        )
+    return learner.interval(x, coverage=coverage)
+
+
+def doubt(said: Array, /) -> Floats:
+    """1 less the largest probability, infinite where nothing was said: (n,). Raises SettingError for numbers."""
+    if said.ndim != 2:
+        raise SettingError(
+            f"novelty is asked of a learner that said numbers of shape {said.shape}; expected one of classes, "
+            "whose answers are probabilities (n, k)"
+        )
+    most = said.max(axis=1, initial=0.0)
+    return np.where(most > 0, 1.0 - most, np.inf)
 
 
 @final

@@ -474,3 +474,30 @@ def test_what_nobody_reports_is_of_a_class(tmp_path: Path, capfd: pytest.Capture
     assert "need --expire" in capfd.readouterr().err
     assert main([*command, "--expire", "soon"]) == 2
     assert "--expire soon makes no sense" in capfd.readouterr().err
+
+
+def test_rows_of_no_known_class_are_told(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    kinds = np.insert(rng.permutation(np.repeat(["cat", "dog"], 1500)), 2000, ["owl"] * 40)
+    at = {"cat": (0, 0), "dog": (6, 0), "owl": (0, 40)}
+    rows = [
+        f"{at[k][0] + a:.3f},{at[k][1] + b:.3f},{k}"
+        for k, (a, b) in zip(kinds, rng.normal(size=(3040, 2)), strict=True)
+    ]
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["a,b,kind", *rows]) + "\n")
+    command = ["run", str(path), "--target", "kind", "--learner", "slda", "--delay", "50", "--json"]
+    assert main([*command, "--unknown", "0.02"]) == 0
+    told = json.loads(capsys.readouterr().out)["metrics"]
+    # The first 50 rows are answered before any label, and all 40 owls arrive before anyone has said what they are.
+    assert told["unknown"] == pytest.approx((50 + 40 + 0.02 * 2950) / 3040, abs=0.004)
+    assert told.keys() == {"accuracy", "auc", "log_loss", "unknown"}
+    assert main([*command, "--unknown", "0.02", "--metric", "unknown", "--state", str(tmp_path / "state")]) == 0
+    capsys.readouterr()
+    assert main([*command, "--metric", "unknown", "--state", str(tmp_path / "state"), "--resume"]) == 2
+    assert "unknown" in capsys.readouterr().err
+    assert main([*command, "--unknown", "0.7"]) == 2
+    assert main(["run", str(path), "--target", "a", "--unknown", "0.02"]) == 2
+    assert "for classes" in capsys.readouterr().err
+    assert main(["run", str(path), "--target", "a", "--learner", "slda"]) == 2
+    assert "choose --learner ridge" in capsys.readouterr().err

@@ -25,9 +25,15 @@ CLASSES = {
     "slda, shares": lambda: rt.SLDA(batch_size=6, shrinkage=0.1, balanced=False),
     "nearest mean": lambda: rt.NearestMean(batch_size=1),
     "nearest mean, by the block": lambda: rt.NearestMean(batch_size=6),
+    "fecam": lambda: rt.FeCAM(batch_size=1),
+    "fecam, by the block": lambda: rt.FeCAM(batch_size=6, shrinkage=0.5, power=1.0),
     "ridge, chosen": lambda: rt.Ridge(l2=None, batch_size=6),
     "ridge, balanced": lambda: rt.Ridge(batch_size=1, balanced=True),
     "ridge, forgetting": lambda: rt.Ridge(batch_size=7, forgetting=0.9, bias=False),
+    "ridge, window": lambda: rt.Ridge(batch_size=7, window=24),
+    "ridge, window, chosen": lambda: rt.Ridge(l2=None, batch_size=6, window=20),
+    "open set": lambda: rt.OpenSet(rt.Linear(loss=rt.Logistic()), false_alarms=0.2, window=11),
+    "open set, distances": lambda: rt.OpenSet(rt.SLDA(batch_size=6, shrinkage=0.1), false_alarms=0.2, window=11),
 }
 NUMBERS = {
     "squared": rt.Linear,
@@ -42,12 +48,15 @@ NUMBERS = {
     "ridge, by the row": lambda: rt.Ridge(batch_size=1),
     "ridge": lambda: rt.Ridge(batch_size=6),
     "ridge, forgetting": lambda: rt.Ridge(batch_size=7, forgetting=0.9),
+    "ridge, window": lambda: rt.Ridge(batch_size=7, window=24),
 }
 # Sums are the same bit for bit, since blocks are filled alike; products of rows and weights round by how many rows are
 # asked for at a time.
-SUMMED = ("ridge", "slda", "nearest mean")
+SUMMED = ("ridge", "slda", "nearest mean", "fecam")
 TOLERANCE = {name: 1e-9 for name in [*CLASSES, *NUMBERS] if name.startswith(SUMMED)}
-MIXES = {"ridge, balanced"}  # all classes count alike, a newcomer too
+TOLERANCE["open set, distances"] = 1e-9
+# All classes count alike, a newcomer too; what was unknown is known where a newcomer comes.
+MIXES = {"ridge, balanced", "open set, distances"}
 BASELINES = {"no change": rt.NoChange, "prior": rt.Prior}
 
 

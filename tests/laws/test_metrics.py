@@ -13,6 +13,7 @@ CLASSES = {
     "macro_f1": rm.MacroF1,
     "kappa": rm.Kappa,
     "kappa_temporal": rm.KappaTemporal,
+    "unknown": rm.Unknown,
     "auc": rm.ROCAUC,
     "log_loss": rm.LogLoss,
     "brier": rm.Brier,

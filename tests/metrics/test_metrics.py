@@ -129,6 +129,18 @@ def test_auc_agrees_with_scikit_learn_within_its_bound(name, weighted):
     assert value == pytest.approx(exact, abs=near)
 
 
+def test_the_exact_area_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    y = rng.random(500) < 0.2
+    for score in (rng.normal(size=500) + y, np.round(rng.normal(size=500) + y), 100 * rng.normal(size=500)):
+        assert rm.roc_area(y, score) == pytest.approx(sk.roc_auc_score(y, score), abs=1e-12)
+    assert rm.roc_area(np.array([True, False]), np.array([np.inf, np.inf])) == 0.5
+    assert np.isnan(rm.roc_area(np.ones(3), np.arange(3.0)))
+    for score in (np.array([1.0, np.nan]), np.zeros(3)):
+        with pytest.raises(PoisonError, match="one number for each row"):
+            rm.roc_area(np.array([True, False]), score)
+
+
 def test_auc_of_many_classes_is_the_mean_of_one_against_the_rest():
     y, p, w = rows(classes=6)
     exact = np.mean([sk.roc_auc_score(y == c, p[:, c], sample_weight=w) for c in range(6)])

@@ -109,6 +109,13 @@ def run(
     metric: Annotated[
         list[str] | None, typer.Option(help="What to measure; may be given again.", metavar="NAME")
     ] = None,
+    unknown: Annotated[
+        float | None,
+        typer.Option(
+            help="Answer that a row is of no known class, for so large a share of those that are of one (0.05).",
+            metavar="RATE",
+        ),
+    ] = None,
     time: Time = None,
     key: Key = None,
     id: Id = None,  # noqa: A002 - the option's name
@@ -169,7 +176,7 @@ def run(
     json: Result = False,
 ) -> None:
     """Learn a stream row by row: predict, score when the label arrives, learn."""
-    from retain.cli.run import run_file, run_source
+    from retain.cli.run import Recipe, run_file, run_source
     from retain.cli.source import Source
     from retain.cli.watch import How
 
@@ -198,7 +205,8 @@ def run(
         missing=tuple(missing or ()),
         names=tuple(names.split(",")) if names else (),
     )
-    raise typer.Exit(run_source(where, how, learner=learner, metrics=metric or [], rules=rules, registry=registry))
+    recipe = Recipe(learner, metrics=metric or [], rules=rules, unknown=unknown)
+    raise typer.Exit(run_source(where, how, recipe, registry=registry))
 
 
 @app.command()

@@ -45,6 +45,18 @@ def _ridge(schema: Schema) -> Learner:
     return encoder(schema, scaled=False, narrow=True) | rt.Ridge()
 
 
+def _of_classes(make: Callable[[], Learner], *, name: str, scaled: bool) -> Callable[[Schema], Learner]:
+    def learner(schema: Schema) -> Learner:
+        if schema.classes is None:
+            raise SettingError(
+                f"--learner {name} is for classes, and the target {schema.target!r} holds numbers; "
+                "choose --learner ridge, or --task classification"
+            )
+        return encoder(schema, scaled=scaled, narrow=True) | make()
+
+    return learner
+
+
 LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
     "auto": Entry("the default, good untuned: four linear learners, hedged", lambda schema: rt.auto(schema)),
     "linear": Entry(
@@ -56,6 +68,17 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
     "pa": Entry("linear, passive-aggressive", _passive_aggressive),
     "rls": Entry("recursive least squares: the exact normal-equation step", _rls),
     "ridge": Entry("the same solution, from sums that are added by the block: for many columns", _ridge),
+    "slda": Entry(
+        "class means and one covariance: streaming linear discriminant analysis",
+        _of_classes(lambda: rt.SLDA(), name="slda", scaled=False),
+    ),
+    "nearest-mean": Entry(
+        "the class whose mean is nearest", _of_classes(lambda: rt.NearestMean(), name="nearest-mean", scaled=True)
+    ),
+    "fecam": Entry(
+        "class means, each with a covariance of its own: for classes of many rows",
+        _of_classes(lambda: rt.FeCAM(), name="fecam", scaled=True),
+    ),
     "no-change": Entry("says the last label again", lambda _: rt.NoChange()),
     "prior": Entry("says how frequent each class was, or the mean so far", lambda _: rt.Prior()),
 }
@@ -101,6 +124,7 @@ METRICS: Mapping[str, Entry[Callable[[], Metric]]] = {
     "auc": Entry("area under the ROC curve", lambda: rt.metrics.ROCAUC()),
     "brier": Entry("mean squared error of the probabilities", lambda: rt.metrics.Brier()),
     "calibration_error": Entry("mean gap between confidence and accuracy", lambda: rt.metrics.CalibrationError()),
+    "unknown": Entry("share of rows held for none of the known classes", lambda: rt.metrics.Unknown()),
     "mae": Entry("mean absolute error", lambda: rt.metrics.MAE()),
     "rmse": Entry("root of the mean squared error", lambda: rt.metrics.RMSE()),
     "r2": Entry("share of the variance explained", lambda: rt.metrics.R2()),

@@ -292,6 +292,11 @@ RECIPES: Mapping[str, Recipe] = {
         lambda _settings, _seed: rt.SLDA(batch_size=4096),
         neural=False,
     ),
+    "fecam": Recipe(
+        "class means, each with a covariance of its own: forgets nothing; keeps no rows",
+        lambda _settings, _seed: rt.FeCAM(batch_size=4096),
+        neural=False,
+    ),
     "nearest-mean": Recipe(
         "the class whose mean is nearest: forgets nothing; keeps no rows; the one to be better than",
         lambda _settings, _seed: rt.NearestMean(batch_size=4096),

@@ -6,10 +6,11 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
+import retain as rt
 from retain.blocks import schema_to_state
 from retain.cli import collect
 from retain.cli.catalogue import DATASETS, LEARNERS, RULES, find, measures
@@ -18,7 +19,7 @@ from retain.cli.pipelines import load
 from retain.cli.signals import INTERRUPTED, interruptible
 from retain.cli.source import Source, delay_of, expire_of, open_source
 from retain.cli.watch import How, Watch, watched
-from retain.core import Report, Schema
+from retain.core import Learner, Metric, Report, Schema
 from retain.errors import SchemaError, SettingError, StateError
 from retain.registry import CANDIDATE, CHAMPION, FileRegistry
 from retain.report import Log, Progress, table, write_html
@@ -27,27 +28,53 @@ from retain.run.service import Service
 from retain.state import snapshots
 from retain.streams.infer import is_number
 
-__all__ = ["run_file", "run_source"]
+__all__ = ["Recipe", "run_file", "run_source"]
 
 
-def run_source(
-    source: Source, how: How, /, *, learner: str, metrics: Sequence[str], rules: str, registry: Path | None
-) -> int:
+@final
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What learns, by name, and what becomes of it."""
+
+    learner: str
+    metrics: Sequence[str]
+    rules: str
+    unknown: float | None
+
+    def told(self) -> dict[str, Any]:
+        """As it is kept beside a state: what is not used is not mentioned."""
+        told = {"learner": self.learner, "metrics": list(self.metrics), "rules": self.rules}
+        return told if self.unknown is None else {**told, "unknown": self.unknown}
+
+    def make(self, schema: Schema) -> tuple[Learner, list[Metric] | None]:
+        """The learner, and what to measure: None for what suits the target."""
+        model, metrics = find(LEARNERS, self.learner, "learner")(schema), measures(self.metrics, schema)
+        if self.unknown is None:
+            return model, metrics or None
+        if schema.classes is None:
+            raise SettingError(
+                f"--unknown is for classes, and the target {schema.target!r} holds numbers; leave it out, or say "
+                "--task classification"
+            )
+        usual = metrics or measures(["accuracy", "auc", "log_loss"], schema)
+        share = [] if any(metric.name == "unknown" for metric in usual) else measures(["unknown"], schema)
+        return rt.OpenSet(model, false_alarms=self.unknown), [*usual, *share]
+
+
+def run_source(source: Source, how: How, recipe: Recipe, /, *, registry: Path | None) -> int:
     """Run a learner over a source and show what came of it; return the exit code."""
     check_folder("--registry", registry)
-    recipe = {"learner": learner, "metrics": list(metrics), "rules": rules}
-    with watched(how, {**asdict(source), **recipe, "registry": registry}) as watch:
+    with watched(how, {**asdict(source), **recipe.told(), "registry": registry}) as watch:
         return _run_source(source, how, watch, recipe, registry)
 
 
-def _run_source(source: Source, how: How, watch: Watch, recipe: Mapping[str, Any], registry: Path | None) -> int:
+def _run_source(source: Source, how: How, watch: Watch, recipe: Recipe, registry: Path | None) -> int:
     stream = open_source(source)
     schema = stream.schema()
-    model = find(LEARNERS, recipe["learner"], "learner")(schema)
-    metrics = measures(recipe["metrics"], schema) or None
+    model, metrics = recipe.make(schema)
     if source.name not in DATASETS and source.task is None:
         _say(_task(schema))
-    chosen = find(RULES, recipe["rules"], "set of rules")(model, schema)
+    chosen = find(RULES, recipe.rules, "set of rules")(model, schema)
     run: Prequential | Service
     if chosen:
         run = Pipeline(
@@ -66,7 +93,7 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Mapping[str, Any
     log = Log()
     settings = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(source).items()}
     # Which files were read stands in the state itself, and more of them may come.
-    settings |= {**recipe, "name": source.name if source.name in DATASETS else "files"}
+    settings |= {**recipe.told(), "name": source.name if source.name in DATASETS else "files"}
     settings["labels"] = None if source.labels is None else "files"
     last, interrupted = _follow(_steps(run, how, log, settings), log, watch, rows=how.limit)
     if last is None:
@@ -75,13 +102,13 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Mapping[str, Any
     log.classes = schema.classes
     if not interrupted and how.limit is None:
         _check_classes(schema, log, source)
-    _tell(last, log, source, recipe["learner"], as_json=how.as_json)
+    _tell(last, log, source, recipe.learner, as_json=how.as_json)
     if how.report is not None:
         write_html(log, how.report, title=f"retain run {source.name}")
     if registry is not None and isinstance(run, Service):
         _say(f"versions and decisions: retain versions {registry}, retain log {registry}")
     elif registry is not None and isinstance(run, Prequential):
-        _say(_kept(run, last, schema, registry, recipe=recipe["learner"], source=source.name))
+        _say(_kept(run, last, schema, registry, recipe=recipe.learner, source=source.name))
     return _ended(how, interrupted=interrupted)
 
 

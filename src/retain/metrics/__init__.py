@@ -6,9 +6,9 @@ and how the rows were split into blocks changes nothing, bit for bit. `Windowed`
 
 from __future__ import annotations
 
-from retain.metrics.auc import ROCAUC
+from retain.metrics.auc import ROCAUC, roc_area
 from retain.metrics.cost import Latency, Memory, resident_bytes, state_bytes
-from retain.metrics.decisions import F1, Accuracy, BalancedAccuracy, Kappa, KappaTemporal, MacroF1
+from retain.metrics.decisions import F1, Accuracy, BalancedAccuracy, Kappa, KappaTemporal, MacroF1, Unknown
 from retain.metrics.numbers import MAE, R2, RMSE, Coverage, QuantileLoss
 from retain.metrics.probabilities import Brier, CalibrationError, LogLoss
 from retain.metrics.recent import Fading, Windowed
@@ -34,8 +34,10 @@ __all__ = [
     "Memory",
     "QuantileLoss",
     "Running",
+    "Unknown",
     "Windowed",
     "resident_bytes",
+    "roc_area",
     "state_bytes",
     "update",
 ]

@@ -11,10 +11,10 @@ import numpy as np
 from numba import njit
 
 from retain.core import Array, State
-from retain.errors import SettingError
+from retain.errors import PoisonError, SettingError
 from retain.metrics.running import Rows, Running, classes, kept_sums
 
-__all__ = ["ROCAUC"]
+__all__ = ["ROCAUC", "roc_area"]
 
 # Bins have equal widths in the middle and equal ratios in the tails, as on a logit scale: by q = min(p, 1 - p),
 #   q in [2^-5, 1/2): 2^-11 wide;   q in [2^-33, 2^-5): 64 to each halving, so 2^-11 wide where the two meet;
@@ -91,6 +91,33 @@ class ROCAUC(Running):
     def load_state_dict(self, state: State, /) -> None:
         self._sums = kept_sums(state, 3, self.name)
         self._total = np.array([float(state["total"])])
+
+
+def roc_area(positive: Array, score: Array, /) -> float:
+    """The probability that a positive row has a higher score than another, exactly; ties count half.
+
+    NaN where all rows are of one kind. For scores in memory, of any size; infinite ones are fine. For rows that keep
+    coming there is `ROCAUC`.
+
+    Args:
+        positive: (n,) whether a row is, e.g. of no known class.
+        score: (n,) the larger, the rather, e.g. `retain.novelty`.
+
+    >>> roc_area(np.array([False, False, True, True]), np.array([0.1, 0.4, 0.35, 8.0]))
+    0.75
+    """
+    if positive.shape != score.shape or score.ndim != 1 or np.isnan(score).any():
+        raise PoisonError(
+            f"roc_area got rows of shape {positive.shape} and scores of shape {score.shape}, of which "
+            f"{int(np.isnan(score).sum())} are NaN; expected one number for each row"
+        )
+    mine = positive.astype(bool)
+    pairs = float(mine.sum()) * float((~mine).sum())
+    if not pairs:
+        return float("nan")
+    others = np.sort(score[~mine])
+    below, not_above = (np.searchsorted(others, score[mine], side=side).sum() for side in ("left", "right"))
+    return float(below + not_above) / 2 / pairs
 
 
 @njit(cache=True, nogil=True)

@@ -17,7 +17,7 @@ from retain.core import Array, State
 from retain.errors import SettingError
 from retain.metrics.running import Rows, Running, classes, kept_sums, likeliest, ratio
 
-__all__ = ["F1", "Accuracy", "BalancedAccuracy", "Kappa", "KappaTemporal", "MacroF1", "mistakes"]
+__all__ = ["F1", "Accuracy", "BalancedAccuracy", "Kappa", "KappaTemporal", "MacroF1", "Unknown", "mistakes"]
 
 _RIGHT, _ACTUAL, _SAID = 0, 1, 2  # columns of a tally
 
@@ -215,6 +215,32 @@ class KappaTemporal(Running):
         self._last = int(state["last"])
 
 
+@final
+class Unknown(Running):
+    """The share of rows that were held for none of the known classes, or answered before any class was known.
+
+    >>> import numpy as np
+    >>> metric = Unknown()
+    >>> metric.update(np.array([0, 1]), np.array([[0.0, 0.0], [0.2, 0.8]]))
+    >>> metric.value()
+    0.5
+    """
+
+    name = "unknown"
+    higher_is_better = False
+    form = staticmethod(classes)
+
+    def __init__(self) -> None:
+        self._sums = np.zeros(2)  # weight decided, weight not
+
+    def fold(self, rows: Rows, /) -> None:
+        _count_unknown(self._sums, *rows)
+
+    def value(self) -> float:
+        decided, unknown = self._sums
+        return ratio(unknown, unknown + decided)
+
+
 def _tallied(sums: Array, rows: Rows) -> Array:
     """Add rows to a tally (k, 3): for each class the weight said right, the weight that was it, the weight said it."""
     k = max(int(rows.y.max(initial=-1)) + 1, rows.said.shape[1])
@@ -243,6 +269,12 @@ def mistakes(y: Array, prediction: Array, /) -> Array:
 def _count_right(sums: Array, y: Array, said: Array, weight: Array) -> None:
     for i in range(len(y)):
         sums[np.uint64(y[i] == likeliest(said, i))] += weight[i]
+
+
+@njit(cache=True, nogil=True)
+def _count_unknown(sums: Array, y: Array, said: Array, weight: Array) -> None:
+    for i in range(len(y)):
+        sums[np.uint64(likeliest(said, i) < 0)] += weight[i]
 
 
 @njit(cache=True, nogil=True)

@@ -20,7 +20,7 @@ _TITLES = {
     "r2": "R²",
     "rmse": "RMSE",
 }
-_LOWER = ("brier", "calibration_error", "log_loss", "mae", "rmse", "quantile_loss")
+_LOWER = ("brier", "calibration_error", "log_loss", "mae", "rmse", "quantile_loss", "unknown")
 
 
 def title(name: str, /) -> str:

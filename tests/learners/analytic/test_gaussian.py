@@ -70,6 +70,32 @@ def test_probabilities_of_the_nearest_mean_are_those_of_one_variance(rows):
     np.testing.assert_allclose(said, expected / expected.sum(axis=1, keepdims=True), atol=1e-9)
 
 
+def test_novelty_is_the_distance_to_a_class_less_most_of_that_to_all_rows(rows):
+    x, y = rows
+    wide = x.astype(float)
+    mean = np.array([wide[y == c].mean(axis=0) for c in range(4)])
+
+    def square(away, covariance):
+        return np.einsum("nd,de,ne->n", away, np.linalg.inv(covariance), away)
+
+    def shrunk(covariance):
+        return 0.7 * covariance + 0.3 * np.trace(covariance) / 6 * np.eye(6)
+
+    def expected(within, around):
+        nearest = np.min([square(wide - m, within) for m in mean], axis=0)
+        return nearest - 0.9 * square(wide - wide.mean(axis=0), around)
+
+    within, around = (np.cov(away.T, bias=True) for away in (wide - mean[y], wide))
+    for balanced in (False, True):  # how frequent classes are is no matter of how new a row looks
+        learner = taught(lambda b=balanced: rt.SLDA(shrinkage=0.3, balanced=b, batch_size=32), x, y)
+        np.testing.assert_allclose(
+            rt.novelty(learner, x), expected(shrunk(within), shrunk(around)), rtol=1e-6, atol=1e-6
+        )
+    within, around = (np.trace(covariance) / 6 * np.eye(6) for covariance in (within, around))
+    found = rt.novelty(taught(MAKE["nearest mean"], x, y), x)
+    np.testing.assert_allclose(found, expected(within, around), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", MAKE)
 @given(order=st.permutations(range(400)), cuts=st.lists(st.integers(0, 400), max_size=4).map(sorted))
 def test_any_order_split_and_merge_ends_the_same(rows, name, order, cuts):

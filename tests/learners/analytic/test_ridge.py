@@ -222,6 +222,55 @@ def test_forgetting_is_the_closed_form_on_fading_rows(rows, batch_size):
     assert relative(learner.intercept, b) < 1e-7
 
 
+@pytest.mark.parametrize(("batch_size", "window"), [(1, 50), (7, 50), (64, 200), (64, 20), (300, 1000)])
+def test_rows_that_have_left_the_window_are_as_if_never_seen(rows, batch_size, window):
+    x, y, weight = (np.concatenate([column, column[::-1]]) for column in rows)
+    weight = np.where(np.arange(800) % 10 == 3, 0.0, weight)  # rows that are not learnt are not in it
+    learner = rt.Ridge(l2=0.3, batch_size=batch_size, window=window)
+    learner.learn(rt.Batch(x, y=y, weight=weight))
+    learner.settle()
+    last = np.flatnonzero(weight)[-window:]
+    b, w = closed_form(x[last], y[last], l2=0.3, weight=weight[last])
+    assert relative(learner.weights, w) < 1e-6
+    assert relative(learner.intercept, b) < 1e-6
+
+
+def test_the_window_holds_after_many_rows_and_outliers():
+    rng = np.random.default_rng(0)
+    n = 200_500
+    x = rng.normal(size=(n, 5)).astype(np.float32)
+    x[::7919] *= 1e6  # their squares leave 1e12 times the rounding error of all other rows in the sums
+    x[-1050] *= 1e6  # it leaves in the last block, long before the sums are summed anew for their age
+    y = x @ np.arange(1.0, 6) + rng.normal(size=n)
+    learner = rt.Ridge(l2=0.0, batch_size=100, window=1000)
+    for start in range(0, n, 5000):
+        learner.learn(rt.Batch(x[start : start + 5000], y=y[start : start + 5000]))
+    assert not (np.abs(x[-1000:]) > 100).any()
+    b, w = closed_form(x[-1000:], y[-1000:, None], l2=0.0)
+    assert relative(learner.weights, w[:, 0]) < 1e-9
+    assert relative(learner.intercept, b) < 1e-6
+
+
+def test_a_class_that_has_left_the_window_wins_no_more(rows):
+    x, _, _ = rows
+    y = np.repeat([0, 1, 2], [200, 100, 100])
+    said = taught(x, y, window=150).predict(x)
+    assert said.shape == (400, 3)
+    assert not said[:, 0].any()
+
+
+def test_who_has_a_window_neither_merges_nor_unlearns(rows):
+    x, y, _ = rows
+    learner = taught(x, y, window=100)
+    with pytest.raises(SettingError, match="window"):
+        learner.merge(taught(x, y))
+    with pytest.raises(SettingError, match="window"):
+        learner.unlearn(rt.Batch(x[-1:], y=y[-1:]))
+    for settings in ({"window": 0}, {"window": 10, "forgetting": 0.9}):
+        with pytest.raises(SettingError, match="either of the two"):
+            rt.Ridge(**settings)
+
+
 def test_features_that_repeat_one_another_are_no_trouble(rows):
     x, y, _ = rows
     twice = np.hstack([x, x, np.zeros((400, 1), dtype=np.float32)])

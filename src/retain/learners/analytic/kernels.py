@@ -46,6 +46,7 @@ def least_squares(
     right_Dk: Floats,
     norms_D: Floats,
     rows: Ints,
+    spare: Floats,  # (1 + k,) the weight of all rows, and of each output the squares that no weights explain
     out_nk: Floats,
     known: int,
     settings: Floats,
@@ -85,6 +86,7 @@ def least_squares(
         if forgetting < 1.0:
             kept = forgetting**weight
             _fade(factor_DD, right_Dk, norms_D, kept)
+            spare *= kept
             if l2 > 0.0 and d > 0:
                 for j in range(D):
                     row[j] = 0.0
@@ -93,6 +95,8 @@ def least_squares(
                 row[again] = math.sqrt((1.0 - kept) * d * l2)
                 norms_D[again] += row[again] * row[again]
                 _rotate(row, target, factor_DD, right_Dk)
+                for q in range(k):
+                    spare[1 + q] += target[q] * target[q]
         rows[0] += 1
         root = math.sqrt(weight)
         row[0] = root * bias
@@ -104,6 +108,9 @@ def least_squares(
             label = (1.0 if y_nq[i, 0] == q else 0.0) if known >= 0 else y_nq[i, q]
             target[q] = root * label
         _rotate(row, target, factor_DD, right_Dk)
+        spare[0] += weight
+        for q in range(k):
+            spare[1 + q] += target[q] * target[q]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -9,8 +9,10 @@ from typing import final
 
 import numpy as np
 
-from retain.core import Floats
+from retain.compose import Bounding
+from retain.core import Array, Features, Floats
 from retain.errors import SettingError
+from retain.learners.analytic.intervals import around
 from retain.learners.analytic.moments import Moments, solve, total
 from retain.learners.analytic.summed import Summed
 
@@ -22,7 +24,7 @@ _UNTIL_CHOSEN = 1.0  # while there are no rows to hold out
 
 
 @final
-class Ridge(Summed):
+class Ridge(Summed, Bounding):
     """The solution that `RLS` has, from sums that are added by the block: for wide rows and many outputs.
 
     With sample weights v, the weights W (D, k) minimise, exactly and whatever the order and the blocks of the rows,
@@ -55,6 +57,8 @@ class Ridge(Summed):
             the memory, and a solution about twenty times as long: make blocks large.
         forgetting: factor 0 < f <= 1 by which all past rows are multiplied at every row of weight 1 (f^v at weight v);
             the effective memory is 1 / (1 - f) rows. The penalty does not fade.
+        window: how many of the last rows of full blocks count; those before are taken out of the sums, as if they had
+            never been seen. These rows are kept, at four bytes a number.
         bias: whether there is a constant feature.
         balanced: whether all classes count alike, as if there were equally many rows of each, spread around their own
             mean as rows are around theirs on average: G is the spread within classes and n / k times the products of
@@ -86,17 +90,19 @@ class Ridge(Summed):
         *,
         l2: float | None = 1.0,
         forgetting: float = 1.0,
+        window: int | None = None,
         bias: bool = True,
         balanced: bool = False,
         batch_size: int = 256,
     ) -> None:
         folds = _FOLDS if l2 is None else 1
-        super().__init__(batch_size=batch_size, regresses=True, forgetting=forgetting, folds=folds)
+        super().__init__(batch_size=batch_size, regresses=True, forgetting=forgetting, window=window, folds=folds)
         if l2 is not None and not 0 <= l2 < float("inf"):
             raise SettingError(f"Ridge got l2={l2}; expected a number >= 0, or None to choose it")
         if l2 is None and forgetting < 1:
             raise SettingError(f"Ridge got l2=None with forgetting={forgetting}; expected l2 >= 0 beside forgetting")
         self._l2, self._bias, self._balanced = l2, bias, balanced
+        self._inverse: tuple[Floats, Floats] | None = None  # of the solution it belongs to
 
     @property
     def l2(self) -> float:
@@ -113,6 +119,32 @@ class Ridge(Summed):
     def intercept(self) -> Floats:
         """The bias of every output: (k,)."""
         return self._solved()[0]
+
+    def interval(self, x: Features, /, *, coverage: float = 0.9) -> Array:
+        """See `retain.interval`. Changes nothing."""
+        if self.intake.classes is not None:
+            raise SettingError("Ridge of classes was asked for intervals; expected numbers as labels")
+        rows, sums = self.intake.rows(x), self._whole()
+        n, k = len(rows), self.intake.outputs
+        solution = self._solved() if self._ready else np.zeros((1 + rows.shape[1], k))
+        z_nD = np.column_stack([np.full(n, float(self._bias)), rows])
+        leverage, freedom, squares = np.zeros(n), 0.0, np.zeros(k)
+        if self._ready:
+            inverse = self._inverted(sums, solution)
+            leverage = np.einsum("nD,nD->n", z_nD @ inverse, z_nD)
+            freedom = float(np.einsum("DE,ED->", sums.gram, inverse))
+            squares = _errors(solution, sums)
+        bounds = around(z_nD @ solution, leverage, squares, rows=sums.weight, freedom=freedom, coverage=coverage)
+        return bounds[:, 0] if self.intake.flat else bounds
+
+    def _inverted(self, sums: Moments, solution: Floats) -> Floats:
+        """(G + l2 I)^-1, kept for as long as the solution is."""
+        if self._inverse is None or self._inverse[0] is not solution:
+            first, D = 0 if self._bias else 1, len(sums.gram)
+            penalty = np.r_[0.0, np.full(D - 1, self.l2)][first:]
+            inverse = solve(sums.gram[first:, first:], np.eye(D - first), penalty)
+            self._inverse = solution, np.pad(inverse, (first, 0))
+        return self._inverse[1]
 
     def _solve(self) -> Floats:
         """W (D, k)."""
@@ -159,8 +191,17 @@ class Ridge(Summed):
         score = x @ solution[1:] + solution[0]
         return score if self.intake.classes is None else np.maximum(score, 0.0)
 
+    def _newness(self, solution: Floats, x: Floats) -> Floats:
+        votes = self._answer(solution, x)
+        most = votes.max(axis=1)
+        return 1.0 - np.divide(most, votes.sum(axis=1), out=np.zeros_like(most), where=most > 0)
+
 
 def _error(weights: Floats, sums: Moments) -> float:
     """The squared error |Y - X W|^2 on the rows of these sums."""
-    within = np.einsum("Dk,Dk->", weights, sums.gram @ weights) - 2 * np.einsum("Dk,Dk->", weights, sums.cross)
-    return float(sums.power.sum() + within)
+    return float(_errors(weights, sums).sum())
+
+
+def _errors(weights: Floats, sums: Moments) -> Floats:
+    """The same of every output: (k,)."""
+    return sums.power + np.einsum("Dk,Dk->k", weights, sums.gram @ weights - 2 * sums.cross)

@@ -11,9 +11,11 @@ from typing import Any, final
 
 import numpy as np
 
+from retain.compose import Bounding
 from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import SettingError
 from retain.learners.analytic.intake import Intake
+from retain.learners.analytic.intervals import around
 
 __all__ = ["RLS"]
 
@@ -21,7 +23,7 @@ _WIDEST = 8192  # the triangle of so many features takes half a gigabyte
 
 
 @final
-class RLS:
+class RLS(Bounding):
     """The least-squares solution on all rows so far, after every row: no learning rate, no epochs, no forgetting.
 
     With sample weights v, the weights W (D, k) minimise, exactly and whatever the order and the blocks of the rows,
@@ -74,6 +76,7 @@ class RLS:
         self._right = np.zeros((1, 1))  # Z (D, k)
         self._norms = np.zeros(1)  # (D,) diagonal of X'VX + l2 I: tells a small pivot from none
         self._rows = np.zeros(1, dtype=np.int64)  # rows learnt
+        self._spare = np.zeros(2)  # (1 + k,) weight of the rows, and what is left of the targets' squares: |VY - X W|^2
 
     @property
     def weights(self) -> Floats:
@@ -100,6 +103,39 @@ class RLS:
         n = len(matrix)
         return self._run(matrix, np.full((n, 1), np.nan), np.zeros(n), self._intake.outputs)
 
+    def interval(self, x: Features, /, *, coverage: float = 0.9) -> Array:
+        """See `retain.interval`. Changes nothing."""
+        if self._intake.classes is not None:
+            raise SettingError("RLS of classes was asked for intervals; expected numbers as labels")
+        rows, k = self._intake.rows(x), self._intake.outputs
+        l2, bias = self._settings[0], self._settings[2]
+        solution = self._solution()[:, :k]
+        z_nD = np.column_stack([np.full(len(rows), bias), rows])
+        inverse = self._inverse_factor()[: z_nD.shape[1], : z_nD.shape[1]]
+        leverage = ((z_nD @ inverse) ** 2).sum(axis=1)
+        freedom = float((inverse.any(axis=1)).sum()) - l2 * float((inverse[1:] ** 2).sum())
+        squares = self._spare[1 : 1 + k] - l2 * (solution[1:] ** 2).sum(axis=0)
+        bounds = around(
+            z_nD @ solution[: z_nD.shape[1]],
+            leverage,
+            squares,
+            rows=float(self._spare[0]),
+            freedom=freedom,
+            coverage=coverage,
+        )
+        return bounds[:, 0] if self._intake.flat else bounds
+
+    def _inverse_factor(self) -> Floats:
+        """R^-1 (D, D), so that A^-1 = R^-1 R^-T; zeros for features that depend on those before them."""
+        factor = self._factor
+        inverse = np.zeros_like(factor)
+        for i in range(len(factor))[::-1]:
+            if factor[i, i] ** 2 > _NO_PIVOT * self._norms[i]:
+                inverse[i] = -factor[i, i + 1 :] @ inverse[i + 1 :]
+                inverse[i, i] = 1.0
+                inverse[i] /= factor[i, i]
+        return inverse
+
     def state_dict(self) -> State:
         return {
             "intake": self._intake.state_dict(),
@@ -107,12 +143,14 @@ class RLS:
             "right": self._right.copy(),
             "norms": self._norms.copy(),
             "rows": self._rows.copy(),
+            "spare": self._spare.copy(),
         }
 
     def load_state_dict(self, state: State, /) -> None:
         self._intake.load_state_dict(state["intake"])
         self._factor, self._right = state["factor"].copy(), state["right"].copy()
         self._norms, self._rows = state["norms"].copy(), state["rows"].copy()
+        self._spare = state["spare"].copy()
 
     def _widen(self, width: int, outputs: int) -> None:
         new, old = 1 + width, len(self._factor)
@@ -123,12 +161,13 @@ class RLS:
         more = max(outputs - self._right.shape[1], 0)
         if new > old or more:
             self._right = np.pad(self._right, ((0, new - old), (0, more)))
+            self._spare = np.pad(self._spare, (0, more))
 
     def _run(self, x: Floats, y: Floats | Ints, weight: Floats, known: int) -> Array:
         n, intake = len(x), self._intake
         out = np.zeros((n, intake.outputs))
         if intake.outputs:
-            state = (self._factor, self._right, self._norms, self._rows)
+            state = (self._factor, self._right, self._norms, self._rows, self._spare)
             x, y = np.require(x, np.float32, ["C", "W"]), np.require(y, np.float64, ["C", "W"])
             _kernel()(x, y, weight, *state, out, -1 if intake.classes is None else known, self._settings)
         return out[:, 0] if intake.flat else out

@@ -1,5 +1,6 @@
 """Learners made of learners."""
 
 from retain.learners.ensemble.hedge import Hedge
+from retain.learners.ensemble.open_set import OpenSet
 
-__all__ = ["Hedge"]
+__all__ = ["Hedge", "OpenSet"]

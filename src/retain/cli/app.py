@@ -52,6 +52,18 @@ Kinds = Annotated[
     list[str] | None,
     typer.Option(help="What a column holds: numeric, categorical, text, time, ignored.", metavar="COL=KIND"),
 ]
+Texts = Annotated[
+    list[str] | None, typer.Option("--text", help="A column of text to learn from; may be given again.", metavar="COL")
+]
+EncoderName = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        help="What turns texts into features: a folder, an installed package, or none (words are hashed); by default "
+        "one that is installed.",
+        metavar="NAME",
+    ),
+]
 Task = Annotated[
     str | None, typer.Option(help="classification or regression; by default seen from the target.", metavar="TASK")
 ]
@@ -105,7 +117,12 @@ def run(
     source: SourceName,
     *,
     target: Target = None,
-    learner: Annotated[str, typer.Option(help="A name of `retain learners`.", metavar="NAME")] = "auto",
+    text: Texts = None,
+    encoder: EncoderName = None,
+    learner: Annotated[
+        str | None,
+        typer.Option(help="A name of `retain learners`; by default auto, with --text intents.", metavar="NAME"),
+    ] = None,
     metric: Annotated[
         list[str] | None, typer.Option(help="What to measure; may be given again.", metavar="NAME")
     ] = None,
@@ -185,7 +202,7 @@ def run(
         id=id,
         weight=weight,
         ignore=tuple(ignore or ()),
-        kinds=tuple(kind or ()),
+        kinds=(*(kind or ()), *(f"{column}=text" for column in text or ())),
         task=task,
         labels=labels,
         expire=expire,
@@ -198,7 +215,10 @@ def run(
         missing=tuple(missing or ()),
         names=tuple(names.split(",")) if names else (),
     )
-    raise typer.Exit(run_source(where, how, learner=learner, metrics=metric or [], rules=rules, registry=registry))
+    recipe = learner or ("intents" if text else "auto")
+    raise typer.Exit(
+        run_source(where, how, learner=recipe, metrics=metric or [], rules=rules, registry=registry, encoder=encoder)
+    )
 
 
 @app.command()
@@ -277,7 +297,7 @@ def continual(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            help="digits, mnist:DIR, cifar10:DIR, npz:FILE, csv:FILE, ...; --list names them all.", show_default=False
+            help="digits, mnist:DIR, clinc150:DIR, npz:FILE, csv:FILE, ...; --list names them all.", show_default=False
         ),
     ] = None,
     *,
@@ -299,6 +319,8 @@ def continual(
     batch_size: Annotated[int, typer.Option(help="Rows of a mini-batch.", metavar="N")] = 32,
     rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
     target: Annotated[str | None, typer.Option(help="The column of a CSV file to predict.", metavar="COL")] = None,
+    text: Texts = None,
+    encoder: EncoderName = None,
     ignore: Ignore = None,
     delimiter: Delimiter = None,
     missing: Missing = None,
@@ -327,11 +349,13 @@ def continual(
         dataset,
         columns=Columns(
             target=target,
+            text=tuple(text or ()),
             ignore=tuple(ignore or ()),
             delimiter=delimiter,
             missing=tuple(missing or ()),
             names=tuple(names.split(",")) if names else None,
         ),
+        encoder=encoder,
         scenario=scenario,
         experiences=experiences,
         strategy=strategy,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from retain.blocks import schema_to_state
-from retain.cli import collect
+from retain.cli import collect, texts
 from retain.cli.catalogue import DATASETS, LEARNERS, RULES, find, measures
 from retain.cli.outputs import check_folder
 from retain.cli.pipelines import load
@@ -29,13 +29,27 @@ from retain.streams.infer import is_number
 
 __all__ = ["run_file", "run_source"]
 
+_OF_TEXTS = "intents"
+
 
 def run_source(
-    source: Source, how: How, /, *, learner: str, metrics: Sequence[str], rules: str, registry: Path | None
+    source: Source,
+    how: How,
+    /,
+    *,
+    learner: str,
+    metrics: Sequence[str],
+    rules: str,
+    registry: Path | None,
+    encoder: str | None = None,
 ) -> int:
     """Run a learner over a source and show what came of it; return the exit code."""
     check_folder("--registry", registry)
-    recipe = {"learner": learner, "metrics": list(metrics), "rules": rules}
+    if encoder is not None and learner != _OF_TEXTS:
+        raise SettingError(f"--encoder is for texts; name their column with --text COL, or say --learner {_OF_TEXTS}")
+    recipe: dict[str, Any] = {"learner": learner, "metrics": list(metrics), "rules": rules}
+    if learner == _OF_TEXTS:
+        recipe["encoder"] = texts.chosen(encoder) or "none"  # which one was found belongs to what is resumed
     with watched(how, {**asdict(source), **recipe, "registry": registry}) as watch:
         return _run_source(source, how, watch, recipe, registry)
 
@@ -43,10 +57,14 @@ def run_source(
 def _run_source(source: Source, how: How, watch: Watch, recipe: Mapping[str, Any], registry: Path | None) -> int:
     stream = open_source(source)
     schema = stream.schema()
-    model = find(LEARNERS, recipe["learner"], "learner")(schema)
+    by = recipe.get("encoder")
+    model = find(LEARNERS, recipe["learner"], "learner")(schema) if by is None else texts.learner(schema, by)
     metrics = measures(recipe["metrics"], schema) or None
     if source.name not in DATASETS and source.task is None:
         _say(_task(schema))
+    told = None if by is None else texts.words(schema, by)
+    if told is not None:
+        _say(f"texts: {told}")
     chosen = find(RULES, recipe["rules"], "set of rules")(model, schema)
     run: Prequential | Service
     if chosen:
@@ -75,9 +93,10 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Mapping[str, Any
     log.classes = schema.classes
     if not interrupted and how.limit is None:
         _check_classes(schema, log, source)
-    _tell(last, log, source, recipe["learner"], as_json=how.as_json)
+    _tell(last, log, source, recipe["learner"], as_json=how.as_json, encoder=by)
     if how.report is not None:
-        write_html(log, how.report, title=f"retain run {source.name}")
+        title = f"retain run {source.name}" + ("" if told is None else f": {told}")
+        write_html(log, how.report, title=title)
     if registry is not None and isinstance(run, Service):
         _say(f"versions and decisions: retain versions {registry}, retain log {registry}")
     elif registry is not None and isinstance(run, Prequential):
@@ -187,7 +206,7 @@ def _check_classes(schema: Schema, log: Log, source: Source) -> None:
         )
 
 
-def _tell(last: Report, log: Log, source: Source, learner: str, *, as_json: bool) -> None:
+def _tell(last: Report, log: Log, source: Source, learner: str, *, as_json: bool, encoder: str | None = None) -> None:
     if not as_json:
         from rich.console import Console
 
@@ -196,6 +215,7 @@ def _tell(last: Report, log: Log, source: Source, learner: str, *, as_json: bool
     result = {
         "source": source.name,
         "learner": learner,
+        **({} if encoder is None else {"encoder": encoder}),
         "rows": last.rows,
         "learnt": last.learnt,
         "pending": last.pending,

@@ -153,11 +153,19 @@ def test_equal_rows_are_encoded_once():
     np.testing.assert_array_equal(got, x)
 
 
-def test_images_of_bytes_are_pixels_and_not_the_same_as_numbers(tmp_path):
-    embed = rt.Embed(Counting(), normalised=False, cache=tmp_path)
+def test_images_of_bytes_are_pixels():
     x = np.array([[[[255, 51]]]], dtype=np.uint8)
+    embed = rt.Embed(Counting(), normalised=False)
     np.testing.assert_allclose(embed.apply(x), [[1, 0.2]])
     np.testing.assert_allclose(embed.apply(x.astype(np.float32)), [[255, 51]])
+
+
+def test_the_same_bytes_of_another_type_or_shape_are_another_item(tmp_path):
+    module = Counting()
+    pixels = np.array([[[0, 0, 128, 63]]], dtype=np.uint8)
+    for x in (pixels, pixels.view(np.float32), pixels.reshape(1, 2, 2)):
+        rt.Embed(module, cache=tmp_path).apply(x)
+    assert sum(module.rows) == 3
 
 
 def test_nothing_is_encoded_twice_not_even_by_another_process(tmp_path):

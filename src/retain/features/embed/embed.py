@@ -219,7 +219,8 @@ class Embed(Composable):
                 "finite number: drop the row, or put rt.Impute() in front"
             )
         rows = np.ascontiguousarray(x)
-        keys = [hashlib.blake2b(row.tobytes() + str(row.dtype).encode(), digest_size=16).digest() for row in rows]
+        form = f"{rows.dtype} {rows.shape[1:]} ".encode()
+        keys = [hashlib.blake2b(form + row.tobytes(), digest_size=16).digest() for row in rows]
         places: dict[bytes, int] = {}
         item = np.array([places.setdefault(key, len(places)) for key in keys], dtype=np.int64)
         first = np.unique(item, return_index=True)[1]

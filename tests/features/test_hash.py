@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction import FeatureHasher
+from sklearn.utils import murmurhash3_32
 
 import retain as rt
 from retain.blocks import dense
@@ -45,6 +46,45 @@ def test_the_same_rows_as_scikit_learns_feature_hasher(rows, bits):
         np.testing.assert_allclose(dense(got, 2**bits), expected, atol=1e-6)
     for a, b in zip(got.indptr[:-1], got.indptr[1:], strict=True):
         assert len(set(got.indices[a:b].tolist())) == b - a, "a slot is there once in each row"
+
+
+def grams_of(text, shortest, longest):
+    """(bytes to hash, seed) of each word and of each run of characters of `<word>`."""
+    for word in re.findall(r"\w+", text.lower()):
+        yield f"t={word}".encode(), 0
+        marked = f"<{word}>"
+        for size in range(shortest, longest + 1):
+            for begin in range(len(marked) - size + 1):
+                yield f"t={marked[begin : begin + size]}".encode(), size
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(WORDS), max_size=4).map(" ".join), min_size=1, max_size=8),
+    st.sampled_from([(1, 1), (2, 3), (3, 4), (4, 20)]),
+)
+@settings(max_examples=60, deadline=None)
+def test_grams_are_the_runs_of_characters_of_each_word(rows, grams):
+    bits = 12
+    got = dense(rt.Hash(bits=bits, text="t", grams=grams).apply(pa.record_batch({"t": rows})), 2**bits)
+    expected = np.zeros_like(got)
+    for row, text in enumerate(rows):
+        for name, seed in grams_of(text, *grams):
+            h = murmurhash3_32(name, seed=seed)
+            expected[row, abs(h) % 2**bits] += 1 if h >= 0 else -1
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_normalised_rows_have_length_one_and_empty_ones_none():
+    table = pa.record_batch({"t": ["a b c", "a a", ""]})
+    raw, unit = (dense(rt.Hash(text="t", normalised=n).apply(table), 2**18) for n in (False, True))
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), [1, 1, 0], atol=1e-6)
+    np.testing.assert_allclose(unit * np.linalg.norm(raw, axis=1, keepdims=True), raw, atol=1e-6)
+
+
+@pytest.mark.parametrize("grams", [(0, 3), (4, 3)])
+def test_grams_from_few_to_more(grams):
+    with pytest.raises(SettingError, match=r"e\.g\. \(3, 4\)"):
+        rt.Hash(grams=grams)
 
 
 def test_a_row_may_hold_thousands_of_words():

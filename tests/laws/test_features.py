@@ -5,11 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+from tests.features.tiny import tiny
 
 import retain as rt
 from retain import testing
 from retain.core import Column, Kind, Schema
 from retain.features.impute import Constant, LastValue
+
+torch = pytest.importorskip("torch", reason="needs the extra `torch`")
 
 ROWS = 48
 
@@ -41,6 +44,7 @@ PLAIN = replace(TABLE, x=TABLE.x.select(["size", "price", "count", "new", "colou
 NUMBERS = replace(TABLE, x=TABLE.x.select(["size", "count", "new"]))
 ARRAY = testing.examples("classification", classes=2)
 HOLES = replace(ARRAY, x=np.where(np.random.default_rng(1).random(ARRAY.x.shape) < 0.2, np.nan, ARRAY.x))
+FROZEN = torch.nn.Sequential(torch.nn.Linear(ARRAY.x.shape[1], 5), torch.nn.Tanh())
 TARGETS = testing.examples("regression")
 SCHEMA = Schema(columns=(*(Column(n, Kind.CATEGORICAL) for n in ("colour", "shop")), Column("text", Kind.TEXT)))
 
@@ -111,6 +115,18 @@ CASES = {
         replace(TABLE, x=TABLE.x.drop_columns(["at", "text"]), schema=SCHEMA),
         {"poison": False},
     ),
+    "Hash, grams": (
+        lambda: rt.Hash(bits=9, text=("text",), grams=(2, 4), normalised=True),
+        replace(TABLE, x=TABLE.x.drop_columns(["at"])),
+        {"poison": False},
+    ),
+    "Embed, array": (lambda: rt.Embed(FROZEN), ARRAY, {"tolerance": 1e-5}),
+    "Embed, texts": (
+        lambda: rt.Embed(tiny()),
+        replace(TABLE, x=np.array(TABLE.x.column("text").to_pylist(), dtype=object)),
+        {"poison": False, "tolerance": 1e-5},
+    ),
+    "Embed, table": (lambda: rt.Embed(tiny(), "text", pooling="cls"), TABLE, {"poison": False, "tolerance": 1e-5}),
     "Chain of all": (
         lambda: (
             rt.DateParts()

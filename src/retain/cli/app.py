@@ -52,6 +52,18 @@ Kinds = Annotated[
     list[str] | None,
     typer.Option(help="What a column holds: numeric, categorical, text, time, ignored.", metavar="COL=KIND"),
 ]
+Texts = Annotated[
+    list[str] | None, typer.Option("--text", help="A column of text to learn from; may be given again.", metavar="COL")
+]
+EncoderName = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        help="What turns texts into features: a folder, an installed package, or none (words are hashed); by default "
+        "one that is installed.",
+        metavar="NAME",
+    ),
+]
 Task = Annotated[
     str | None, typer.Option(help="classification or regression; by default seen from the target.", metavar="TASK")
 ]
@@ -105,7 +117,12 @@ def run(
     source: SourceName,
     *,
     target: Target = None,
-    learner: Annotated[str, typer.Option(help="A name of `retain learners`.", metavar="NAME")] = "auto",
+    text: Texts = None,
+    encoder: EncoderName = None,
+    learner: Annotated[
+        str | None,
+        typer.Option(help="A name of `retain learners`; by default auto, with --text intents.", metavar="NAME"),
+    ] = None,
     metric: Annotated[
         list[str] | None, typer.Option(help="What to measure; may be given again.", metavar="NAME")
     ] = None,
@@ -192,7 +209,7 @@ def run(
         id=id,
         weight=weight,
         ignore=tuple(ignore or ()),
-        kinds=tuple(kind or ()),
+        kinds=(*(kind or ()), *(f"{column}=text" for column in text or ())),
         task=task,
         labels=labels,
         expire=expire,
@@ -205,7 +222,8 @@ def run(
         missing=tuple(missing or ()),
         names=tuple(names.split(",")) if names else (),
     )
-    recipe = Recipe(learner, metrics=metric or [], rules=rules, unknown=unknown)
+    named = learner or ("intents" if text else "auto")
+    recipe = Recipe(named, metrics=metric or [], rules=rules, unknown=unknown, encoder=encoder)
     raise typer.Exit(run_source(where, how, recipe, registry=registry))
 
 
@@ -285,7 +303,7 @@ def continual(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            help="digits, mnist:DIR, cifar10:DIR, npz:FILE, csv:FILE, ...; --list names them all.", show_default=False
+            help="digits, mnist:DIR, clinc150:DIR, npz:FILE, csv:FILE, ...; --list names them all.", show_default=False
         ),
     ] = None,
     *,
@@ -308,6 +326,8 @@ def continual(
     batch_size: Annotated[int, typer.Option(help="Rows of a mini-batch.", metavar="N")] = 32,
     rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
     target: Annotated[str | None, typer.Option(help="The column of a CSV file to predict.", metavar="COL")] = None,
+    text: Texts = None,
+    encoder: EncoderName = None,
     ignore: Ignore = None,
     delimiter: Delimiter = None,
     missing: Missing = None,
@@ -336,11 +356,13 @@ def continual(
         dataset,
         columns=Columns(
             target=target,
+            text=tuple(text or ()),
             ignore=tuple(ignore or ()),
             delimiter=delimiter,
             missing=tuple(missing or ()),
             names=tuple(names.split(",")) if names else None,
         ),
+        encoder=encoder,
         scenario=scenario,
         experiences=experiences,
         strategy=strategy,

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 
 import retain as rt
+from retain.cli import texts
 from retain.core import Learner, Metric, Schema, Stream
 from retain.errors import SettingError
 from retain.learners.auto import encoder, loss
@@ -78,6 +79,10 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
     "fecam": Entry(
         "class means, each with a covariance of its own: for classes of many rows",
         _of_classes(lambda: rt.FeCAM(), name="fecam", scaled=True),
+    ),
+    "intents": Entry(
+        "texts in classes that come one after the other, solved on an encoder's features: the default with --text",
+        lambda schema: texts.learner(schema, None),
     ),
     "no-change": Entry("says the last label again", lambda _: rt.NoChange()),
     "prior": Entry("says how frequent each class was, or the mean so far", lambda _: rt.Prior()),

@@ -35,6 +35,7 @@ class Asked:
 
     dataset: str
     columns: Columns
+    encoder: str | None
     scenario: str
     experiences: int | None
     strategy: str
@@ -59,7 +60,9 @@ def run_continual(asked: Asked, /, *, report: Path | None, as_json: bool) -> int
     check_report(report)
     find(MODELS, asked.model, "model")
     recipe(asked.strategy)
-    made = find(SCENARIOS, asked.scenario, "scenario")(load(asked.dataset, asked.columns), asked.experiences)
+    made = find(SCENARIOS, asked.scenario, "scenario")(
+        load(asked.dataset, asked.columns, asked.encoder), asked.experiences
+    )
     try:
         result = _all(asked, made)
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +14,8 @@ import numpy as np
 import retain as rt
 from retain.blocks import dense, matrix
 from retain.cli.catalogue import Entry, find
-from retain.core import CSR, Learner, Schema
+from retain.cli.texts import looked_at, words
+from retain.core import CSR, Kind, Learner, Schema
 from retain.errors import SettingError
 from retain.learners.auto import encoder
 from retain.run import scenarios
@@ -369,6 +371,7 @@ class Columns:
     """What is said of the columns of a CSV file."""
 
     target: str | None = None
+    text: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     delimiter: str | None = None
     missing: tuple[str, ...] = ()
@@ -388,12 +391,16 @@ def _digits(place: str | None, _: Columns) -> TrainTest:
 
 
 def _csv(place: str | None, columns: Columns) -> TrainTest:
-    """The rows of a file as numbers of one size; what is needed for that is learnt from the rows to learn."""
+    """The rows of a file as numbers of one size; what is needed for that is learnt from the rows to learn.
+
+    Where texts are named, they alone are what is learnt from, and stay texts.
+    """
     if columns.target is None:
         raise SettingError(f"which column of {place} is to be predicted? name it with --target COL")
     rows = rt.streams.csv(
         _place("csv", place),
         target=columns.target,
+        kinds=dict.fromkeys(columns.text, Kind.TEXT),
         task="classification",
         ignore=columns.ignore,
         delimiter=columns.delimiter,
@@ -401,6 +408,9 @@ def _csv(place: str | None, columns: Columns) -> TrainTest:
         names=columns.names,
     )
     data = rt.streams.collect(rows)
+    if columns.text:
+        select = rt.Select(*columns.text)
+        return TrainTest(select.learn(data.train), select.learn(data.test))
     encode = encoder(data.train.schema or Schema(), scaled=True)
     encode.learn(data.train)
     found = [matrix(encode.apply(batch.x), reader="retain continual") for batch in (data.train, data.test)]
@@ -427,16 +437,30 @@ DATA: Mapping[str, Entry[Callable[[str | None, Columns], TrainTest]]] = {
         lambda at, _: rt.streams.images.pictures(_place("pictures", at)),
     ),
     "npz": Entry("npz:FILE with x, y, or x_train, ...", lambda at, _: rt.streams.npz(_place("npz", at))),
-    "csv": Entry("csv:FILE, with --target COL; --delimiter, --ignore, ... are those of `retain run`", _csv),
+    "clinc150": Entry(
+        "clinc150:DIR: 19,500 sentences in 150 intents, by --encoder",
+        lambda at, _: rt.streams.clinc150(_place("clinc150", at)),
+    ),
+    "csv": Entry(
+        "csv:FILE, with --target COL; --text COL for texts; --delimiter, --ignore, ... are those of `retain run`", _csv
+    ),
 }
 
 
-def load(name: str, columns: Columns, /) -> TrainTest:
-    """A data set as typed: NAME, or NAME:PLACE. Raises SettingError for a name that is not known."""
+def load(name: str, columns: Columns, encoder: str | None = None, /) -> TrainTest:
+    """A data set as typed: NAME, or NAME:PLACE, texts as features. Raises SettingError for a name that is not known."""
     kind, _, place = name.partition(":")
     if kind not in DATA and Path(name).is_file():
         raise SettingError(f"{name} is a file; say what it holds: {'npz' if name.endswith('.npz') else 'csv'}:{name}")
     make = find(DATA, kind, "data set")
     if kind != "csv" and columns != Columns():
         raise SettingError(f"{kind} brings its own columns; --target and what else is said of them is for csv:FILE")
-    return make(place or None, columns)
+    data = make(place or None, columns)
+    if isinstance(data.train.x, (np.ndarray, CSR)):
+        if encoder is not None:
+            raise SettingError(f"--encoder is for texts, and {name} has none; for csv:FILE name them with --text COL")
+        return data
+    schema = data.train.schema or Schema()
+    sys.stderr.write(f"texts: {words(schema, encoder)}\n")
+    train, test = looked_at(schema, encoder, data.train.x, data.test.x)
+    return TrainTest(replace(data.train, x=train), replace(data.test, x=test))

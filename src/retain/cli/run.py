@@ -12,7 +12,7 @@ from typing import Any, final
 
 import retain as rt
 from retain.blocks import schema_to_state
-from retain.cli import collect
+from retain.cli import collect, texts
 from retain.cli.catalogue import DATASETS, LEARNERS, RULES, find, measures
 from retain.cli.outputs import check_folder
 from retain.cli.pipelines import load
@@ -30,6 +30,8 @@ from retain.streams.infer import is_number
 
 __all__ = ["Recipe", "run_file", "run_source"]
 
+_OF_TEXTS = "intents"
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -40,15 +42,29 @@ class Recipe:
     metrics: Sequence[str]
     rules: str
     unknown: float | None
+    encoder: str | None
+
+    def __post_init__(self) -> None:
+        if self.encoder is not None and self.learner != _OF_TEXTS:
+            raise SettingError(
+                f"--encoder is for texts; name their column with --text COL, or say --learner {_OF_TEXTS}"
+            )
+
+    @property
+    def by(self) -> str | None:
+        """What encodes texts; None where the learner is not one of texts."""
+        return (texts.chosen(self.encoder) or "none") if self.learner == _OF_TEXTS else None
 
     def told(self) -> dict[str, Any]:
         """As it is kept beside a state: what is not used is not mentioned."""
         told = {"learner": self.learner, "metrics": list(self.metrics), "rules": self.rules}
-        return told if self.unknown is None else {**told, "unknown": self.unknown}
+        more = {"unknown": self.unknown, "encoder": self.by}  # which one was found belongs to what is resumed
+        return told | {name: value for name, value in more.items() if value is not None}
 
     def make(self, schema: Schema) -> tuple[Learner, list[Metric] | None]:
         """The learner, and what to measure: None for what suits the target."""
-        model, metrics = find(LEARNERS, self.learner, "learner")(schema), measures(self.metrics, schema)
+        known, by = find(LEARNERS, self.learner, "learner"), self.by
+        model, metrics = known(schema) if by is None else texts.learner(schema, by), measures(self.metrics, schema)
         if self.unknown is None:
             return model, metrics or None
         if schema.classes is None:
@@ -74,6 +90,9 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Recipe, registry
     model, metrics = recipe.make(schema)
     if source.name not in DATASETS and source.task is None:
         _say(_task(schema))
+    told = None if recipe.by is None else texts.words(schema, recipe.by)
+    if told is not None:
+        _say(f"texts: {told}")
     chosen = find(RULES, recipe.rules, "set of rules")(model, schema)
     run: Prequential | Service
     if chosen:
@@ -102,9 +121,10 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Recipe, registry
     log.classes = schema.classes
     if not interrupted and how.limit is None:
         _check_classes(schema, log, source)
-    _tell(last, log, source, recipe.learner, as_json=how.as_json)
+    _tell(last, log, source, recipe.told(), as_json=how.as_json)
     if how.report is not None:
-        write_html(log, how.report, title=f"retain run {source.name}")
+        title = f"retain run {source.name}" + ("" if told is None else f": {told}")
+        write_html(log, how.report, title=title)
     if registry is not None and isinstance(run, Service):
         _say(f"versions and decisions: retain versions {registry}, retain log {registry}")
     elif registry is not None and isinstance(run, Prequential):
@@ -139,7 +159,7 @@ def _run_file(path: Path, how: How, watch: Watch) -> int:
     if last is None:
         raise SchemaError(f"the stream of {path} has no rows to learn from")
     log.classes = None if service.schema is None else service.schema.classes
-    _tell(last, log, Source(str(path)), type(pipeline.learner).__name__, as_json=how.as_json)
+    _tell(last, log, Source(str(path)), {"learner": type(pipeline.learner).__name__}, as_json=how.as_json)
     if how.report is not None:
         write_html(log, how.report, title=f"retain run {path.name}")
     if pipeline.registry is not None:
@@ -214,7 +234,7 @@ def _check_classes(schema: Schema, log: Log, source: Source) -> None:
         )
 
 
-def _tell(last: Report, log: Log, source: Source, learner: str, *, as_json: bool) -> None:
+def _tell(last: Report, log: Log, source: Source, told: Mapping[str, Any], *, as_json: bool) -> None:
     if not as_json:
         from rich.console import Console
 
@@ -222,7 +242,7 @@ def _tell(last: Report, log: Log, source: Source, learner: str, *, as_json: bool
         return
     result = {
         "source": source.name,
-        "learner": learner,
+        **{name: told[name] for name in ("learner", "encoder") if name in told},
         "rows": last.rows,
         "learnt": last.learnt,
         "pending": last.pending,

@@ -20,6 +20,7 @@ from retain.features.murmur import murmur3
 __all__ = ["Hash"]
 
 _READER = "Hash"
+_NO_GRAMS = (1, 0)
 
 
 @njit(cache=True, nogil=True)
@@ -62,6 +63,43 @@ def _separator(data: Array, at: Any, stop: Any) -> Any:  # pragma: no cover - co
 
 
 @njit(cache=True, nogil=True)
+def _grams(
+    buffer: Array,  # the prefix of p bytes, and a word of `length` bytes
+    p: int,
+    length: int,
+    shortest: int,
+    longest: int,
+    gram: Array,  # the prefix, and room for a word and two bytes
+    ends: Array,  # room for where the characters of a word end
+    count: int,
+    out: Array,
+) -> Any:  # pragma: no cover - compiled
+    """The hash of each run of so many characters of `<word>`; returns how many there are with those before.
+
+    The length of a run is the seed of its hash, so that it is not taken for a word.
+    """
+    characters = 1
+    ends[0] = 0  # of nothing
+    ends[1] = 1  # of <
+    for b in range(length):
+        if b + 1 == length or (buffer[p + b + 1] & 0xC0) != 0x80:
+            characters += 1
+            ends[characters] = b + 2
+    characters += 1
+    ends[characters] = length + 2  # of >
+    for size in range(shortest, min(longest, characters) + 1):
+        for begin in range(characters - size + 1):
+            if len(out):
+                start, stop = ends[begin], ends[begin + size]
+                for b in range(start, stop):
+                    byte = 60 if b == 0 else (62 if b == length + 1 else buffer[p + b - 1])
+                    gram[p + b - start] = byte
+                out[count] = murmur3(gram, 0, p + stop - start, size)
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
 def _hash_texts(
     data: Array,
     offsets: Array,
@@ -70,16 +108,21 @@ def _hash_texts(
     first: int,
     prefix: Array,
     missing: Any,
+    shortest: int,  # characters of a gram; grams are only made where longest_gram >= shortest
+    longest_gram: int,
     starts: Array,  # (n + 1,)
-    out: Array,  # hashes of all words, or nothing where they are only counted
+    out: Array,  # hashes of all words and grams, or nothing where they are only counted
 ) -> Any:  # pragma: no cover - compiled
-    """The hash of `prefix` + word for each word of each row; returns how many there are."""
+    """The hash of `prefix` + word for each word of each row, and of its grams; returns how many there are."""
     longest = 0
     for s in range(len(offsets) - 1):
         longest = max(longest, offsets[s + 1] - offsets[s])
     p = len(prefix)
     buffer = np.empty(p + longest, dtype=np.uint8)
     buffer[:p] = prefix
+    gram = np.empty(p + longest + 2, dtype=np.uint8)
+    gram[:p] = prefix
+    ends = np.empty(longest + 3, dtype=np.int64)
     count = 0
     for i in range(len(starts) - 1):
         starts[i] = count
@@ -109,6 +152,8 @@ def _hash_texts(
                 if len(out):
                     out[count] = murmur3(buffer, 0, p + length, 0)
                 count += 1
+                if longest_gram >= shortest:
+                    count = _grams(buffer, p, length, shortest, longest_gram, gram, ends, count, out)
                 length = 0
     starts[len(starts) - 1] = count
     return count
@@ -185,6 +230,18 @@ def _put(
     return at + 1
 
 
+@njit(cache=True, nogil=True)
+def _shorten(indptr: Array, values: Array) -> None:  # pragma: no cover - compiled
+    """Divide the values of each row by their length."""
+    for i in range(len(indptr) - 1):
+        square = 0.0
+        for entry in range(indptr[i], indptr[i + 1]):
+            square += np.float64(values[entry]) ** 2
+        if square > 0.0:
+            for entry in range(indptr[i], indptr[i + 1]):
+                values[entry] = np.float32(values[entry] / np.sqrt(square))
+
+
 def _hash(text: str) -> np.uint32:
     data = np.frombuffer(text.encode(), dtype=np.uint8)
     return murmur3(data, 0, len(data), 0)
@@ -209,7 +266,8 @@ class Hash(Composable):
 
     - a number `size` of 1.5 gives `size` the value 1.5;
     - a category `colour` of "red" gives `colour=red` the value 1;
-    - a text gives each of its words, lower-cased, the value 1: `review=good`, twice if it is there twice;
+    - a text gives each of its words, lower-cased, the value 1: `review=good`, twice if it is there twice; and, where
+      `grams` are wanted, each run of so many characters of `<good>`: what is misspelt or inflected keeps most of them;
     - a missing value gives `colour=?` the value 1.
 
     With h the hash of a name as a signed 32-bit number, its value is added to slot |h| mod 2^bits, with the sign of h:
@@ -219,6 +277,9 @@ class Hash(Composable):
         bits: the rows have 2^bits columns, 1 to 30 bits.
         text: names of the columns to be taken as texts of many words; without a schema that says so, a column of text
             is a category. A word is a run of letters, digits and underscores.
+        grams: from how many to how many characters the runs of a word have, e.g. (3, 4); None for whole words only.
+        normalised: whether the values of every row are divided by the length of the row: long texts then weigh no more
+            than short ones.
 
     Raises:
         SchemaError: rows without names.
@@ -234,10 +295,20 @@ class Hash(Composable):
     sign are those of scikit-learn's FeatureHasher.
     """
 
-    def __init__(self, *, bits: int = 18, text: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        bits: int = 18,
+        text: Sequence[str] = (),
+        grams: tuple[int, int] | None = None,
+        normalised: bool = False,
+    ) -> None:
         if not 1 <= bits <= 30:
             raise SettingError(f"bits is {bits}; expected 1 to 30, that is 2 to 2^30 columns")
-        self.bits = bits
+        if grams is not None and not 1 <= grams[0] <= grams[1]:
+            raise SettingError(f"grams is {grams}; expected from and to how many characters, e.g. (3, 4)")
+        self.bits, self.normalised = bits, normalised
+        self.grams = _NO_GRAMS if grams is None else grams
         self.text = (text,) if isinstance(text, str) else tuple(text)
         self._texts = list(self.text)
         self._plan: _Plan | None = None
@@ -264,9 +335,9 @@ class Hash(Composable):
             words = strings(column)
             buffers = words.data, words.offsets, words.index, words.bits, words.first
             if long:
-                count = _hash_texts(*buffers, prefix, missing, starts[c], np.empty(0, dtype=np.uint32))
+                count = _hash_texts(*buffers, prefix, missing, *self.grams, starts[c], np.empty(0, dtype=np.uint32))
                 hashes = np.empty(count, dtype=np.uint32)
-                _hash_texts(*buffers, prefix, missing, starts[c], hashes)
+                _hash_texts(*buffers, prefix, missing, *self.grams, starts[c], hashes)
             else:
                 hashes = np.empty(n, dtype=np.uint32)
                 _hash_words(*buffers, prefix, missing, hashes)
@@ -280,6 +351,8 @@ class Hash(Composable):
         indices, values = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.float32)
         width = 1 << self.bits
         used = _emit(number, plan.hashes, plan.missing, words, starts, width, indptr, indices, values)
+        if self.normalised:
+            _shorten(indptr, values)
         return CSR(indptr, indices[:used], values[:used], width)
 
     def state_dict(self) -> State:

@@ -24,6 +24,7 @@ from retain.streams.table import table
 
 if TYPE_CHECKING:
     from retain.streams import images
+    from retain.streams.clinc import clinc150
     from retain.streams.drift import Abrupt, Gradual, Incremental, Recurring
     from retain.streams.sets import TrainTest, collect, digits, npz, train_test
     from retain.streams.synthetic import (
@@ -59,6 +60,7 @@ __all__ = [
     "arrays",
     "arrow",
     "bunch",
+    "clinc150",
     "collect",
     "csv",
     "digits",
@@ -74,6 +76,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "clinc150": "clinc",
     **dict.fromkeys(("Abrupt", "Gradual", "Incremental", "Recurring"), "drift"),
     **dict.fromkeys(("TrainTest", "collect", "digits", "npz", "train_test"), "sets"),
     **dict.fromkeys(

@@ -1,0 +1,256 @@
+"""Frozen encoders: a net, and how what it says becomes features.
+
+Shapes: n items, t tokens, h hidden units, d features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, final
+
+import numpy as np
+
+from retain.core import Array, Floats
+from retain.errors import MissingExtraError, PoisonError, SettingError
+from retain.features.embed.packages import found
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+__all__ = ["ArrayEncoder", "Encoder", "TextEncoder", "torch_threads"]
+
+_READER = "Embed"
+_CHARACTERS = 16  # a token, of which longer texts are first tried with: four times what prose has
+_UNLIMITED = 1 << 20  # tokens; what tokenizers without a limit give as one is larger
+_PIXELS = 255.0
+
+
+class Encoder(ABC):
+    """A frozen net: items in, features out, always the same ones."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """SHA-256 of all that features depend on: weights, and the settings that shape them."""
+
+    @abstractmethod
+    def encode(self, items: Any, batch_size: int, told: Callable[[int], None], /) -> Floats:
+        """Features (n, d) of n items; `told` hears how many have been encoded. Changes nothing."""
+
+
+@final
+class TextEncoder(Encoder):
+    """A net of `transformers` and its tokenizer; the features of a text are pooled over its tokens.
+
+    Texts of about one length go through the net together, padded to the longest of them, and what is padded is masked
+    out: with whom a text goes changes its features by rounding only.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | tuple[Module, Any],
+        /,
+        *,
+        pooling: Literal["mean", "cls"],
+        tokens: int | None,
+    ) -> None:
+        model, tokenizer, most = _loaded(source) if not isinstance(source, tuple) else (*source, None)
+        self._model: Any = model.eval()
+        self._tokenizer: Any = tokenizer
+        limits = [most, self._tokenizer.model_max_length, self._model.config.to_dict().get("max_position_embeddings")]
+        known = [int(limit) for limit in limits if limit is not None and limit < _UNLIMITED]
+        if tokens is not None and tokens > min(known, default=tokens):
+            raise SettingError(f"{_READER} got tokens={tokens}; expected at most {min(known)}, the encoder's own limit")
+        self._tokens = tokens or min(known, default=512)
+        self._pooling = pooling
+
+    def fingerprint(self) -> str:
+        told = f"{self._model.config.to_json_string()} {self._pooling} {self._tokens} {_vocabulary(self._tokenizer)}"
+        return _fingerprint(self._model, told)
+
+    def encode(self, items: Sequence[str], batch_size: int, told: Callable[[int], None], /) -> Floats:
+        import torch
+
+        ids = self._ids(items)
+        order = np.argsort([len(one) for one in ids], kind="stable")
+        rows: Floats | None = None
+        for start in range(0, len(order), batch_size):
+            some = order[start : start + batch_size]
+            with torch.inference_mode():
+                pooled = self._pooled([ids[i] for i in some])
+            if rows is None:
+                rows = np.empty((len(items), pooled.shape[1]), dtype=np.float32)
+            rows[some] = pooled
+            told(len(some))
+        return self.encode([""], 1, lambda _: None)[:0] if rows is None else rows
+
+    def _pooled(self, ids: Sequence[Sequence[int]]) -> Array:
+        """Features (n, h) of texts by their tokens; zeros for a text without any."""
+        import torch
+
+        longest = max(1, *map(len, ids))
+        ids_NT = np.full((len(ids), longest), self._tokenizer.pad_token_id or 0, dtype=np.int64)
+        mask_NT = np.zeros((len(ids), longest), dtype=np.int64)
+        for i, one in enumerate(ids):
+            ids_NT[i, : len(one)] = one
+            mask_NT[i, : len(one)] = 1
+        mask = torch.from_numpy(mask_NT)
+        out = self._model(input_ids=torch.from_numpy(ids_NT), attention_mask=mask)
+        hidden_NTH: Tensor = out.last_hidden_state.float()
+        if self._pooling == "cls":
+            return (hidden_NTH[:, 0] * mask[:, :1]).numpy()
+        weight_NT1 = mask.unsqueeze(-1).float()
+        return ((hidden_NTH * weight_NT1).sum(1) / weight_NT1.sum(1).clamp(min=1)).numpy()
+
+    def _ids(self, items: Sequence[str]) -> list[list[int]]:
+        """The tokens of each text, as many as the net takes."""
+        short = self._tokens * _CHARACTERS
+        ids = self._tokenize([item[:short] for item in items]) if items else []
+        for i, item in enumerate(items):
+            length = short
+            # A megabyte is not tokenized for its first few hundred tokens: it is cut where a word ends, and only what
+            # turns out to have too few tokens there (white space, say) is cut further behind.
+            while length < len(item):
+                end = _end_of_word(item, length)
+                ids[i] = self._tokenize([item[:end]])[0]
+                if len(ids[i]) >= self._tokens:
+                    break
+                length *= 4
+                if length >= len(item):
+                    ids[i] = self._tokenize([item])[0]
+        return ids
+
+    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        return self._tokenizer(
+            list(texts), truncation=True, max_length=self._tokens, padding=False, return_attention_mask=False
+        )["input_ids"]
+
+
+@final
+class ArrayEncoder(Encoder):
+    """Any module that turns rows (n, ...) of float32 into features (n, d); bytes (uint8) are pixels, 0 to 255."""
+
+    def __init__(self, module: Module, /) -> None:
+        self._module = module.eval()
+
+    def fingerprint(self) -> str:
+        return _fingerprint(self._module, repr(self._module))
+
+    def encode(self, items: Array, batch_size: int, told: Callable[[int], None], /) -> Floats:
+        import torch
+
+        parts: list[Floats] = []
+        for start in range(0, max(len(items), 1), batch_size):
+            some = items[start : start + batch_size]
+            rows = torch.from_numpy(some.astype(np.float32))
+            try:
+                with torch.inference_mode():
+                    out = self._module(rows / _PIXELS if some.dtype == np.uint8 else rows)
+            except RuntimeError as error:
+                raise PoisonError(
+                    f"{_READER}'s encoder takes no rows of shape {some.shape[1:]}: {error}; give it rows as it was "
+                    "made for, e.g. images (n, channels, height, width) of its size"
+                ) from error
+            if not isinstance(out, torch.Tensor) or out.ndim != 2 or len(out) != len(some):
+                shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+                raise PoisonError(
+                    f"{_READER}'s encoder made {shape} of {len(some)} rows; expected (rows, features): end it with a "
+                    "pooling and torch.nn.Flatten()"
+                )
+            parts.append(out.float().numpy())
+            told(len(some))
+        return np.concatenate(parts)
+
+
+@contextmanager
+def torch_threads(threads: int | None, /) -> Generator[None]:
+    """So many threads of torch, and then as many as before."""
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"{_READER} needs torch: pip install 'retain[text]'") from error
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        if threads is not None:
+            torch.set_num_threads(before)
+
+
+def _loaded(source: str | os.PathLike[str]) -> tuple[Any, Any, int | None]:
+    """Model, tokenizer and, where sentence encoders say it, how many tokens they were trained with."""
+    try:
+        from transformers import AutoModel, AutoTokenizer
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{_READER} needs transformers for an encoder of texts: pip install 'retain[text]'"
+        ) from error
+    folder = found(source)
+    with _quiet():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            # Weights in safetensors only: the others are pickles, which can execute code.
+            model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        except (OSError, ValueError, KeyError) as error:
+            raise SettingError(
+                f"cannot load the encoder in {folder}: {error}; expected a model and its tokenizer as "
+                "`save_pretrained` writes them"
+            ) from error
+    return model.float(), tokenizer, _trained_with(folder)
+
+
+def _trained_with(folder: Path) -> int | None:
+    said = folder / "sentence_bert_config.json"
+    return json.loads(said.read_text(encoding="utf-8")).get("max_seq_length") if said.is_file() else None
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Without the bar that transformers draws for a load of a second."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _vocabulary(tokenizer: Any) -> str:
+    """All that says how a text becomes tokens; how it is cut and padded is set by every call, and ours."""
+    if not tokenizer.is_fast:
+        return json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    whole = json.loads(tokenizer.backend_tokenizer.to_str())
+    return json.dumps({name: part for name, part in whole.items() if name not in ("truncation", "padding")})
+
+
+def _fingerprint(module: Module, told: str) -> str:
+    digest = hashlib.sha256(told.encode())
+    for name, tensor in module.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(_bytes()).numpy())
+    return digest.hexdigest()
+
+
+def _bytes() -> Any:
+    import torch
+
+    return torch.uint8
+
+
+def _end_of_word(text: str, length: int) -> int:
+    """The end of the last whole word in the first `length` characters; `length` where there is only one."""
+    for at in range(length, length // 2, -1):
+        if text[at].isspace():
+            return at
+    return length

@@ -12,7 +12,6 @@ import retain as rt
 from retain.blocks import dense, matrix
 from retain.core import CSR, Array, Features, Kind, Learner, Report, Schema
 from retain.errors import SettingError
-from retain.features.embed.packages import installed
 from retain.learners.auto import GRAMS, intents
 from retain.report import Progress
 
@@ -29,6 +28,8 @@ def chosen(encoder: str | None, /) -> str | None:
     """The encoder to use, or None for hashing: the one that is named, else one that is installed with all it needs."""
     if encoder is not None:
         return None if encoder == _NONE else encoder
+    from retain.features.embed.packages import installed  # not of use to most runs
+
     needed = all(find_spec(name) is not None for name in ("torch", "transformers"))
     return installed() if needed else None
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from retain.compose import Chain, Composable, steps
 from retain.core import Kind, Learner, Schema
 from retain.features.dates import DateParts
-from retain.features.embed import Embed
 from retain.features.hash import Hash
 from retain.features.onehot import OneHot
 from retain.features.random_features import RandomFeatures
@@ -16,6 +16,9 @@ from retain.learners.analytic import SLDA, Ridge
 from retain.learners.ensemble import Hedge
 from retain.learners.linear import SGD, Adaptive, Coin, Linear, Logistic, Multinomial, Squared
 from retain.learners.linear.losses import Loss
+
+if TYPE_CHECKING:
+    from retain.features.embed import Embed
 
 __all__ = ["GRAMS", "auto", "encoder", "intents", "loss"]
 
@@ -37,7 +40,8 @@ def auto(schema: Schema, /) -> Learner:
     True
     """
     kind = loss(schema)
-    members = (Adaptive(), Coin(), SGD(learning_rate=0.1), SGD(learning_rate=0.01))
+    steep = schema.classes is None  # the slope of a probability is at most 1; that of a number has no end
+    members = (Adaptive(), Coin(), SGD(0.1, invariant=steep), SGD(0.01, invariant=steep))
     return encoder(schema, scaled=True) | Hedge(*(Linear(loss=kind, update=update) for update in members))
 
 

@@ -49,6 +49,23 @@ def test_numbers_are_mixed_by_squared_error() -> None:
     assert error[-100:].mean() < 0.01 * np.abs(batch.y).mean()  # type: ignore[arg-type]
 
 
+def test_a_member_that_diverges_does_not_take_the_mixture_along() -> None:
+    x = 10 * RNG.normal(size=(2000, 3))
+    y = x @ [3.0, -2.0, 1.0] + RNG.normal(size=2000)
+    wild = rt.Linear(update=rt.SGD(0.1))  # rate |x|^2 is 30
+    mixed = np.abs(rt.Hedge(rt.RLS(), wild).learn(rt.Batch(x, y=y)) - y)
+    alone = np.abs(rt.RLS().learn(rt.Batch(x, y=y)) - y)
+    assert np.abs(wild.predict(x)).max() > 1e50
+    assert mixed.max() < 3 * np.ptp(y)
+    assert mixed[-1000:].mean() < 2 * alone[-1000:].mean() + 0.01 * np.ptp(y)
+
+
+def test_members_may_go_ahead_of_labels_that_rise() -> None:
+    x = np.arange(1.0, 1001.0)[:, None]
+    error = np.abs(rt.Hedge(rt.RLS(), rt.Mean()).learn(rt.Batch(x, y=5 * x[:, 0])) - 5 * x[:, 0])
+    assert error[-1] < 0.01 * 5000  # a mixture held within the labels so far would always be late
+
+
 def test_regret_against_the_best_member_is_at_most_log_m() -> None:
     x = RNG.normal(size=(3000, 2))
     batch = rt.Batch(x, y=(x[:, 0] + RNG.normal(size=3000) > 0).astype(np.int64))

@@ -142,6 +142,7 @@ VW = {
     ),
     "coin": ("--coin", {"update": rt.Coin()}, 1e-4),
     "sgd": ("--sgd -l .1 --power_t 0", {"update": rt.SGD(learning_rate=0.1)}, 1e-4),
+    "sgd, invariant": ("--invariant -l 2 --power_t 0", {"update": rt.SGD(2.0, invariant=True)}, 3e-3),
     "sgd, falling": (  # VW counts one row before the first
         "--sgd -l .5 --power_t .5",
         {"update": rt.SGD(learning_rate=0.5, schedule=InverseScaling(power=0.5, t0=2.0))},
@@ -187,6 +188,16 @@ def test_vw_predicts_the_same_numbers_once_targets_no_longer_clip(rows, tmp_path
         got = np.log(got)
     # VW's range of targets includes the row's own; ours begins with the first learnt, so early rows are apart.
     assert np.abs(got - expected)[-100:].max() < 0.02 * np.ptp(expected)
+
+
+def test_vw_steps_no_further_than_the_label_either(rows, tmp_path):
+    x, score, _ = rows
+    x = scaled(x)
+    expected = vw(tmp_path, x, score, "--invariant -l .3 --power_t 0")
+    got = rt.Linear(update=rt.SGD(0.6, invariant=True)).learn(rt.Batch(x, y=score))  # VW's loss is not halved
+    inside = np.abs(expected) < np.maximum.accumulate(np.abs(score))  # VW holds answers within the targets so far
+    assert inside[100:].mean() > 0.95
+    np.testing.assert_allclose(got[100:][inside[100:]], expected[100:][inside[100:]], rtol=1e-3, atol=1e-2)
 
 
 # --- scikit-learn -----------------------------------------------------------------------------------------------------

@@ -83,6 +83,18 @@ class Moments:
             gone = np.flatnonzero(self.power[:k] <= _TRACE * before)
             self.power[gone], self.cross[:, gone] = 0.0, 0.0
 
+    def without(self, part: Moments, /) -> Moments:
+        """New sums, of all rows but those of the part, which are among them."""
+        rest = self.copy()
+        rest.merge(part, sign=-1)
+        return rest
+
+    def copy(self) -> Moments:
+        """The same sums, to be changed."""
+        other = Moments(products=self.gram.ndim == 2)
+        other.gram, other.cross, other.power = self.gram.copy(), self.cross.copy(), self.power.copy()
+        return other
+
     def holds(self, other: Moments, /) -> bool:
         """Whether the rows of the other may be among those of this one, as far as squares can tell."""
         D, k = other.cross.shape
@@ -124,8 +136,8 @@ class Moments:
 
 def total(parts: Sequence[Moments], /) -> Moments:
     """The sums of all rows of the parts, none of which changes."""
-    whole = Moments(products=parts[0].gram.ndim == 2)
-    for part in parts:
+    whole = parts[0].copy()
+    for part in parts[1:]:
         whole.merge(part)
     return whole
 

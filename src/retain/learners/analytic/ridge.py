@@ -13,13 +13,13 @@ from retain.compose import Bounding
 from retain.core import Array, Features, Floats
 from retain.errors import SettingError
 from retain.learners.analytic.intervals import around
-from retain.learners.analytic.moments import Moments, solve, total
+from retain.learners.analytic.moments import Moments, solve
 from retain.learners.analytic.summed import Summed
 
 __all__ = ["Ridge"]
 
 _FOLDS = 4  # of l2=None; each keeps sums of its own
-_GRID = tuple(10.0**power for power in range(-8, 3))  # of l2=None, in units of the mean of the diagonal of G
+_POWERS = range(-8, 3)  # of ten, in units of the mean of the diagonal of G, that l2=None chooses from
 _UNTIL_CHOSEN = 1.0  # while there are no rows to hold out
 
 
@@ -102,12 +102,15 @@ class Ridge(Summed, Bounding):
         if l2 is None and forgetting < 1:
             raise SettingError(f"Ridge got l2=None with forgetting={forgetting}; expected l2 >= 0 beside forgetting")
         self._l2, self._bias, self._balanced = l2, bias, balanced
+        self._penalty = _UNTIL_CHOSEN if l2 is None else l2  # of the solution
         self._inverse: tuple[Floats, Floats] | None = None  # of the solution it belongs to
 
     @property
     def l2(self) -> float:
         """The penalty; with l2=None the one that all full blocks choose, which is worked out here."""
-        return self._chosen() if self._l2 is None else self._l2
+        if self._l2 is None and self._ready:
+            self._solved()
+        return self._penalty
 
     @property
     def weights(self) -> Floats:
@@ -148,7 +151,9 @@ class Ridge(Summed, Bounding):
 
     def _solve(self) -> Floats:
         """W (D, k)."""
-        return self._weights(self._whole(), self.l2)
+        if self._l2 is None:
+            self._penalty = self._chosen()
+        return self._weights(self._whole(), self._penalty)
 
     def _weights(self, sums: Moments, l2: float) -> Floats:
         """W (D, k) from these sums."""
@@ -164,28 +169,32 @@ class Ridge(Summed, Bounding):
         return np.pad(solve(gram[first:, first:], right[first:], penalty[first:]), ((first, 0), (0, 0)))
 
     def _chosen(self) -> float:
-        """The penalty with the least squared error on folds held out, found by going downhill on the grid."""
+        """The penalty with the least squared error on folds held out, found by going downhill.
+
+        On a grid of powers of ten, and between them where the parabola through the least and its neighbours is least.
+        """
         parts = [fold for fold in self._folds if fold.weight > 0]
-        size = float(self._whole().squares[1:].mean()) if self.intake.width else 0.0
+        whole = self._whole()
+        size = float(whole.squares[1:].mean()) if self.intake.width else 0.0
         if len(parts) < 2 or size == 0.0:
             return _UNTIL_CHOSEN
         errors: dict[int, float] = {}
 
-        def error(step: int) -> float:
-            if step not in errors:
-                errors[step] = sum(
-                    _error(self._weights(total([*parts[:i], *parts[i + 1 :]]), size * _GRID[step]), held_out)
-                    for i, held_out in enumerate(parts)
-                )
-            return errors[step]
+        def error(power: int) -> float:
+            if power not in errors:
+                penalty = size * 10.0**power
+                errors[power] = sum(_error(self._weights(whole.without(part), penalty), part) for part in parts)
+            return errors[power]
 
-        best = len(_GRID) // 2
+        best = _POWERS[len(_POWERS) // 2]
         while True:
-            near = [step for step in (best - 1, best, best + 1) if 0 <= step < len(_GRID)]
+            near = [power for power in (best - 1, best, best + 1) if power in _POWERS]
             better = min(near, key=error)
             if better == best:
-                return size * _GRID[best]
+                break
             best = better
+        bend = sum(map(error, near)) - 3 * error(best) if len(near) == 3 else 0.0
+        return size * 10.0 ** (best + ((error(best - 1) - error(best + 1)) / (2 * bend) if bend > 0 else 0.0))
 
     def _answer(self, solution: Floats, x: Floats) -> Floats:
         score = x @ solution[1:] + solution[0]

@@ -127,7 +127,7 @@ class Summed(Consolidating, Settling, Wary, ABC):
                 f"{self._reader} cannot merge a {type(other).__name__}; expected another {self._reader}, both without "
                 "forgetting and window: when rows came counts there, and sums do not tell"
             )
-        theirs = other.sums()
+        theirs = other.sums() if other._waiting else other._folds  # of its own kind
         if not self._grows and len(self._folds) != len(theirs):
             raise SettingError(f"{self._reader} cannot merge one that chooses l2 otherwise; expected the same settings")
         self.intake.merge(other.intake)
@@ -135,7 +135,7 @@ class Summed(Consolidating, Settling, Wary, ABC):
 
     def sums(self) -> list[Moments]:
         """Sums over all rows learnt, those that wait included, for each fold: copies."""
-        found = [total([fold]) for fold in self._folds]
+        found = [fold.copy() for fold in self._folds]
         for rows in self._waiting:
             self._take(found, rows)
         return found

@@ -33,6 +33,7 @@ def _mix(
     order: Array,
     trust_M: Array,
     scale: Array,  # (squared error of the mixture so far, its weight)
+    span_K2: Array,  # the least and the largest number learnt; of no outputs where labels are codes
     rate: float,
     share: float,
     out_NK: Array,
@@ -44,7 +45,7 @@ def _mix(
             for c in range(k):
                 total = 0.0
                 for m in range(members):
-                    total += trust_M[m] * said_MNK[m, event, c]
+                    total += trust_M[m] * _vote(said_MNK[m, event, c], c, span_K2)
                 out_NK[event, c] = total
             continue
         row, weight = ~event, float(weight_P[~event])
@@ -64,7 +65,7 @@ def _mix(
                 _lower(trust_M, -np.log(loss_M), rate * weight)
         else:
             before, place = (said_MNK, at) if at >= 0 else (due_MDK, row)
-            if not _errors(before, place, y_PK[row], weight, trust_M, scale, loss_M):
+            if not _errors(before, place, y_PK[row], weight, trust_M, scale, span_K2, loss_M):
                 continue
             _lower(trust_M, loss_M, rate * weight)
         dealt = share if weight == 1.0 else 1.0 - (1.0 - share) ** weight
@@ -76,8 +77,17 @@ def _mix(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _vote(said: float, c: int, span_K2: Array) -> float:  # pragma: no cover - compiled
+    """What a member said of output c, no farther from the labels learnt than these lie apart."""
+    if c >= len(span_K2) or span_K2[c, 0] > span_K2[c, 1]:
+        return said
+    low, high = span_K2[c]
+    return min(max(said, low - (high - low)), high + (high - low))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _errors(
-    said_MPK: Array, row: int, y_K: Array, weight: float, trust_M: Array, scale: Array, loss_M: Array
+    said_MPK: Array, row: int, y_K: Array, weight: float, trust_M: Array, scale: Array, span_K2: Array, loss_M: Array
 ) -> bool:  # pragma: no cover - compiled
     """Squared errors in units of twice the mixture's mean squared error; False where the label is missing."""
     own = 0.0
@@ -85,21 +95,18 @@ def _errors(
     for c in range(len(y_K)):
         if np.isnan(y_K[c]):
             return False
-        own += (y_K[c] - _mean(said_MPK, row, c, trust_M)) ** 2
+        mean = 0.0
         for m in range(len(trust_M)):
-            loss_M[m] += (y_K[c] - said_MPK[m, row, c]) ** 2
+            vote = _vote(said_MPK[m, row, c], c, span_K2)
+            mean += trust_M[m] * vote
+            loss_M[m] += (y_K[c] - vote) ** 2
+        own += (y_K[c] - mean) ** 2
+    for c in range(len(y_K)):
+        span_K2[c, 0], span_K2[c, 1] = min(span_K2[c, 0], y_K[c]), max(span_K2[c, 1], y_K[c])
     scale[0] += weight * own
     scale[1] += weight
     loss_M /= 2.0 * scale[0] / scale[1] if scale[0] > 0.0 else 1.0
     return True
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _mean(said_MPK: Array, row: int, c: int, trust_M: Array) -> float:  # pragma: no cover - compiled
-    total = 0.0
-    for m in range(len(trust_M)):
-        total += trust_M[m] * said_MPK[m, row, c]
-    return total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -125,6 +132,9 @@ class Hedge(LateLearner, Paced, Renewing):
     With `rate` 1 and `share` 0 the log-loss of the mixture exceeds that of the best member by at most log M over the
     whole stream. The share bounds how long a member that was bad for long needs to come back, so that the mixture
     follows drift: about log(M / share) nats.
+
+    Numbers that members say are taken to lie no farther from the labels learnt than these lie apart: a member that
+    diverges does not take the mixture along, and one that follows a trend may go ahead of it.
 
     Late labels judge a member by what it said when the row arrived. A row of weight v counts as v rows. Granularity:
     the coarsest of the members'.
@@ -159,6 +169,7 @@ class Hedge(LateLearner, Paced, Renewing):
         self._linear = Linear.alike(members)
         self._trust = np.full(len(members), 1.0 / len(members))
         self._scale = np.zeros(2)
+        self._span = np.empty((0, 2))  # (k, 2) the least and the largest label of each output, where they are numbers
 
     @property
     def trust(self) -> Floats:
@@ -234,12 +245,12 @@ class Hedge(LateLearner, Paced, Renewing):
 
     def state_dict(self) -> State:
         members = {str(i): member.state_dict() for i, member in enumerate(self.members)}
-        return {"members": members, "trust": self._trust.copy(), "scale": self._scale.copy()}
+        return {"members": members, "trust": self._trust.copy(), "scale": self._scale.copy(), "span": self._span.copy()}
 
     def load_state_dict(self, state: State, /) -> None:
         for i, member in enumerate(self.members):
             member.load_state_dict(state["members"][str(i)])
-        self._trust, self._scale = state["trust"].copy(), state["scale"].copy()
+        self._trust, self._scale, self._span = (state[name].copy() for name in ("trust", "scale", "span"))
 
     def _kept(self, said: Array, weight: Array | None, parts: tuple[Kept, ...]) -> Kept:
         """What every member said of each row, and what it wants to see again."""
@@ -268,9 +279,12 @@ class Hedge(LateLearner, Paced, Renewing):
             code = blocks.codes(y, rows, reader="Hedge")
         elif y is not None:
             numbers = np.ascontiguousarray(blocks.numbers(y, rows, reader="Hedge").reshape(rows, k))
+            if not len(self._span):
+                self._span = np.tile([np.inf, -np.inf], (k, 1))
         out = np.empty((n, k))
         w = blocks.weights(weight, rows, reader="Hedge")
-        _mix(said_MNK, due_MDK, code, numbers, w, order, self._trust, self._scale, self._rate, self._share, out)
+        moved = self._trust, self._scale, self._span
+        _mix(said_MNK, due_MDK, code, numbers, w, order, *moved, self._rate, self._share, out)
         return out[:, 0] if flat else out
 
     def _all_or_none(self, x: Features, call: Callable[[Learner, int], Array]) -> list[Array]:

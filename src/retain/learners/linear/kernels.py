@@ -462,7 +462,7 @@ def longest(indptr):
 
 # --- plain gradient and passive-aggressive ----------------------------------------------------------------------------
 # Output slot: 0 weight w; cells (D, R), dense rows too. total: 0 weight of rows.
-# setting: 3 kind of step (0 gradient, 1 PA-I, 2 PA-II), 4 rate or C, 5 power of t, 6 t0.
+# setting: 3 kind of step (0 gradient, 1 PA-I, 2 PA-II, 3 along the flow), 4 rate or C, 5 power of t, 6 t0.
 
 
 @cache
@@ -505,6 +505,8 @@ def plain(loss, single):
                     u = -rate * weight[i] * slope(loss, a, margin[r], target, tail[r])
                 elif norm == 0.0:
                     u = 0.0
+                elif kind == 3.0:
+                    u = advance(loss, a, margin[r], target, tail[r], norm, rate * weight[i])
                 else:
                     u = passive(loss, a, margin[r], target, tail[r], norm, setting[4] * weight[i], kind)
                 if constant > 0.0:

@@ -119,11 +119,14 @@ class SGD:
     """Stochastic gradient descent: w <- w - rate v g x. Textbook steps: nothing is scaled, clipped or adapted.
 
     Features should have similar scales (put `Scale()` in front) and the rate must suit them. Slopes beyond 1e60 are
-    cut, so that weights stay finite numbers even where the steps diverge.
+    cut, so that weights stay finite numbers even where the steps diverge: with `Squared` they do as soon as
+    rate |x|^2 > 2.
 
     Args:
         learning_rate: the rate at the start.
         schedule: how it falls.
+        invariant: follow the gradient as it changes on the way, as `Adaptive` does: no step goes beyond the label,
+            whatever the rate, and a row of weight 2 is two rows.
 
     Raises:
         SettingError: learning_rate is not positive.
@@ -138,6 +141,7 @@ class SGD:
 
     learning_rate: float = 0.01
     schedule: Schedule = field(default_factory=Constant)
+    invariant: bool = False
 
     def __post_init__(self) -> None:
         _positive("SGD", "learning_rate", self.learning_rate)
@@ -284,8 +288,8 @@ def plan(update: Update, /) -> Plan:
         case Adaptive(rate, target_scale):
             settings = (rate, 0.0 if target_scale is None else target_scale)
             return Plan(2, 2, (0,), settings, "adaptive_dense", "adaptive_sparse")
-        case SGD(rate, schedule):
-            return Plan(0, 1, (0,), (0.0, rate, *_powers(schedule)), "plain", "plain")
+        case SGD(rate, schedule, invariant):
+            return Plan(0, 1, (0,), (3.0 if invariant else 0.0, rate, *_powers(schedule)), "plain", "plain")
         case PassiveAggressive(c, squared):
             return Plan(0, 1, (0,), (2.0 if squared else 1.0, c), "plain", "plain")
         case FTRL(alpha, beta):

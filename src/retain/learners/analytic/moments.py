@@ -75,10 +75,10 @@ class Moments:
         """Add the sums of other rows, or with sign -1 take them out."""
         D, k = other.cross.shape
         self.widen(D - 1, k)
-        self.gram[(slice(D),) * self.gram.ndim] += sign * other.gram
-        self.cross[:D, :k] += sign * other.cross
         before = self.power[:k].copy()
-        self.power[:k] += sign * other.power
+        pairs = [(self.cross[:D, :k], other.cross), (self.power[:k], other.power)]
+        for own, theirs in [(self.gram[(slice(D),) * self.gram.ndim], other.gram), *pairs]:
+            (np.add if sign > 0 else np.subtract)(own, theirs, out=own)
         if sign < 0:
             gone = np.flatnonzero(self.power[:k] <= _TRACE * before)
             self.power[gone], self.cross[:, gone] = 0.0, 0.0

@@ -131,7 +131,7 @@ class Summed(Consolidating, Settling, Wary, ABC):
         if not self._grows and len(self._folds) != len(theirs):
             raise SettingError(f"{self._reader} cannot merge one that chooses l2 otherwise; expected the same settings")
         self.intake.merge(other.intake)
-        self._replace(self.sums(), theirs)
+        self._replace(self.sums() if self._waiting else self._folds, theirs)
 
     def sums(self) -> list[Moments]:
         """Sums over all rows learnt, those that wait included, for each fold: copies."""

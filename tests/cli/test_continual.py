@@ -84,6 +84,19 @@ def test_killed_and_resumed_it_ends_in_the_same_numbers(tmp_path: Path, capfd: p
     assert rest["bounds"] == whole["bounds"]
 
 
+def test_other_columns_or_another_encoder_are_not_gone_on_with(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file, state = tmp_path / "t.csv", tmp_path / "state"
+    file.write_text("id,body,y\n" + "".join(f"a{i % 7} b,hello {i % 3} you,{'pqr'[i % 3]}\n" for i in range(90)))
+    args = [f"csv:{file}", "--target", "y", "--experiences", "3", "--strategy", "slda", "--state", str(state)]
+    said(capfd, *args, "--text", "body", "--encoder", "none")
+    assert main(["continual", *args, "--text", "id", "--encoder", "none", "--resume"]) == 2
+    assert "text" in capfd.readouterr().err
+    assert main(["continual", *args, "--text", "body", "--encoder", "", "--resume"]) == 2
+    assert "--encoder got no name" in capfd.readouterr().err
+
+
 def test_stopped_politely_it_says_how_to_go_on(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     command = [sys.executable, "-m", "retain", "continual", "digits", "--epochs", "200", "--state", str(tmp_path / "s")]

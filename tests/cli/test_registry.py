@@ -53,10 +53,10 @@ def test_from_two_runs_to_a_promotion_and_back(folder: Path, capfd: pytest.Captu
 def test_what_was_kept_can_be_loaded_and_predicts(folder: Path) -> None:
     state = rt.FileRegistry(folder).pull("champion")
     schema = schema_from_state(state["schema"])
-    assert (state["recipe"], schema.classes) == ("linear", ("no", "yes"))
+    assert (state["recipe"]["learner"], schema.classes) == ("linear", ("no", "yes"))
     from retain.cli.catalogue import LEARNERS, find
 
-    learner = find(LEARNERS, state["recipe"], "learner")(schema)
+    learner = find(LEARNERS, state["recipe"]["learner"], "learner")(schema)
     learner.load_state_dict(state["learner"])
     stream = rt.streams.csv(str(folder.parent / "day2.csv"), target="fraud")
     batch, _ = next(iter(stream.read()))

@@ -93,3 +93,13 @@ def test_what_makes_no_sense_is_refused_and_leaves_all_as_it_was(examples, more,
         rt.add_examples(learner, examples, **more)
     assert isinstance(caught.value, (PoisonError, SettingError))
     assert state.encode(learner.state_dict()) == before
+
+
+@pytest.mark.parametrize("learner", [rt.Linear(), rt.Scale() | rt.Linear(), rt.RLS()])
+def test_a_learner_of_numbers_is_taught_no_class(learner):
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    learner.learn(rt.Batch(x, y=x.sum(1)))
+    before = state.encode(learner.state_dict())
+    with pytest.raises(RetainError):
+        rt.add_examples(learner, x[:3], label=1)
+    assert state.encode(learner.state_dict()) == before

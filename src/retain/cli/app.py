@@ -198,6 +198,11 @@ def run(
     from retain.cli.watch import How
 
     how = How(limit=limit, state=state, resume=resume, report=report, as_json=json, log=log, watchdog=watchdog)
+    from retain.errors import SettingError
+
+    told = {*(ignore or ()), *(one.partition("=")[0] for one in kind or ())}
+    if twice := sorted(told.intersection(text or ())):
+        raise SettingError(f"--text {twice[0]} and --ignore or --kind say two things of one column; leave one out")
     if source.endswith(".py"):
         raise typer.Exit(run_file(Path(source), how, besides=_besides(context)))
     where = Source(

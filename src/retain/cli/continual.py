@@ -6,14 +6,14 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from retain.cli import collect
+from retain.cli import collect, texts
 from retain.cli.catalogue import find, show
 from retain.cli.outputs import check_report
 from retain.cli.recipes import DATA, MODELS, RECIPES, SCENARIOS, Columns, Settings, build, load, recipe
@@ -172,6 +172,9 @@ def _shape(scenario: Scenario) -> tuple[int, ...]:
 def _settings(asked: Asked, strategy: str) -> dict[str, Any]:
     """What is told of a run beside its measures."""
     told: dict[str, Any] = {"dataset": asked.dataset, "strategy": strategy, "epochs": asked.epochs}
+    columns = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(asked.columns).items() if v}
+    encoded = asked.columns.text or asked.dataset.startswith("clinc150")
+    told |= columns | ({"encoder": texts.chosen(asked.encoder) or "none"} if encoded else {})
     if RECIPES[asked.strategy].neural:
         told |= {"model": asked.model, "hidden": list(asked.hidden), "batch_size": asked.batch_size}
         told |= {"rate": asked.rate, "memory": asked.memory}

@@ -96,7 +96,7 @@ def _neural(
     module = find(MODELS, settings.model, "model")(settings, seed)
     try:
         module.to(settings.device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         first = str(error).splitlines()[0]
         raise SettingError(
             f"--device {settings.device} is no device that torch has here ({first}); expected cpu, cuda, cuda:1, ..."

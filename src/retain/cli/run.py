@@ -128,7 +128,7 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Recipe, registry
     if registry is not None and isinstance(run, Service):
         _say(f"versions and decisions: retain versions {registry}, retain log {registry}")
     elif registry is not None and isinstance(run, Prequential):
-        _say(_kept(run, last, schema, registry, recipe=recipe.learner, source=source.name))
+        _say(_kept(run, last, schema, registry, recipe=recipe, source=source.name))
     return _ended(how, interrupted=interrupted)
 
 
@@ -206,12 +206,12 @@ def _follow(steps: Iterator[Report], log: Log, watch: Watch, *, rows: int | None
     return last or log.last, bool(stopped)  # resumed with nothing new, it stands where it stood
 
 
-def _kept(run: Prequential, last: Report, schema: Schema, folder: Path, *, recipe: str, source: str) -> str:
+def _kept(run: Prequential, last: Report, schema: Schema, folder: Path, *, recipe: Recipe, source: str) -> str:
     """Keep the model as a version: the champion where there is none yet, else a candidate. Return what to tell."""
     registry = FileRegistry(folder)
     champion = registry.aliases().get(CHAMPION)
     # A state says what was learnt; who pulls it must know what to load it into.
-    state = {"learner": run.learner.state_dict(), "recipe": recipe, "schema": schema_to_state(schema)}
+    state = {"learner": run.learner.state_dict(), "recipe": recipe.told(), "schema": schema_to_state(schema)}
     report = {**last.metrics, "rows": last.rows, "learnt": last.learnt}
     version = registry.push(state, parent=champion, report=report, why=f"retain run {source}")
     alias = CHAMPION if champion is None else CANDIDATE

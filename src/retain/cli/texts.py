@@ -26,6 +26,8 @@ _BITS = 11  # of hashed texts where learners need rows that are not sparse: 2,04
 
 def chosen(encoder: str | None, /) -> str | None:
     """The encoder to use, or None for hashing: the one that is named, else one that is installed with all it needs."""
+    if encoder == "":
+        raise SettingError(f"--encoder got no name; expected a folder, an installed package, or {_NONE}")
     if encoder is not None:
         return None if encoder == _NONE else encoder
     from retain.features.embed.packages import installed  # not of use to most runs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import index
 from typing import Any, cast
 
 import numpy as np
@@ -59,6 +60,10 @@ def add_examples(
     n = len(Batch(x))
     if not n:
         raise PoisonError(f"add_examples got no examples of {label!r}; expected at least one row")
+    if learner.predict(x).ndim == 1:
+        raise SettingError(
+            f"add_examples got a learner that says numbers; expected one of classes to teach {label!r} to"
+        )
     _bare(learner).learn(Batch(x, y=np.full(n, code, dtype=np.int64), schema=schema))
     end = learns(learner)
     if isinstance(end, Settling):
@@ -83,6 +88,12 @@ def _code(label: str | int, schema: Schema | None) -> tuple[int, Schema | None]:
         if label in classes:
             return classes.index(label), schema
         return len(classes), replace(schema, classes=(*classes, label))
+    try:
+        label = index(label)
+    except TypeError as error:
+        raise SettingError(
+            f"add_examples got the label {label!r}; expected the name of a class, or its code"
+        ) from error
     if label < 0 or (classes is not None and label >= len(classes)):
         names = "" if classes is None else f" below {len(classes)}, which the schema has a name for"
         raise SettingError(f"add_examples got the class code {label}; expected a code from 0{names}")
@@ -95,9 +106,9 @@ def _rows(examples: Features | Mapping[str, Sequence[Any]]) -> Features:
 
         try:
             return pa.record_batch(dict(cast("Mapping[str, Any]", examples)))
-        except (pa.ArrowTypeError, ValueError) as error:
+        except (pa.ArrowTypeError, TypeError, ValueError) as error:
             raise PoisonError(f"the columns do not make rows ({error}); give them one type and one length") from error
-    if isinstance(examples, (list, tuple, str)):
+    if examples is None or isinstance(examples, (list, tuple, str)):
         raise PoisonError(
             f"add_examples got a {type(examples).__name__}; expected an array, sparse rows, a record batch, or columns "
             'by name, e.g. {"text": ["hello", "good day"]}'

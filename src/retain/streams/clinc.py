@@ -48,9 +48,10 @@ def clinc150(folder: str | os.PathLike[str], /, *, out_of_scope: bool = False) -
     schema = Schema(columns=(Column(_COLUMN, Kind.TEXT),), target=_TARGET, classes=tuple(classes))
     try:
         return TrainTest(*(_batch(rows[part], codes, schema) for part in parts))
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        wrong = f"has no {error}" if isinstance(error, KeyError) else f"is not as published ({error})"
         raise SourceError(
-            f"{folder}/data_full.json has no {error}; expected {', '.join(parts)} with pairs of sentence and intent"
+            f"{folder}/data_full.json {wrong}; expected {', '.join(parts)} with pairs of sentence and intent"
         ) from error
 
 
@@ -64,12 +65,13 @@ def _classes(folder: Path, rows: Any) -> list[str]:
         names = sorted({intent for _, intent in rows["train"]})
     except (KeyError, TypeError, ValueError) as error:
         raise SourceError(
-            f"{folder}/data_full.json has no {error}; expected `train`, pairs of sentence and intent"
+            f"{folder}/data_full.json is not as published ({error}); expected `train`, pairs of sentence and intent"
         ) from error
     if not any((folder / name).is_file() for name in ("domains.json", "domains.json.gz")):
         return names
-    ordered = [intent for domain in _json(folder, "domains.json").values() for intent in domain]
-    if sorted(ordered) != names:
+    told = _json(folder, "domains.json")
+    ordered = [intent for domain in told.values() for intent in domain] if isinstance(told, dict) else []
+    if sorted(map(str, ordered)) != names:
         raise SourceError(f"{folder}/domains.json names other intents than data_full.json; copy both again")
     return ordered
 

@@ -179,3 +179,12 @@ def test_what_makes_no_sense_is_refused(rows):
     numbers.learn(rt.Batch(x, y=y.astype(float)))
     with pytest.raises(SettingError, match="novelty"):
         rt.novelty(numbers, x)
+
+
+def test_a_learner_of_numbers_inside_is_refused_before_it_learns(rows):
+    x, _ = rows
+    learner = rt.OpenSet(rt.Linear())
+    before = state.encode(learner.state_dict())
+    with pytest.raises(SettingError, match="numbers"):
+        learner.learn(rt.Batch(x[:20], y=np.arange(20) % 2))
+    assert state.encode(learner.state_dict()) == before

@@ -71,7 +71,13 @@ class FeCAM(Summed):
             raise SettingError(f"FeCAM got shrinkage={shrinkage}; expected a number >= 0")
         if not 0 < power <= 1:
             raise SettingError(f"FeCAM got power={power}; expected 0 < power <= 1")
-        self._shrinkage, self._power = shrinkage, power
+        self._shrinkage, self.power = shrinkage, power
+
+    def merge(self, other: Summed, /) -> None:
+        """See `Ridge.merge`; learners that bend features otherwise are refused too."""
+        if isinstance(other, FeCAM) and other.power != self.power:
+            raise SettingError(f"FeCAM with power={self.power} cannot merge one with power={other.power}")
+        super().merge(other)
 
     def _take(self, folds: list[Moments], rows: Given) -> None:
         """Every class has sums of its own."""
@@ -81,7 +87,13 @@ class FeCAM(Summed):
             folds[code].take(replace(own, x=self._bent(own.x), y=np.zeros_like(own.y)))
 
     def _solve(self) -> list[tuple[Floats, Floats] | None]:
-        return [_gaussian(fold, self._shrinkage) if fold.weight > 0 else None for fold in self._folds]
+        return [_gaussian(fold, self._shrinkage) if fold.power.any() else None for fold in self._folds]
+
+    @property
+    def _ready(self) -> bool:
+        return any(
+            fold.power.any() for fold in self._folds
+        )  # of a class that was taken out it is 0, but for no rounding
 
     def _answer(self, solution: list[tuple[Floats, Floats] | None], x: Floats) -> Floats:
         distance = self._distances(solution, x)
@@ -92,7 +104,10 @@ class FeCAM(Summed):
 
     def _distances(self, solution: list[tuple[Floats, Floats] | None], x: Floats) -> Floats:
         """d D_c, infinite for a class without rows: (n, k)."""
-        unit = _unit(self._bent(x).astype(np.float64))
+        width = max(
+            len(known[0]) for known in solution if known is not None
+        )  # what no full block has had tells nothing
+        unit = _unit(self._bent(x[:, :width]).astype(np.float64))
         out = np.full((len(x), len(solution)), np.inf)
         for code, known in enumerate(solution):
             if known is not None:
@@ -100,10 +115,10 @@ class FeCAM(Summed):
                 away = unit[:, : len(mean_d)] - mean_d
                 out[:, code] = np.einsum("nd,nd->n", away @ inverse, away)
                 out[:, code] += (unit[:, len(mean_d) :] ** 2).sum(axis=1)  # columns that came later: one unit each
-        return out * x.shape[1]
+        return out * width
 
     def _bent(self, x: Floats) -> Floats:
-        return x if self._power == 1 else np.sign(x) * np.abs(x) ** np.float32(self._power)
+        return x if self.power == 1 else np.sign(x) * np.abs(x) ** np.float32(self.power)
 
 
 def _gaussian(sums: Moments, shrinkage: float) -> tuple[Floats, Floats]:

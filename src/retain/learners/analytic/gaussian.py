@@ -48,16 +48,19 @@ class _Solution:
 
     def votes(self, x: Floats) -> Floats:
         """exp(score), the largest 1: (n, k)."""
-        score = (x - self._centre) @ self._weights + self._offset
+        score = self._centred(x) @ self._weights + self._offset
         return np.exp(score - score.max(axis=1, keepdims=True))
 
     def novelty(self, x: Floats) -> Floats:
         """min_c (x - m_c)' L (x - m_c) - .9 (x - m)' K (x - m), K the inverse of the covariance of all rows: (n,)."""
         if self._metric is None:
             self._metric = _inverse(self._within) - _COMMON * _inverse(self._around)
-        centred = x - self._centre
+        centred = self._centred(x)
         own = centred @ self._metric if self._metric.ndim else centred * self._metric
         return np.einsum("nd,nd->n", own, centred) - 2 * (centred @ self._weights + self._even).max(axis=1)
+
+    def _centred(self, x: Floats) -> Floats:
+        return x[:, : len(self._centre)] - self._centre  # columns that no full block has had tell nothing
 
 
 @final

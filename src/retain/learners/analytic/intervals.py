@@ -12,7 +12,7 @@ import numpy as np
 from retain.core import Array, Floats
 from retain.errors import SettingError
 
-__all__ = ["around", "student"]
+__all__ = ["around", "share", "student"]
 
 _ROUNDING = 1e-6  # below this share of the rows, what they have left is rounding error
 
@@ -45,14 +45,21 @@ def around(
     return np.stack([mean_nk - half_nk, mean_nk + half_nk], axis=-1)
 
 
+def share(coverage: float) -> None:
+    """Refuse what is no share of labels."""
+    if not 0 < coverage < 1:
+        raise SettingError(f"coverage={coverage:g}; expected a share of labels, 0 < coverage < 1, as 0.9")
+
+
 def student(q: float, freedom: float, /) -> float:
-    """The quantile of Student's distribution, by Cornish and Fisher's expansion: to .2 % from 5 degrees of freedom on.
+    """The quantile of Student's distribution above its middle, by Cornish and Fisher's expansion.
+
+    From 5 degrees of freedom on it is short by .1 % at q = .975, .6 % at .995 and 2.4 % at .9995; from 10 on by less
+    than .3 % at all of them.
 
     >>> round(student(0.95, 10), 3), round(student(0.95, 1e6), 3)
     (1.812, 1.645)
     """
-    if not 0.5 < q < 1:
-        raise SettingError(f"coverage={2 * q - 1:g}; expected a share of labels, 0 < coverage < 1, as 0.9")
     z = NormalDist().inv_cdf(q)
     terms = (
         z,

@@ -12,7 +12,7 @@ import numpy as np
 from retain.compose import Bounding
 from retain.core import Array, Features, Floats
 from retain.errors import SettingError
-from retain.learners.analytic.intervals import around
+from retain.learners.analytic.intervals import around, share
 from retain.learners.analytic.moments import Moments, solve
 from retain.learners.analytic.summed import Summed
 
@@ -125,11 +125,13 @@ class Ridge(Summed, Bounding):
 
     def interval(self, x: Features, /, *, coverage: float = 0.9) -> Array:
         """See `retain.interval`. Changes nothing."""
+        share(coverage)
         if self.intake.classes is not None:
             raise SettingError("Ridge of classes was asked for intervals; expected numbers as labels")
         rows, sums = self.intake.rows(x), self._whole()
         n, k = len(rows), self.intake.outputs
         solution = self._solved() if self._ready else np.zeros((1 + rows.shape[1], k))
+        rows = rows[:, : len(solution) - 1]
         z_nD = np.column_stack([np.full(n, float(self._bias)), rows])
         leverage, freedom, squares = np.zeros(n), 0.0, np.zeros(k)
         if self._ready:
@@ -197,7 +199,7 @@ class Ridge(Summed, Bounding):
         return size * 10.0 ** (best + ((error(best - 1) - error(best + 1)) / (2 * bend) if bend > 0 else 0.0))
 
     def _answer(self, solution: Floats, x: Floats) -> Floats:
-        score = x @ solution[1:] + solution[0]
+        score = x[:, : len(solution) - 1] @ solution[1:] + solution[0]  # columns that no full block has had count as 0
         return score if self.intake.classes is None else np.maximum(score, 0.0)
 
     def _newness(self, solution: Floats, x: Floats) -> Floats:

@@ -15,7 +15,7 @@ from retain.compose import Bounding
 from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import SettingError
 from retain.learners.analytic.intake import Intake
-from retain.learners.analytic.intervals import around
+from retain.learners.analytic.intervals import around, share
 
 __all__ = ["RLS"]
 
@@ -105,12 +105,13 @@ class RLS(Bounding):
 
     def interval(self, x: Features, /, *, coverage: float = 0.9) -> Array:
         """See `retain.interval`. Changes nothing."""
+        share(coverage)
         if self._intake.classes is not None:
             raise SettingError("RLS of classes was asked for intervals; expected numbers as labels")
         rows, k = self._intake.rows(x), self._intake.outputs
         l2, bias = self._settings[0], self._settings[2]
         solution = self._solution()[:, :k]
-        z_nD = np.column_stack([np.full(len(rows), bias), rows])
+        z_nD = np.column_stack([np.full(len(rows), bias), rows])[:, : len(solution)]
         inverse = self._inverse_factor()[: z_nD.shape[1], : z_nD.shape[1]]
         leverage = ((z_nD @ inverse) ** 2).sum(axis=1)
         freedom = float((inverse.any(axis=1)).sum()) - l2 * float((inverse[1:] ** 2).sum())

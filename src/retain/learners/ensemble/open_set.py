@@ -151,6 +151,7 @@ class OpenSet(LateLearner, Wary, Wrapper):
     def learn_novelty(self, batch: Batch, /) -> tuple[Array, Floats]:
         n = len(batch)
         code = self._codes(batch.y, n)
+        self._check(batch)
         said, score = self._apart(self._inside.learn(batch))
         order = np.empty(2 * n, dtype=np.int64)  # every row lands right after it has arrived, if it has a label
         order[0::2] = np.arange(n)
@@ -181,6 +182,7 @@ class OpenSet(LateLearner, Wary, Wrapper):
     def flow(self, arrivals: Batch, due: Kept | None, due_y: Array, order: Ints, /) -> tuple[Array, Kept]:
         """As `retain.compose.LateLearner.flow`: what a row looked like, and was called, on arrival is what counts."""
         code = self._codes(due_y, len(due_y))
+        self._check(arrivals)
         answer, part = late(self._inside).flow(arrivals, None if due is None else due.parts[0], due_y, order)
         said, score = self._apart(answer)
         before = None if due is None else due.views[0]
@@ -215,6 +217,11 @@ class OpenSet(LateLearner, Wary, Wrapper):
         if y is not None and y.dtype.kind == "f" and not np.isnan(y).all():
             raise SettingError("OpenSet got numbers as targets; expected class codes: no number is unknown")
         return blocks.codes(None if y is None or y.dtype.kind == "f" else y, n, reader="OpenSet")
+
+    def _check(self, batch: Batch) -> None:
+        """Before anything is learnt: refuse a learner of numbers inside, by what it says of a row."""
+        if not self._counts[_LANDED] and len(batch):
+            self._apart(self._inside.predict(blocks.take(batch.x, slice(0, 1))))
 
     def _apart(self, answer: Array) -> tuple[Array, Floats]:
         """What was said (n, k), and the novelty (n,)."""

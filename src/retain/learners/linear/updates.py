@@ -126,7 +126,8 @@ class SGD:
         learning_rate: the rate at the start.
         schedule: how it falls.
         invariant: follow the gradient as it changes on the way, as `Adaptive` does: no step goes beyond the label,
-            whatever the rate, and a row of weight 2 is two rows.
+            whatever the rate, and a row of weight 2 is two rows (but for penalties, and for `Multinomial`, whose
+            classes step one by one).
 
     Raises:
         SettingError: learning_rate is not positive.
@@ -141,7 +142,7 @@ class SGD:
 
     learning_rate: float = 0.01
     schedule: Schedule = field(default_factory=Constant)
-    invariant: bool = False
+    invariant: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         _positive("SGD", "learning_rate", self.learning_rate)
@@ -288,8 +289,8 @@ def plan(update: Update, /) -> Plan:
         case Adaptive(rate, target_scale):
             settings = (rate, 0.0 if target_scale is None else target_scale)
             return Plan(2, 2, (0,), settings, "adaptive_dense", "adaptive_sparse")
-        case SGD(rate, schedule, invariant):
-            return Plan(0, 1, (0,), (3.0 if invariant else 0.0, rate, *_powers(schedule)), "plain", "plain")
+        case SGD(rate, schedule):
+            return Plan(0, 1, (0,), (3.0 if update.invariant else 0.0, rate, *_powers(schedule)), "plain", "plain")
         case PassiveAggressive(c, squared):
             return Plan(0, 1, (0,), (2.0 if squared else 1.0, c), "plain", "plain")
         case FTRL(alpha, beta):

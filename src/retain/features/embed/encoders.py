@@ -100,13 +100,14 @@ class TextEncoder(Encoder):
         for i, one in enumerate(ids):
             ids_NT[i, : len(one)] = one
             mask_NT[i, : len(one)] = 1
-        mask = torch.from_numpy(mask_NT)
-        out = self._model(input_ids=torch.from_numpy(ids_NT), attention_mask=mask)
+        device = _device(self._model)
+        mask = torch.from_numpy(mask_NT).to(device)
+        out = self._model(input_ids=torch.from_numpy(ids_NT).to(device), attention_mask=mask)
         hidden_NTH: Tensor = out.last_hidden_state.float()
         if self._pooling == "cls":
-            return (hidden_NTH[:, 0] * mask[:, :1]).numpy()
+            return (hidden_NTH[:, 0] * mask[:, :1]).cpu().numpy()
         weight_NT1 = mask.unsqueeze(-1).float()
-        return ((hidden_NTH * weight_NT1).sum(1) / weight_NT1.sum(1).clamp(min=1)).numpy()
+        return ((hidden_NTH * weight_NT1).sum(1) / weight_NT1.sum(1).clamp(min=1)).cpu().numpy()
 
     def _ids(self, items: Sequence[str]) -> list[list[int]]:
         """The tokens of each text, as many as the net takes."""
@@ -148,7 +149,7 @@ class ArrayEncoder(Encoder):
         parts: list[Floats] = []
         for start in range(0, max(len(items), 1), batch_size):
             some = items[start : start + batch_size]
-            rows = torch.from_numpy(some.astype(np.float32))
+            rows = torch.from_numpy(some.astype(np.float32)).to(_device(self._module))
             try:
                 with torch.inference_mode():
                     out = self._module(rows / _PIXELS if some.dtype == np.uint8 else rows)
@@ -163,7 +164,7 @@ class ArrayEncoder(Encoder):
                     f"{_READER}'s encoder made {shape} of {len(some)} rows; expected (rows, features): end it with a "
                     "pooling and torch.nn.Flatten()"
                 )
-            parts.append(out.float().numpy())
+            parts.append(out.float().cpu().numpy())
             told(len(some))
         return np.concatenate(parts)
 
@@ -234,18 +235,19 @@ def _vocabulary(tokenizer: Any) -> str:
     return json.dumps({name: part for name, part in whole.items() if name not in ("truncation", "padding")})
 
 
+def _device(module: Module) -> Any:
+    """Where the weights lie; the CPU where there are none."""
+    return next((tensor.device for tensor in module.state_dict().values()), "cpu")
+
+
 def _fingerprint(module: Module, told: str) -> str:
+    import torch
+
     digest = hashlib.sha256(told.encode())
     for name, tensor in module.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(_bytes()).numpy())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _bytes() -> Any:
-    import torch
-
-    return torch.uint8
 
 
 def _end_of_word(text: str, length: int) -> int:

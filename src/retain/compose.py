@@ -117,9 +117,7 @@ class Steps(Composable):
         return _through(self.transforms, batch)
 
     def apply(self, x: Features, /) -> Features:
-        for transform in self.transforms:
-            x = transform.apply(x)
-        return x
+        return _seen(self.transforms, x)
 
     def state_dict(self) -> State:
         return _states(self.transforms)
@@ -299,9 +297,7 @@ class Chain(LateLearner):
 
     def predict(self, x: Features, /) -> Array:
         """Predict rows with what is known now."""
-        for transform in self.transforms:
-            x = transform.apply(x)
-        return self.learner.predict(x)
+        return self.learner.predict(_seen(self.transforms, x))
 
     def flow(self, arrivals: Batch, due: Kept | None, due_y: Array, order: Ints, /) -> tuple[Array, Kept]:
         """Each stage takes all events of the block in one call; an error leaves every stage as it was."""
@@ -401,9 +397,7 @@ def novelty(learner: Learner, x: Features, /) -> Floats:
     array([ -1.4,   8. , 140.8])
     """
     if isinstance(learner, Chain):
-        for transform in learner.transforms:
-            x = transform.apply(x)
-        return novelty(learner.learner, x)
+        return novelty(learner.learner, _seen(learner.transforms, x))
     return learner.novelty(x) if isinstance(learner, Wary) else doubt(learner.predict(x))
 
 
@@ -427,9 +421,7 @@ def interval(learner: Learner, x: Features, /, *, coverage: float = 0.9) -> Arra
            [ 94.3, 113.3]])
     """
     if isinstance(learner, Chain):
-        for transform in learner.transforms:
-            x = transform.apply(x)
-        return interval(learner.learner, x, coverage=coverage)
+        return interval(learner.learner, _seen(learner.transforms, x), coverage=coverage)
     if not isinstance(learner, Bounding):
         raise SettingError(
             f"{type(learner).__name__} says no intervals; expected Ridge or RLS, or a chain that ends so"
@@ -458,15 +450,19 @@ class _Applied:
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self.batches:
-            x = batch.x
-            for transform in self.transforms:
-                x = transform.apply(x)
-            yield replace(batch, x=x)
+            yield replace(batch, x=_seen(self.transforms, batch.x))
 
 
 def steps(transform: Composable, /) -> tuple[Composable, ...]:
     """The single transforms that a transform is made of."""
     return transform.transforms if isinstance(transform, Steps) else (transform,)
+
+
+def _seen(transforms: Sequence[Composable], x: Features) -> Features:
+    """Rows as who stands behind the transforms sees them. Changes nothing."""
+    for transform in transforms:
+        x = transform.apply(x)
+    return x
 
 
 def _through(transforms: Sequence[Composable], batch: Batch) -> Batch:

@@ -90,6 +90,7 @@ _HOME = {
     "durable": "run",
 }
 _ROOMS = {
+    "compression": "compression",
     "detectors": "detectors",
     "errors": "errors",
     "memory": "memory",
@@ -121,6 +122,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from retain import compression as compression
     from retain import detectors as detectors
     from retain import errors as errors
     from retain import memory as memory

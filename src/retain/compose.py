@@ -42,6 +42,7 @@ __all__ = [
     "learns",
     "novelty",
     "steps",
+    "within",
 ]
 
 
@@ -371,17 +372,21 @@ def late(learner: Learner, /) -> LateLearner:
 
 def consolidate(learner: Learner, experience: Iterable[Batch], /) -> None:
     """Tell whoever wants to know, at the end of a chain too, that an experience has ended; others go on as they are."""
-    if isinstance(learner, Chain):
-        consolidate(learner.learner, _Applied(learner.transforms, experience))
-    elif isinstance(learner, Wrapper):
-        consolidate(learner.learner, experience)
-    elif isinstance(learner, Consolidating):
-        learner.consolidate(experience)
+    end = learns(learner)
+    if isinstance(end, Consolidating):
+        end.consolidate(within(learner, experience))
 
 
 def learns(learner: Learner, /) -> Learner:
     """The learner at the end of a chain, or inside a wrapper; any other as itself."""
     return learns(learner.learner) if isinstance(learner, (Chain, Wrapper)) else learner
+
+
+def within(learner: Learner, batches: Iterable[Batch], /) -> Iterable[Batch]:
+    """Blocks as the learner at the end of a chain, or inside a wrapper, sees them, each time they are gone through."""
+    if isinstance(learner, Chain):
+        return within(learner.learner, _Applied(learner.transforms, batches))
+    return within(learner.learner, batches) if isinstance(learner, Wrapper) else batches
 
 
 def novelty(learner: Learner, x: Features, /) -> Floats:

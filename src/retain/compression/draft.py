@@ -1,0 +1,80 @@
+"""A model on its way to where it runs: what goes on learning, and what is done to the graph that is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from retain.compose import Chain, Wrapper, learns
+from retain.core import Array, Batch, Learner
+from retain.errors import SettingError
+
+if TYPE_CHECKING:
+    import onnx
+
+T = TypeVar("T")
+
+__all__ = ["Draft", "Lessons", "Pass", "Step", "end", "ending"]
+
+
+class Pass(Protocol):
+    """Something done to a graph after it was exported: other number formats, fewer operations. Changes no shape."""
+
+    def __call__(self, graph: onnx.ModelProto, rows: Array, /) -> onnx.ModelProto:
+        """The graph that is to run; `rows` (n, ...) are what it is given, to calibrate by. The one given may change."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A model on its way: a learner of its own, which may be of another shape than its parent, and passes over graphs.
+
+    The learner is in float32 and can go on learning; what runs is made of it anew whenever it has.
+    """
+
+    learner: Learner
+    passes: tuple[Pass, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What a step may learn from: labelled rows as they came, and the model that is to be made smaller, as a teacher.
+
+    `retain.compose.within(learner, lessons.batches)` are these rows as the learner at the end of a chain sees them.
+    """
+
+    batches: Sequence[Batch]
+    teacher: Learner
+    seed: int = 0
+
+
+class Step(Protocol):
+    """One rung of a ladder: a smaller or faster model made of a draft."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        ...
+
+    def __call__(self, draft: Draft, lessons: Lessons, /) -> Draft:
+        """The next draft. The one given, and all that belongs to it, stays as it was.
+
+        Raises SettingError where the learner has nothing that the step could work on.
+        """
+        ...
+
+
+def end(learner: Learner, kind: type[T], /, *, needs: str) -> T:
+    """The learner at the end of a chain, if it is of a kind. Raises SettingError, which begins with `needs`."""
+    last = learns(learner)
+    if not isinstance(last, kind):
+        raise SettingError(f"{needs}; got {type(last).__name__}")
+    return last
+
+
+def ending(learner: Learner, last: Learner, /) -> Learner:
+    """The same chain with another learner at its end; transforms are shared. Raises SettingError for a wrapper."""
+    if isinstance(learner, Wrapper):
+        raise SettingError(f"{type(learner).__name__} cannot be made smaller as it is; compress the learner inside it")
+    return Chain(learner.transforms, ending(learner.learner, last)) if isinstance(learner, Chain) else last

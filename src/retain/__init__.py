@@ -60,6 +60,8 @@ _HOME = {
     "NoChange": "learners.baselines",
     "Prior": "learners.baselines",
     "FileRegistry": "registry",
+    "compress": "compression",
+    "Within": "compression",
     "Evidence": "core",
     "Alert": "update",
     "All": "update",
@@ -134,6 +136,8 @@ if TYPE_CHECKING:
     from retain.compose import Chain as Chain
     from retain.compose import interval as interval
     from retain.compose import novelty as novelty
+    from retain.compression import Within as Within
+    from retain.compression import compress as compress
     from retain.core import CSR as CSR
     from retain.core import Batch as Batch
     from retain.core import Column as Column

@@ -7,6 +7,7 @@
     │   └── SourceError      a source that cannot be read: missing, empty, truncated, undecodable
     ├── StateError       saved state that cannot be used: another version, damaged, owned by someone else
     ├── SettingError     an argument that makes no sense, alone or beside another
+    ├── BudgetError      nothing that was tried is as small, as fast and as good as was asked
     └── MissingExtraError  an optional package is needed and absent
 
 A message has three parts: the value that was met (with file, row and column where known), what was expected, and the
@@ -16,6 +17,7 @@ cure. `retain` on the command line prints the message on one line and exits with
 from __future__ import annotations
 
 __all__ = [
+    "BudgetError",
     "DataError",
     "MissingExtraError",
     "PoisonError",
@@ -53,6 +55,10 @@ class StateError(RetainError):
 
 class SettingError(RetainError, ValueError):
     """An argument that makes no sense, alone or beside another."""
+
+
+class BudgetError(RetainError):
+    """Nothing that was tried is as small, as fast and as good as was asked; the message tells what was tried."""
 
 
 class MissingExtraError(RetainError, ImportError):

@@ -2,6 +2,29 @@
 
 from __future__ import annotations
 
-from retain.compression.draft import Draft, Lessons, Pass, Step
+from retain.compression.artifact import Artifact
+from retain.compression.budget import Change, Judgement, Within
+from retain.compression.climb import compress
+from retain.compression.cost import Cost, Latency
+from retain.compression.draft import Draft, Format, Lessons, Step
+from retain.compression.report import CompressionReport, Rung
+from retain.compression.steps.half import Half
+from retain.compression.steps.int8 import Int8
 
-__all__ = ["Draft", "Lessons", "Pass", "Step"]
+__all__ = [
+    "Artifact",
+    "Change",
+    "CompressionReport",
+    "Cost",
+    "Draft",
+    "Format",
+    "Half",
+    "Int8",
+    "Judgement",
+    "Latency",
+    "Lessons",
+    "Rung",
+    "Step",
+    "Within",
+    "compress",
+]

@@ -15,26 +15,35 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["Draft", "Lessons", "Pass", "Step", "end", "ending"]
+__all__ = ["Draft", "Format", "Lessons", "Step", "end", "ending"]
 
 
-class Pass(Protocol):
-    """Something done to a graph after it was exported: other number formats, fewer operations. Changes no shape."""
+class Format(Protocol):
+    """The numbers in which a graph computes or is kept, where these are not float32."""
 
-    def __call__(self, graph: onnx.ModelProto, rows: Array, /) -> onnx.ModelProto:
+    @property
+    def name(self) -> str:
+        """What a state calls it."""
+        ...
+
+    def made(self, graph: onnx.ModelProto, rows: Array, /) -> onnx.ModelProto:
         """The graph that is to run; `rows` (n, ...) are what it is given, to calibrate by. The one given may change."""
+        ...
+
+    def patched(self, made: onnx.ModelProto, graph: onnx.ModelProto, /) -> dict[str, Array]:
+        """Constants of the graph that it made, when weights alone are others: from the float32 graph as it is now."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A model on its way: a learner of its own, which may be of another shape than its parent, and passes over graphs.
+    """A model on its way: a learner of its own, which may be of another shape than its parent, and how it will compute.
 
     The learner is in float32 and can go on learning; what runs is made of it anew whenever it has.
     """
 
     learner: Learner
-    passes: tuple[Pass, ...] = ()
+    format: Format | None = None  # None: float32
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,24 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         return self._net.module
 
     @property
+    def classes(self) -> int:
+        """How many classes have been learnt; 0 where targets are numbers."""
+        return self._net.classes
+
+    def example(self, rows: int, /) -> Tensor:
+        """Rows of zeros as the module takes them (rows, ...). Raises SettingError before any row was seen."""
+        if self._net.criterion.classes and not self._net.classes:
+            raise SettingError("the learner has learnt no class yet; learn labelled rows first")
+        return self._intake.example(rows)
+
+    def serving(self) -> dict[str, Tensor]:
+        """The module's state as predictions use it: with averaged weights, where the learner averages."""
+        net = self._net
+        state = dict[str, Tensor](net.module.state_dict())
+        averaged = {} if self.averaging is None else net.layout.named(self.averaging.weights(net))
+        return {**state, **averaged}
+
+    @property
     def suspects(self) -> Rows | None:
         """Rows of the latest steps that were skipped, because a loss or a gradient was not finite."""
         return self._suspects

@@ -1,0 +1,239 @@
+"""`compress`: a ladder of steps, each of which is taken only if it pays and costs no more than a budget allows.
+
+Shapes: n rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import final
+
+import numpy as np
+import torch
+
+from retain.blocks import concat_batches, labelled, take, take_batch
+from retain.compose import within
+from retain.compression.artifact import Artifact
+from retain.compression.budget import Within
+from retain.compression.cost import Latency, cost_of, latencies
+from retain.compression.draft import Draft, Lessons, Step, end
+from retain.compression.forms import Graph
+from retain.compression.report import CompressionReport, Rung
+from retain.compression.steps.half import Half
+from retain.compression.steps.int8 import Int8
+from retain.core import Array, Batch, Features, Learner, Predictor
+from retain.errors import BudgetError, RetainError, SettingError
+from retain.learners.neural import Neural
+
+__all__ = ["compress"]
+
+_SIZES = (1, 64)  # rows at once
+_SMALLER, _FASTER = 1.05, 1.1  # a step must gain as much, or it is not worth its risk; times are noisy
+_TAUGHT = 5  # every fifth row teaches where no others are given
+_AT_ONCE = 256  # rows answered at once by either model when they are judged
+
+
+def compress(
+    learner: Learner,
+    /,
+    *steps: Step,
+    data: Batch | Iterable[Batch],
+    budget: Within | None = None,
+    lessons: Batch | Iterable[Batch] | None = None,
+    seconds: float = 0.5,
+    seed: int = 0,
+    told: Callable[[Rung], None] | None = None,
+) -> Artifact:
+    """Make a model smaller and faster, as far as a budget allows, measured on this machine; the learner stays as it is.
+
+    Rung by rung: a step makes a smaller model of the last one that was taken; what it would run as is timed beside the
+    parent, and asked the same held-out rows. It is taken if it is within the budget and smaller or faster here than
+    the one before; else it is dropped, the report says why, and the next step starts from the last one taken.
+
+    Args:
+        learner: what is to be made smaller; a chain too.
+        steps: rungs, gentle ones first; if none, those of `retain.compression.ladder`.
+        data: labelled rows that the learner has not learnt, to judge by; with `Batch.task`, forgetting is judged too.
+        budget: what may be lost and what must be gained; `Within()` if None.
+        lessons: labelled rows that steps may calibrate by and learn from. If None, every fifth row of `data`, which
+            then does not judge.
+        seconds: about how long to measure each model, for each number of rows at once.
+        seed: of what steps draw.
+        told: hears of each rung.
+
+    Returns:
+        The model of the last rung that was taken.
+
+    Raises:
+        SettingError: rows that cannot judge so small a margin, or a learner of which nothing can be made.
+        BudgetError: nothing that was tried is as small and as fast as the budget asks.
+
+    >>> import numpy as np, retain as rt
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(12_000, 64)).astype(np.float32)
+    >>> rows = rt.Batch(x, y=(x[:, 0] * x[:, 1] > 0).astype(int))
+    >>> learner = rt.Neural(rt.neural.MLP(64, 256, 256, 2))
+    >>> said = learner.learn(rt.Batch(x[:8000], y=rows.y[:8000]))
+    >>> artifact = rt.compress(learner, rt.compression.Int8(), data=rt.Batch(x[8000:], y=rows.y[8000:]))
+    >>> artifact.report.taken.name, round(artifact.report.taken.smaller, 1)
+    ('int8', 3.7)
+    """
+    budget = budget or Within()
+    steps = steps or ladder(learner)
+    judges, taught = _shares(data, lessons)
+    budget.enough(np.asarray(judges.y))
+    trial = _Trial(learner, judges, Lessons(taught, learner, seed), budget, seconds)
+    return _climb(trial, steps, budget, told or (lambda _: None))
+
+
+def ladder(learner: Learner, /) -> tuple[Step, ...]:
+    """The rungs that `compress` tries where none are given, gentle ones first."""
+    end(learner, Neural, needs="compress() knows no ladder for this learner; name its steps")
+    return (Half(), Int8())
+
+
+@final
+class _Trial:
+    """The parent, the rows that judge, and how what a draft runs as is measured beside it."""
+
+    def __init__(self, parent: Learner, judges: Batch, lessons: Lessons, budget: Within, seconds: float) -> None:
+        self.parent, self._judges, self._budget, self._seconds = parent, judges, budget, seconds
+        self.lessons = lessons
+        self._said = _answers(parent, judges)
+        self._rows = next(iter(within(parent, lessons.batches))).x  # what the learner at the end is given
+        self._threads = torch.get_num_threads()
+        self._cost = cost_of(parent)
+        self._exported: tuple[Learner, Graph] | None = None
+        self.rows, self.classes = len(judges), self._labels().dtype.kind in "iub"
+
+    def first(self) -> Rung:
+        """The parent, as it is."""
+        times = self._timed({"parent": self.parent.predict})["parent"]
+        y = self._labels()
+        return Rung(
+            "parent", "parent", "", replace(self._cost, latency=times), self._budget.judge(y, self._said, self._said)
+        )
+
+    def made(self, draft: Draft) -> Artifact:
+        """What a draft runs as. To export takes seconds, so it is done once for each shape."""
+        if self._exported is None or self._exported[0] is not draft.learner:
+            self._exported = draft.learner, Graph.of(draft.learner, self._rows, threads=self._threads)
+        form = self._exported[1].formatted(draft.learner, draft.format, self._rows)
+        return Artifact.of(self.parent, draft.learner, form)
+
+    def graph(self, artifact: Artifact) -> Rung:
+        """The parent as a graph, which is taken whatever it gains: it answers as the parent does.
+
+        Raises SettingError where even that cannot be told from the rows.
+        """
+        rung = self.rung("graph", artifact, artifact)
+        if rung.judgement is not None and rung.judgement.verdict != "within":
+            raise SettingError(
+                f"the rows in data= are too few for this budget ({rung.why}); give more, or a wider margin"
+            )
+        return replace(rung, fate="taken", why="")
+
+    def rung(self, name: str, artifact: Artifact, last: Artifact) -> Rung:
+        """What an artefact costs and loses, and whether it gains anything beside the last one that was taken."""
+        times = self._timed({"parent": self.parent.predict, "last": last.predict, "this": artifact.predict})
+        cost = replace(
+            cost_of(artifact.master), bytes=len(artifact.data), memory=artifact.form.memory, latency=times["this"]
+        )
+        judges = self._judges
+        found = self._budget.judge(self._labels(), self._said, _answers(artifact, judges), task=judges.task)
+        faster, gained = (_ratios(times[name], times["this"]) for name in ("parent", "last"))
+        fate, why = ("taken", "") if found.verdict == "within" else (found.verdict, found.why)
+        small = len(last.data) >= _SMALLER * cost.bytes
+        floor = self._budget.faster
+        if fate == "taken" and not small and math.prod(gained.values()) < _FASTER ** len(gained):
+            fate, why = "no gain", "it is neither smaller nor faster here than what was taken before"
+        elif fate == "taken" and floor is not None:
+            before = min(_ratios(times["parent"], times["last"]).values())
+            if min(faster.values()) < floor <= before:
+                fate, why = "no gain", f"it is no longer {floor:g} times as fast as the parent"
+        return Rung(name, fate, why, cost, found, self._cost.bytes / cost.bytes, faster)
+
+    def _timed(self, models: Mapping[str, Callable[[Features], Array]]) -> dict[str, dict[int, Latency]]:
+        return latencies(models, self._judges.x, sizes=_SIZES, seconds=self._seconds)
+
+    def _labels(self) -> Array:
+        return np.asarray(self._judges.y)
+
+
+def _climb(trial: _Trial, steps: Sequence[Step], budget: Within, told: Callable[[Rung], None]) -> Artifact:
+    """Step by step, from the last draft that was taken."""
+    rungs = [trial.first()]
+    told(rungs[0])
+    draft = Draft(deepcopy(trial.parent))
+    best = trial.made(draft)
+    last = trial.graph(best)
+    rungs.append(last)
+    told(last)
+    for step in steps:
+        try:
+            next_draft = step(draft, trial.lessons)
+            artifact = trial.made(next_draft)
+        except RetainError as error:
+            rungs.append(Rung(step.name, "failed", str(error)))
+            told(rungs[-1])
+            continue
+        rung = trial.rung(step.name, artifact, best)
+        rungs.append(rung)
+        told(rung)
+        if rung.fate == "taken":
+            draft, best, last = next_draft, artifact, rung
+    report = CompressionReport(
+        tuple(rungs),
+        rows=trial.rows,
+        taught=sum(len(batch) for batch in trial.lessons.batches),
+        classes=trial.classes,
+        missed=_missed(last, budget),
+    )
+    if report.missed:
+        wanted = " and ".join(f"{times:g} times {what}" for what, times in report.missed.items())
+        raise BudgetError(
+            f"nothing that was tried is {wanted} within the budget; widen it, or give more steps\n{report}"
+        )
+    best.report = report
+    return best
+
+
+def _ratios(slow: Mapping[int, Latency], fast: Mapping[int, Latency]) -> dict[int, float]:
+    return {n: slow[n].median / fast[n].median for n in slow}
+
+
+def _missed(last: Rung, budget: Within) -> dict[str, float]:
+    missed: dict[str, float] = {}
+    if budget.faster is not None and min(last.faster.values()) < budget.faster:
+        missed["faster"] = budget.faster
+    if budget.smaller is not None and last.smaller < budget.smaller:
+        missed["smaller"] = budget.smaller
+    return missed
+
+
+def _answers(predictor: Predictor, rows: Batch, /) -> Array:
+    """What a model says of many rows, some at a time."""
+    return np.concatenate(
+        [predictor.predict(take(rows.x, slice(i, i + _AT_ONCE))) for i in range(0, len(rows), _AT_ONCE)]
+    )
+
+
+def _shares(data: Batch | Iterable[Batch], lessons: Batch | Iterable[Batch] | None) -> tuple[Batch, tuple[Batch, ...]]:
+    """Labelled rows that judge, and rows that teach."""
+    judges = _labelled(data)
+    if lessons is not None:
+        return judges, (_labelled(lessons),)
+    every = np.arange(len(judges)) % _TAUGHT == _TAUGHT - 1
+    return take_batch(judges, np.flatnonzero(~every)), (take_batch(judges, np.flatnonzero(every)),)
+
+
+def _labelled(data: Batch | Iterable[Batch]) -> Batch:
+    """All rows with labels as one block. Raises SettingError where there are none."""
+    blocks = [data] if isinstance(data, Batch) else list(data)
+    some = [take_batch(batch, np.flatnonzero(labelled(batch.y, len(batch)))) for batch in blocks if batch.y is not None]
+    if not sum(map(len, some)):
+        raise SettingError("compress() got no labelled rows; give recent ones that the learner has not learnt")
+    return concat_batches([batch for batch in some if len(batch)])

@@ -1,0 +1,91 @@
+"""What a model costs where it runs: bytes, multiply-adds, and the time to answer, measured on this machine.
+
+Shapes: n rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from retain.blocks import take
+from retain.compression.draft import end
+from retain.compression.graph import drawn
+from retain.core import Array, Features, Learner
+from retain.learners.neural import Neural
+
+__all__ = ["Cost", "Latency", "cost_of", "latencies"]
+
+_WARM = 3  # answers of each model before its clock runs
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds to answer a block of rows."""
+
+    median: float
+    p99: float
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a model costs."""
+
+    bytes: int  # on disk, as it is shipped
+    memory: int  # of its weights, while it runs
+    multiply_adds: int  # for one row
+    latency: Mapping[int, Latency]  # by rows at once
+
+
+def cost_of(learner: Learner, /) -> Cost:
+    """What the weights of a neural learner take in float32, and its products; its time is for `latencies`."""
+    net = end(learner, Neural, needs="what compression costs is known of neural nets")
+    size = sum(value.nbytes for value in drawn(net).values())
+    return Cost(size, size, _multiply_adds(net), {})
+
+
+def _multiply_adds(learner: Neural) -> int:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    row = learner.example(1).cpu().numpy()
+    with FlopCounterMode(display=False) as counter:
+        learner.predict(row)
+    return counter.get_total_flops() // 2
+
+
+def latencies(
+    models: Mapping[str, Callable[[Features], Array]], x: Features, /, *, sizes: tuple[int, ...], seconds: float
+) -> dict[str, dict[int, Latency]]:
+    """How long each model takes to answer blocks of rows; they take turns, so that all meet the same machine.
+
+    Args:
+        models: what answers rows.
+        x: rows to ask for, n of them; each block is of others than the one before.
+        sizes: rows at once.
+        seconds: about how long to measure for each model and size; ten blocks at least.
+    """
+    found: dict[str, dict[int, Latency]] = {name: {} for name in models}
+    for size in sizes:
+        blocks = [take(x, (np.arange(size) + i * size) % len(x)) for i in range(16)]
+        taken: dict[str, list[float]] = {name: [] for name in models}
+        for model in models.values():
+            for block in blocks[:_WARM]:
+                model(block)
+        turn, spent = 0, 0.0
+        while turn < 10 or spent < seconds * len(models):
+            block = blocks[turn % len(blocks)]
+            for name, model in models.items():
+                start = time.perf_counter()
+                model(block)
+                taken[name].append(time.perf_counter() - start)
+                spent += taken[name][-1]
+            turn += 1
+        for name, values in taken.items():
+            found[name][size] = Latency(float(np.median(values)), float(np.quantile(values, 0.99)))
+    return found

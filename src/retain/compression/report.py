@@ -1,0 +1,139 @@
+"""What was tried to make a model smaller, what each try cost and lost, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from io import StringIO
+from typing import TYPE_CHECKING, Any, cast, final
+
+from retain.compression.budget import Change, Judgement
+from retain.compression.cost import Cost, Latency
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+_CHANGES = ("change", "worst", "forgetting")
+
+__all__ = ["CompressionReport", "Rung"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One try: what the model would cost, what it would lose, and whether it was taken."""
+
+    name: str
+    fate: str  # parent, taken, outside, undecided, no gain, failed
+    why: str = ""
+    cost: Cost | None = None
+    judgement: Judgement | None = None
+    smaller: float = 1.0  # times, than the parent
+    faster: Mapping[int, float] = field(default_factory=dict[int, float])  # times, by rows at once
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class CompressionReport:
+    """The ladder, rung by rung; the first is the parent as it is. Prints as a table."""
+
+    rungs: tuple[Rung, ...]
+    rows: int  # that judged
+    taught: int  # that steps could learn from
+    classes: bool
+    missed: Mapping[str, float] = field(default_factory=dict[str, float])  # asked for and not reached: {"faster": 2.0}
+
+    @property
+    def taken(self) -> Rung:
+        """The rung that was taken last."""
+        return [rung for rung in self.rungs if rung.fate in ("parent", "taken")][-1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data, as versions keep it; numbers of rows are words there, as in JSON."""
+        return _worded(asdict(self))
+
+    @staticmethod
+    def from_dict(told: Mapping[str, Any], /) -> CompressionReport:
+        """What `to_dict` put down."""
+        rungs: Any = tuple(_rung(one) for one in told["rungs"])
+        return CompressionReport(**{**told, "rungs": rungs})
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        what = "accuracy" if self.classes else "mean error"
+        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for title in ("", "bytes", "smaller"):
+            grid.add_column(title, justify="right" if title else "left")
+        sizes = sorted({size for rung in self.rungs if rung.cost for size in rung.cost.latency})
+        for size in sizes:
+            grid.add_column(f"{size} row{'s' * (size > 1)}", justify="right")
+            grid.add_column("faster", justify="right")
+        for title in (what, "change", "worst class", "forgetting", ""):
+            grid.add_column(title, justify="right" if title else "left")
+        for rung in self.rungs:
+            grid.add_row(*_cells(rung, sizes), style=None if rung.fate in ("parent", "taken") else "dim")
+        yield grid
+        yield Text(f"judged on {self.rows:,} rows, taught by {self.taught:,}", "dim")
+        for rung in self.rungs:
+            if rung.why:
+                yield Text(f"{rung.name}: {rung.fate}, {rung.why}", "dim")
+        for note in dict.fromkeys(note for rung in self.rungs if rung.judgement for note in rung.judgement.notes):
+            yield Text(note, "dim")
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        out = StringIO()
+        Console(file=out, width=160).print(self)
+        return out.getvalue().rstrip()
+
+
+def _rung(told: Any) -> Rung:
+    rung: Any = dict(told)
+    if rung["cost"] is not None:
+        cost: Any = dict(rung["cost"])
+        cost["latency"] = {int(n): Latency(**one) for n, one in cost["latency"].items()}
+        rung["cost"] = Cost(**cost)
+    if rung["judgement"] is not None:
+        found: Any = dict(rung["judgement"])
+        found |= {name: None if found[name] is None else Change(**found[name]) for name in _CHANGES}
+        found |= {name: tuple(found[name]) for name in ("pooled", "notes")}
+        rung["judgement"] = Judgement(**found)
+    rung["faster"] = {int(n): times for n, times in rung["faster"].items()}
+    return Rung(**rung)
+
+
+def _cells(rung: Rung, sizes: list[int]) -> list[str]:
+    cost, found = rung.cost, rung.judgement
+    cells = [rung.name, *(["", ""] if cost is None else [f"{cost.bytes:,}", f"{rung.smaller:.1f}x"])]
+    for size in sizes:
+        there = cost is not None and size in cost.latency
+        cells += (
+            [_time(cost.latency[size].median), f"{rung.faster.get(size, 1.0):.1f}x"] if there and cost else ["", ""]
+        )
+    if found is None:
+        return [*cells, "", "", "", "", rung.fate]
+    worst = "" if found.worst is None else f"{-found.worst.mean:+.3f} ({_class(found.worst_class)})"
+    past = "" if found.forgetting is None else f"{found.forgetting.mean:+.4f}"
+    return [*cells, f"{found.after:.4f}", _change(found.change), worst, past, rung.fate]
+
+
+def _change(change: Change) -> str:
+    return f"{-change.mean:+.4f} ± {(change.high - change.low) / 2:.4f}"
+
+
+def _class(code: int | None) -> str:
+    return "small ones" if code == -1 else f"{code}"
+
+
+def _time(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def _worded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _worded(one) for name, one in cast("dict[Any, Any]", value).items()}
+    return [_worded(one) for one in cast("list[Any]", value)] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,112 @@
+from copy import deepcopy
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from tests.compression.nets import Case, rows
+
+import retain as rt
+from retain.compression import Draft, Half, Int8
+from retain.compression.cost import cost_of, latencies
+from retain.errors import BudgetError, SettingError
+from retain.testing.compare import same_state
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A step that damages the weights and makes nothing smaller."""
+
+    size: float
+
+    @property
+    def name(self) -> str:
+        return f"noise {self.size}"
+
+    def __call__(self, draft: Draft, lessons) -> Draft:
+        learner = deepcopy(draft.learner)
+        with torch.no_grad():
+            for p in learner.module.parameters():
+                p.add_(self.size * p.abs().mean())
+        return replace(draft, learner=learner)
+
+
+@dataclass(frozen=True)
+class Impossible:
+    name = "impossible"
+
+    def __call__(self, draft: Draft, lessons) -> Draft:
+        raise SettingError("there is nothing to cut here")
+
+
+def test_the_ladder_keeps_the_last_rung_inside_the_budget_and_the_learner_as_it_is(plain: Case) -> None:
+    before = deepcopy(plain.learner.state_dict())
+    heard = []
+    steps = (Half(), Noise(30.0), Int8(), Impossible(), Noise(0.0))
+    artifact = rt.compress(plain.learner, *steps, data=plain.rows, seconds=0.2, told=heard.append)
+    fates = {rung.name: rung.fate for rung in artifact.report.rungs}
+    expected = ("parent", "taken", "taken", "outside", "taken", "failed", "no gain")
+    assert tuple(fates.values()) == expected
+    assert tuple(heard) == artifact.report.rungs
+    assert artifact.report.taken.name == "int8"
+    assert artifact.report.taken.smaller > 3
+    assert artifact.report.rungs[-2].why == "there is nothing to cut here"
+    same_state(plain.learner.state_dict(), before, 0.0, "its state")
+    same_state(artifact.resume().state_dict(), before, 0.0, "its state")
+    told = str(artifact.report)
+    assert "noise 30.0: outside, accuracy: -" in told
+    assert "judged on 4,800 rows, taught by 1,200" in told
+
+
+def test_forgetting_is_judged_where_rows_tell_their_experience(plain: Case) -> None:
+    artifact = rt.compress(plain.learner, Half(), data=plain.rows, lessons=rows(100), seconds=0.01)
+    judgement = artifact.report.taken.judgement
+    assert judgement.forgetting is not None
+    assert judgement.change.rows == 6_000
+
+
+def test_a_budget_that_nothing_meets(plain: Case) -> None:
+    with pytest.raises(BudgetError, match=r"(?s)nothing that was tried is 100 times smaller within.*int8"):
+        rt.compress(plain.learner, Int8(), data=plain.rows, budget=rt.Within(smaller=100), seconds=0.01)
+
+
+def test_rows_that_cannot_judge_are_refused(plain: Case) -> None:
+    with pytest.raises(SettingError, match="400 held-out rows cannot tell"):
+        rt.compress(plain.learner, data=rows(500), seconds=0.01)
+    with pytest.raises(SettingError, match="no labelled rows"):
+        rt.compress(plain.learner, data=rt.Batch(plain.rows.x), seconds=0.01)
+    with pytest.raises(SettingError, match="no ladder for this learner; name its steps; got NoChange"):
+        rt.compress(rt.NoChange(), data=plain.rows, seconds=0.01)
+
+
+def test_a_chain_is_compressed_at_its_end() -> None:
+    learner = rt.Scale() | rt.Neural(rt.neural.MLP(32, 64, 4))
+    learner.learn(rows(3_000))
+    held = rows(4_000, seed=5)
+    artifact = rt.compress(learner, Int8(), data=[held], budget=rt.Within(accuracy=0.01), seconds=0.01)
+    assert (artifact.predict(held.x).argmax(1) == learner.predict(held.x).argmax(1)).mean() > 0.98
+
+
+def test_numbers_are_compressed_too() -> None:
+    x = np.random.default_rng(0).normal(size=(6_000, 16)).astype(np.float32)
+    y = np.sin(x[:, 0]) + x[:, 1]
+    learner = rt.Neural(rt.neural.MLP(16, 64, 1), criterion=rt.neural.Squared())
+    learner.learn(rt.Batch(x[:3_000], y=y[:3_000]))
+    artifact = rt.compress(learner, Half(), data=rt.Batch(x[3_000:], y=y[3_000:]), seconds=0.01)
+    assert artifact.predict(x[:7]).shape == (7,)
+    np.testing.assert_allclose(artifact.predict(x[:7]), learner.predict(x[:7]), atol=1e-2)
+    assert not artifact.report.classes
+
+
+def test_products_are_counted(plain: Case, images: Case) -> None:
+    assert cost_of(plain.learner).multiply_adds == 32 * 96 + 96 * 96 + 96 * 4
+    assert cost_of(images.learner).multiply_adds == 64 * 9 * (3 * 32 + 32 * 32) + 32 * 3
+
+
+def test_models_are_timed_in_turn() -> None:
+    asked = []
+    models = {name: lambda x, name=name: asked.append((name, len(x))) for name in "ab"}
+    found = latencies(models, np.zeros((5, 2)), sizes=(1, 8), seconds=0.0)
+    assert {n for name, n in asked} == {1, 8}
+    assert [name for name, _ in asked[6:10]] == ["a", "b", "a", "b"]
+    assert found["a"][1].median <= found["a"][1].p99

@@ -62,7 +62,10 @@ def _multiply_adds(learner: Neural) -> int:
 def latencies(
     models: Mapping[str, Callable[[Features], Array]], x: Features, /, *, sizes: tuple[int, ...], seconds: float
 ) -> dict[str, dict[int, Latency]]:
-    """How long each model takes to answer blocks of rows; they take turns, so that all meet the same machine.
+    """How long each model takes to answer blocks of rows.
+
+    They take turns in an order that is drawn anew each time, so that all meet the same machine, and nobody always finds
+    the caches as the same other left them.
 
     Args:
         models: what answers rows.
@@ -70,6 +73,7 @@ def latencies(
         sizes: rows at once.
         seconds: about how long to measure for each model and size; ten blocks at least.
     """
+    names = list(models)
     found: dict[str, dict[int, Latency]] = {name: {} for name in models}
     for size in sizes:
         blocks = [take(x, (np.arange(size) + i * size) % len(x)) for i in range(16)]
@@ -77,10 +81,11 @@ def latencies(
         for model in models.values():
             for block in blocks[:_WARM]:
                 model(block)
-        turn, spent = 0, 0.0
+        turn, spent, order = 0, 0.0, np.random.default_rng(size)
         while turn < 10 or spent < seconds * len(models):
             block = blocks[turn % len(blocks)]
-            for name, model in models.items():
+            for i in order.permutation(len(names)):
+                name, model = names[i], models[names[i]]
                 start = time.perf_counter()
                 model(block)
                 taken[name].append(time.perf_counter() - start)

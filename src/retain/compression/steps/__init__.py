@@ -1,0 +1,1 @@
+"""What makes a model smaller: one file for each step."""

@@ -32,6 +32,7 @@ from retain.strategies import (
     OnlineEWC,
     Replay,
     ShrinkPerturb,
+    Sparse,
     WiSE,
 )
 
@@ -74,6 +75,9 @@ METHODS = {
     "shrink and perturb": lambda: {"strategies": [ShrinkPerturb()]},
     "shrink and perturb, every 3": lambda: {"strategies": [ShrinkPerturb(every=3)]},
     "continual backprop": lambda: {"strategies": [ContinualBackprop(0.1, maturity=2)]},
+    "sparse": lambda: {"strategies": [Sparse(0.5, every=3, renewal=0.5)]},
+    "sparse, fixed": lambda: {"strategies": [Sparse(0.5, moving=False)]},
+    "sparse, 2 of 4": lambda: {"strategies": [Sparse(pattern=(2, 4), every=2, renewal=1.0)]},
     "bic": lambda: {"strategies": [Replay(Reservoir(12), size=5)], "head": BiC(ClassBalanced(12))},
 }
 
@@ -180,6 +184,45 @@ def test_newcomers(name, device):
     said = learner.predict(BATCH.x)
     assert said.shape == (len(BATCH), 6)
     np.testing.assert_allclose(said.sum(1), 1, rtol=1e-5)
+
+
+def narrow(learner):
+    """Its module with four of six hidden units, and which weights were kept."""
+    old, classes = learner.module, learner.module[-1].out_features
+    module = rt.neural.MLP(4, 4, classes).to(old[1].weight.device)
+    units, number, kept = torch.tensor([0, 1, 3, 5]), 0, []
+    for i, name in enumerate(dict(old.named_parameters())):
+        p = old.get_parameter(name)
+        index = torch.arange(p.numel()).view(p.shape)
+        index = index[units] if i < 2 else index[:, units] if i == 2 else index
+        module.get_parameter(name).data = p.detach().reshape(-1)[index.to(p.device)]
+        kept.append(number + index.flatten())
+        number += p.numel()
+    return module, torch.cat(kept)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_another_shape(name, device):
+    """In the middle of an experience, with rows that wait; the learner itself goes on as if nothing had been asked."""
+    lived = living(name, device)()
+    lived.learn(blocks.take_batch(BATCH, slice(0, 26)))
+    before = state.encode(lived.state_dict())
+    module, kept = narrow(lived.learner)
+    other = lived.learner.reshaped(module, kept=kept)
+    assert state.encode(lived.state_dict()) == before
+    assert all(p.shape == q.shape for p, q in zip(other.model.weights, lived.learner.model.weights[kept], strict=True))
+    fresh = neural(METHODS[name](), device=device).reshaped(rt.neural.MLP(4, 4, 2).to(device))
+    fresh.load_state_dict(state.decode(state.encode(other.state_dict())))
+    ends = []
+    for one in (other, fresh):
+        going = Lived(one, BATCH)
+        going.at = 26
+        going.learn(blocks.take_batch(BATCH, slice(26, None)))
+        assert one.skipped == 0
+        assert np.isfinite(one.predict(BATCH.x)).all()
+        ends.append(state.encode(one.state_dict()))
+    assert ends[0] == ends[1]
+    assert state.encode(lived.state_dict()) == before
 
 
 @pytest.mark.parametrize("name", METHODS)

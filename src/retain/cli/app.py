@@ -464,6 +464,66 @@ def rollback(folder: Registry, *, alias: Alias = "champion", why: Why = "") -> N
     roll_back(folder, alias=alias, why=why)
 
 
+PipelineFile = Annotated[
+    Path | None, typer.Option(help="The Python file of the pipeline that kept it.", metavar="FILE.py")
+]
+
+
+@app.command()
+def compress(
+    folder: Registry,
+    version: Annotated[str, typer.Argument(help="A version's name, its beginning, or an alias.")] = "champion",
+    *,
+    pipeline: PipelineFile = None,
+    step: Annotated[
+        list[str] | None,
+        typer.Option(help="A rung of the ladder: half, int8, shrink=.5, ...; may be given again.", metavar="STEP"),
+    ] = None,
+    within: Annotated[
+        list[str] | None,
+        typer.Option(help="The budget: accuracy=.005, faster=2, ...; may be given again.", metavar="NAME=NUMBER"),
+    ] = None,
+    ladder: Annotated[bool, typer.Option("--ladder", help="List the steps.")] = False,
+    alias: Alias = "serving",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure, and keep nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Make a version smaller and faster, as far as a budget allows, and keep it under the alias `serving`."""
+    from retain.cli.catalogue import show
+    from retain.cli.compression import STEPS, compress_version
+
+    if ladder:
+        show("Steps", STEPS)
+        return
+    raise typer.Exit(
+        compress_version(
+            folder,
+            version,
+            pipeline=pipeline,
+            steps=step or [],
+            within=within or [],
+            alias=alias,
+            dry=dry_run,
+            as_json=json,
+        )
+    )
+
+
+@app.command()
+def export(
+    folder: Registry,
+    version: Annotated[str, typer.Argument(help="A version's name, its beginning, or an alias.")] = "serving",
+    *,
+    to: Annotated[str, typer.Option(help="onnx, onnx-half, onnx-int8 or numpy.", metavar="FORMAT")] = "onnx",
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.", metavar="FILE")],
+    pipeline: PipelineFile = None,
+) -> None:
+    """Write a version as a file that runs without `retain`."""
+    from retain.cli.compression import export_version
+
+    raise typer.Exit(export_version(folder, version, to=to, output=output, pipeline=pipeline))
+
+
 @app.command()
 def diff(
     folder: Registry,

@@ -20,15 +20,36 @@ from retain.learners.auto import auto
 from retain.report import Backtest, Progress, write_backtest
 from retain.run import Pipeline, backtest
 
-__all__ = ["load", "run_backtest"]
+__all__ = ["held", "load", "run_backtest"]
 
 
 def load(path: Path, /) -> tuple[Pipeline, dict[str, Pipeline]]:
     """The `pipeline` of a Python file, and what it names as `beside`: other rules or pipelines, by name.
 
+    Raises SettingError as `held`, and for another `beside`.
+    """
+    pipeline, found = _run(path)
+    beside: Any = found.get("beside", {})
+    if not isinstance(beside, Mapping):
+        raise SettingError(f"`beside` in {path} is {beside!r}; expected a mapping from names to rules or pipelines")
+    others = cast("Mapping[str, Any]", beside)
+    return pipeline, {
+        name: other if isinstance(other, Pipeline) else replace(pipeline, rules=other) for name, other in others.items()
+    }
+
+
+def held(path: Path, /) -> tuple[Pipeline, Any]:
+    """The `pipeline` of a Python file, and the rows that it names as `held_out`; None where it names none.
+
     The file is run: it is the user's own program. Raises SettingError where it cannot be read, ends with an error of
     its own, or holds no pipeline.
     """
+    pipeline, found = _run(path)
+    return pipeline, found.get("held_out")
+
+
+def _run(path: Path) -> tuple[Pipeline, dict[str, Any]]:
+    """The pipeline of a Python file, and all of its names."""
     if not path.is_file():
         raise SettingError(f"there is no file {path}; write one that works with: retain init {path}")
     try:
@@ -42,13 +63,7 @@ def load(path: Path, /) -> tuple[Pipeline, dict[str, Pipeline]]:
         raise SettingError(
             f"{path} has no `pipeline = rt.Pipeline(...)`; compare it with one that works: retain init other.py"
         )
-    beside: Any = found.get("beside", {})
-    if not isinstance(beside, Mapping):
-        raise SettingError(f"`beside` in {path} is {beside!r}; expected a mapping from names to rules or pipelines")
-    others = cast("Mapping[str, Any]", beside)
-    return pipeline, {
-        name: other if isinstance(other, Pipeline) else replace(pipeline, rules=other) for name, other in others.items()
-    }
+    return pipeline, found
 
 
 def _told(path: Path, error: Exception) -> str:

@@ -15,14 +15,14 @@ from retain.errors import StateError
 from retain.registry import Entry, FileRegistry
 from retain.registry.compare import changes, moved
 
-__all__ = ["check", "compare", "list_versions", "promote", "roll_back", "tell_log"]
+__all__ = ["check", "compare", "list_versions", "opened", "promote", "roll_back", "tell_log"]
 
 _SHORT = 12  # letters of a version's name that are shown
 
 
 def list_versions(folder: Path, /, *, as_json: bool) -> None:
     """Print all versions, newest first."""
-    listed = _open(folder).versions()
+    listed = opened(folder).versions()
     if as_json:
         _dump([one._asdict() for one in reversed(listed)])
         return
@@ -44,7 +44,7 @@ def list_versions(folder: Path, /, *, as_json: bool) -> None:
 
 def tell_log(folder: Path, /, *, as_json: bool) -> None:
     """Print all that was done, oldest first."""
-    entries = _open(folder).log()
+    entries = opened(folder).log()
     if as_json:
         _dump([entry._asdict() for entry in entries])
         return
@@ -54,7 +54,7 @@ def tell_log(folder: Path, /, *, as_json: bool) -> None:
 
 def promote(folder: Path, ref: str, /, *, alias: str, why: str) -> None:
     """Point an alias to a version."""
-    registry = _open(folder)
+    registry = opened(folder)
     name = registry.name(ref)
     registry.point(alias, name, why=why)
     sys.stdout.write(f"{alias} is {name[:_SHORT]} now; back again: retain rollback {folder}\n")
@@ -62,13 +62,13 @@ def promote(folder: Path, ref: str, /, *, alias: str, why: str) -> None:
 
 def roll_back(folder: Path, /, *, alias: str, why: str) -> None:
     """Point an alias to the version before."""
-    version = _open(folder).rollback(alias, why=why)
+    version = opened(folder).rollback(alias, why=why)
     sys.stdout.write(f"{alias} is {version.name[:_SHORT]} again\n")
 
 
 def compare(folder: Path, first: str, second: str, /, *, as_json: bool) -> None:
     """Print how two versions differ: their reports, and the entries of their states."""
-    registry = _open(folder)
+    registry = opened(folder)
     reports = moved(registry.version(first).report, registry.version(second).report)
     states = changes(registry.pull(first), registry.pull(second))
     if as_json:
@@ -86,7 +86,7 @@ def compare(folder: Path, first: str, second: str, /, *, as_json: bool) -> None:
 
 def check(folder: Path, /) -> int:
     """Read every file and print what is wrong; return the exit code."""
-    registry = _open(folder)
+    registry = opened(folder)
     problems = registry.verify()
     for problem in problems:
         sys.stderr.write(f"{problem}\n")
@@ -99,7 +99,8 @@ def check(folder: Path, /) -> int:
     return 0
 
 
-def _open(folder: Path) -> FileRegistry:
+def opened(folder: Path, /) -> FileRegistry:
+    """The registry in a folder. Raises StateError where there is none."""
     if not (folder / "log.jsonl").exists():
         raise StateError(f"{folder} is no registry; expected the folder that a FileRegistry, or --registry, was given")
     return FileRegistry(folder)

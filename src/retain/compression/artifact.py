@@ -7,11 +7,14 @@ from typing import final
 
 import torch
 
-from retain.compose import Chain, Steps
+from retain.compose import Chain, Steps, learns
+from retain.compression.draft import end, ending
 from retain.compression.forms import Form, Graph
 from retain.compression.report import CompressionReport
+from retain.compression.shape import plan, restored
 from retain.core import Array, Features, Learner, State
 from retain.errors import StateError
+from retain.learners.neural import Neural
 
 __all__ = ["Artifact"]
 
@@ -78,11 +81,20 @@ class Artifact:
         self._master = deepcopy(learner)
 
     def state_dict(self) -> State:
-        report = None if self.report is None else self.report.to_dict()
-        return {"form": self.form.state_dict(), "master": self._master.state_dict(), "report": report}
+        net = learns(self._master)
+        return {
+            "form": self.form.state_dict(),
+            "plan": plan(net.module) if isinstance(net, Neural) else None,
+            "master": self._master.state_dict(),
+            "report": None if self.report is None else self.report.to_dict(),
+        }
 
     def load_state_dict(self, state: State, /) -> None:
-        self._master = deepcopy(self._parent)
-        self._master.load_state_dict(state["master"])
+        master = deepcopy(self._parent)
+        if state["plan"] is not None:
+            net = end(master, Neural, needs="the artefact is of a neural net")
+            master = ending(master, restored(net, state["plan"]))
+        master.load_state_dict(state["master"])
+        self._master = master
         self._form = Graph.from_state(state["form"], threads=torch.get_num_threads())
         self.report = None if state["report"] is None else CompressionReport.from_dict(state["report"])

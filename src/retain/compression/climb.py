@@ -22,8 +22,10 @@ from retain.compression.cost import Latency, cost_of, latencies
 from retain.compression.draft import Draft, Lessons, Step, end
 from retain.compression.forms import Graph
 from retain.compression.report import CompressionReport, Rung
+from retain.compression.steps.distil import Distil
 from retain.compression.steps.half import Half
 from retain.compression.steps.int8 import Int8
+from retain.compression.steps.shrink import Shrink
 from retain.core import Array, Batch, Features, Learner, Predictor
 from retain.errors import BudgetError, RetainError, SettingError
 from retain.learners.neural import Neural
@@ -32,6 +34,8 @@ __all__ = ["compress"]
 
 _SIZES = (1, 64)  # rows at once
 _SMALLER, _FASTER = 1.05, 1.1  # a step must gain as much, or it is not worth its risk; times are noisy
+_SHARES = (0.25, 0.33, 0.5)  # each of what the rung before left: 75 %, 50 % and 25 % of all units
+_PASSES = 5  # through the lessons, to learn again what a cut cost
 _TAUGHT = 5  # every fifth row teaches where no others are given
 _AT_ONCE = 256  # rows answered at once by either model when they are judged
 
@@ -92,7 +96,7 @@ def compress(
 def ladder(learner: Learner, /) -> tuple[Step, ...]:
     """The rungs that `compress` tries where none are given, gentle ones first."""
     end(learner, Neural, needs="compress() knows no ladder for this learner; name its steps")
-    return (Half(), Int8())
+    return (Half(), Int8(), *(Shrink(share, recover=Distil(passes=_PASSES)) for share in _SHARES))
 
 
 @final

@@ -19,7 +19,7 @@ from retain.core import Array, Features, Learner, State
 from retain.errors import SettingError, StateError
 from retain.learners.neural import Neural
 
-__all__ = ["Form", "Graph"]
+__all__ = ["Form", "Graph", "shipped"]
 
 _TRIED = 64  # rows on which a graph is compared with what it was made of
 _APART = 1e-4  # of answers, before numbers are made shorter: sums in another order
@@ -93,7 +93,7 @@ class Graph:
     def formatted(self, learner: Learner, format: Format | None, rows: Features, /) -> Graph:  # noqa: A002
         """The same net computing in other numbers; `rows` are what it is given, to calibrate by."""
         net = end(learner, Neural, needs=_NEEDS)
-        model = folded(filled(parsed(self._skeleton), drawn(net), classes=net.classes))
+        model = folded(filled(parsed(self._skeleton), drawn(net), classes=net.model.classes))
         if format is not None:
             model = format.made(model, self._session.rows(rows))
         data = model.SerializeToString()
@@ -113,11 +113,11 @@ class Graph:
 
     def renewed(self, learner: Learner, /) -> Graph:
         net = end(learner, Neural, needs=_NEEDS)
-        model = folded(filled(parsed(self._skeleton), drawn(net), classes=net.classes))
+        model = folded(filled(parsed(self._skeleton), drawn(net), classes=net.model.classes))
         if self._format is not None:
             made = parsed(self.data)
             values = {**initialisers(model), **self._format.patched(made, model)}
-            model = filled(made, values, classes=net.classes)
+            model = filled(made, values, classes=net.model.classes)
         data = model.SerializeToString()
         return Graph(self._skeleton, data, format=self._format, flat=self._flat, threads=self._threads)
 
@@ -139,3 +139,16 @@ class Graph:
             raise StateError(f"the artefact is in a format {name!r} that this retain does not know; update it")
         known = None if name is None else formats[name]
         return Graph(skeleton, model, format=known, flat=state["flat"], threads=threads)
+
+
+def shipped(learner: Learner, format: Format | None, /) -> bytes:  # noqa: A002
+    """A learner that ends with a neural net as an ONNX graph from what the net is given to answers.
+
+    The graph is compared with the net at once. Raises SettingError where it answers otherwise, or where the format has
+    to be calibrated by rows: `retain.compress` has some.
+    """
+    net = end(learner, Neural, needs=_NEEDS)
+    example = net.example(_TRIED).cpu().float().numpy()
+    rows = np.random.default_rng(0).normal(size=example.shape).astype(np.float32)
+    graph = Graph.of(net, rows if net.example(1).is_floating_point() else example.astype(np.int64), threads=1)
+    return (graph if format is None else graph.formatted(net, format, rows[:0])).data

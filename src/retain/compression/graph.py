@@ -72,7 +72,7 @@ def exported(learner: Neural, /) -> onnx.ModelProto:
     for name, value in drawn(learner).items():
         if name in names and initialisers(model)[name].shape != value.shape:
             raise SettingError(f"the exporter changed the shape of {name!r}; report the module to retain")
-    _answer(model, onnx, classes=learner.classes)
+    _answer(model, onnx, classes=learner.model.classes)
     _bare(model)
     return _settled(model, onnx)
 

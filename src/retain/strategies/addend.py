@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, final
 
 from retain.core import Forward, Memory, Model, Rows, Slope, Spring, State
 from retain.errors import SettingError
@@ -13,10 +13,38 @@ from retain.errors import SettingError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Addend", "Rehearsal", "offer"]
+__all__ = ["Addend", "Carry", "Rehearsal", "Reshaping", "offer"]
 
 
-class Addend(ABC):
+@final
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """From vectors over the weights that there were, (p,), to such over those of another shape, (q,)."""
+
+    before: Model
+    kept: Tensor  # (q,) which of the p weights each of them is; -1 for one that was none of them
+
+    def __call__(self, vector: Tensor, /, *, new: Tensor | float = 0.0) -> Tensor:
+        """The vector's numbers where weights were kept; `new`, a number or a vector (q,), elsewhere."""
+        import torch
+
+        wide = self.before.widen(vector.to(self.kept.device))
+        return torch.where(self.kept >= 0, wide[self.kept.clamp(min=0)], new)
+
+
+class Reshaping(ABC):
+    """A part that keeps something of a module's shape, and is told when the learner goes on with another module."""
+
+    @abstractmethod
+    def reshaped(self, model: Model, carry: Carry, /) -> None:
+        """The module is another one now, of a shape of its own, with weights that say about the same.
+
+        What measures weights (importances, masks) is carried along; what is another model of the same shape (a teacher,
+        an average) begins again with the weights that there are.
+        """
+
+
+class Addend(Reshaping, ABC):
     """A strategy that overrides only what it needs; see `retain.core.Strategy` for what each method is for."""
 
     name: str
@@ -48,11 +76,14 @@ class Addend(ABC):
     def pull(self, model: Model, gradient: Tensor, /) -> Spring | None:
         return None
 
-    def stepped(self, model: Model, new: Forward, /) -> None:  # noqa: B027 - nothing is a good default
+    def stepped(self, model: Model, new: Forward, /) -> None:
         pass
 
-    def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:  # noqa: B027 - as above
+    def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
         pass
+
+    def reshaped(self, model: Model, carry: Carry, /) -> None:
+        """Nothing: what is kept is of no module's shape."""
 
     @abstractmethod
     def state_dict(self) -> State: ...

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, final
 from retain.core import Forward, Model, State
 from retain.errors import SettingError
 from retain.rows import from_array, to_array
-from retain.strategies.addend import Addend
+from retain.strategies.addend import Addend, Carry
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -157,6 +157,9 @@ class ContinualBackprop(Addend):
         utility[units] = 0
         age[units] = 0
         return units
+
+    def reshaped(self, model: Model, carry: Carry, /) -> None:
+        self._utilities, self._ages, self._owed = [], [], []  # units are others: all are young again
 
     def state_dict(self) -> State:
         layers = zip(self._utilities, self._ages, self._owed, strict=True)

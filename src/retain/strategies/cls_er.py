@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, final
 
 from retain.core import Forward, Memory, Model, State
 from retain.errors import SettingError
-from retain.strategies.addend import Rehearsal, offer
+from retain.strategies.addend import Carry, Rehearsal, offer
 from retain.strategies.ema import EMA
 
 if TYPE_CHECKING:
@@ -90,6 +90,9 @@ class CLSER(Rehearsal):
     def stepped(self, model: Model, new: Forward, /) -> None:
         self._plastic.stepped(model, new)
         offer(self._memory, model, new)
+
+    def reshaped(self, model: Model, carry: Carry, /) -> None:
+        self._plastic.reshaped(model, carry)
 
     def state_dict(self) -> State:
         return {**super().state_dict(), "plastic": self._plastic.state_dict()}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, final
 from retain.core import Forward, Model, Rows, State
 from retain.errors import SettingError
 from retain.rows import from_array, to_array
+from retain.strategies.addend import Carry, Reshaping
 from retain.strategies.quadratic import fitted
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def rate(step: int, /, *, decay: float) -> float:
 
 
 @final
-class EMA:
+class EMA(Reshaping):
     """An averaging: the exponential moving average of the weights, avg += r (w - avg), with a warm-up.
 
     r is 1 - decay, larger while the average is young (`rate` above). Running statistics of the module (batch norm) are
@@ -73,6 +74,10 @@ class EMA:
 
     def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
         """Nothing: what ends for the strategies goes on for the average."""
+
+    def reshaped(self, model: Model, carry: Carry, /) -> None:
+        if self._average is not None:
+            self._average = model.weights.clone()
 
     def state_dict(self) -> State:
         return {"average": None if self._average is None else to_array(self._average), "steps": self.steps}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, final
 from retain.core import Model, Rows, State
 from retain.errors import SettingError
 from retain.rows import from_array, to_array
-from retain.strategies.addend import Addend
+from retain.strategies.addend import Addend, Carry
 from retain.strategies.quadratic import fitted
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ class _Drawn(Addend):
     def pull(self, model: Model, gradient: Tensor, /) -> None:
         self._start = model.weights.clone() if self._start is None else fitted(self._start, model)
         gradient.add_(model.weights, alpha=self._strength).sub_(self._start, alpha=self._strength)
+
+    def reshaped(self, model: Model, carry: Carry, /) -> None:
+        if self._start is not None:
+            self._start = carry(self._start, new=model.weights)
 
     def state_dict(self) -> State:
         return {"start": None if self._start is None else to_array(self._start)}

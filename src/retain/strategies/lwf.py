@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, final
 from retain.core import Forward, Model, Rows, Slope, State
 from retain.errors import SettingError
 from retain.rows import from_array, to_array
-from retain.strategies.addend import Addend
+from retain.strategies.addend import Addend, Carry
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,6 +116,10 @@ class LwF(Addend):
         self._teacher = model.weights.clone()
         self._compete(groups(model.seen, model.classes))
         self._experiences += 1
+
+    def reshaped(self, model: Model, carry: Carry, /) -> None:
+        if self._teacher is not None:
+            self._teacher = model.weights.clone()
 
     def state_dict(self) -> State:
         return {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, final
 from retain.core import Forward, Memory, Model, Rows, State
 from retain.errors import SettingError
 from retain.rows import from_array, to_array
+from retain.strategies.addend import Carry, Reshaping
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +30,7 @@ def centres(features: Tensor, y: Tensor, /, *, classes: int) -> Tensor:
 
 
 @final
-class NearestMean:
+class NearestMean(Reshaping):
     """A head: the score of a class is -|f(x) - m|, f the direction of a row's features, m that of the mean exemplar.
 
     Features are what the last linear layer is given. They do not lean towards the classes that were learnt last, as
@@ -90,6 +91,11 @@ class NearestMean:
             )
         rows = self._exemplars.rows()
         self._means = centres(model.features(rows.x), rows.y, classes=model.classes)
+
+    def reshaped(self, model: Model, carry: Carry, /) -> None:
+        if self._means is not None:
+            rows = self._exemplars.rows()
+            self._means = centres(model.features(rows.x), rows.y, classes=len(self._means))
 
     def state_dict(self) -> State:
         return {"means": None if self._means is None else to_array(self._means)}

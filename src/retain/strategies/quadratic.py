@@ -15,7 +15,7 @@ from numba import njit
 from retain.core import Floats, Forward, Model, Rows, Spring, State
 from retain.errors import SettingError
 from retain.rows import from_array, take, to_array
-from retain.strategies.addend import Addend
+from retain.strategies.addend import Addend, Carry
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -145,6 +145,12 @@ class Quadratic:
         self._last = Spring(self._bend, self._rest, times, credit, square)
         return self._last
 
+    def reshaped(self, model: Model, carry: Carry, /) -> None:
+        """Weights that were kept are held as firmly as before, where they are now; new ones are free."""
+        self._last = Spring()
+        if self._bend is not None:
+            self._bend, self._rest = carry(self._bend), model.weights.clone()
+
     def state_dict(self) -> State:
         vectors = {"bend": self._bend, "rest": self._rest}
         return {name: None if vector is None else to_array(vector) for name, vector in vectors.items()}
@@ -173,6 +179,9 @@ class Penalty(Addend):
 
     def pull(self, model: Model, gradient: Tensor, /) -> Spring | None:
         return self._quadratic.spring(model, gradient, strength=self._strength)
+
+    def reshaped(self, model: Model, carry: Carry, /) -> None:
+        self._quadratic.reshaped(model, carry)
 
     def state_dict(self) -> State:
         return self._quadratic.state_dict()

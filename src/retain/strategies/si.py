@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, final
 from retain.core import Model, Rows, Spring, State
 from retain.errors import SettingError
 from retain.rows import from_array, to_array
-from retain.strategies.addend import Addend
+from retain.strategies.addend import Addend, Carry
 from retain.strategies.quadratic import Quadratic, fitted
 
 if TYPE_CHECKING:
@@ -93,6 +93,11 @@ class SI(Addend):
             credit = fitted(self._credit, model)
             self._quadratic.move(model, importance(credit, moved, damping=self._damping))
         self._credit, self._start = None, model.weights.clone()
+
+    def reshaped(self, model: Model, carry: Carry, /) -> None:
+        self._quadratic.reshaped(model, carry)
+        self._credit = None if self._credit is None else carry(self._credit)
+        self._start = None if self._start is None else carry(self._start, new=model.weights)
 
     def state_dict(self) -> State:
         vectors = {"credit": self._credit, "start": self._start}

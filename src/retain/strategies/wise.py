@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, final
 from retain.core import Forward, Memory, Model, Rows, State
 from retain.errors import SettingError
 from retain.rows import from_array, to_array
+from retain.strategies.addend import Carry, Reshaping
 from retain.strategies.quadratic import fitted
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _loss(model: Model, rows: Rows, weights: Tensor) -> float:
 
 
 @final
-class WiSE:
+class WiSE(Reshaping):
     """An averaging: start + share * (now - start), start the weights where the experience began.
 
     When an experience ends, the share is searched for that makes the loss of remembered rows least (0, 0.1, ..., 1), if
@@ -103,6 +104,10 @@ class WiSE:
             self.found = best(model, start, self._memory.rows()) if self._memory else self._share
             model.weights.copy_(between(start, model.weights, share=self.found))
         self._start = model.weights.clone()
+
+    def reshaped(self, model: Model, carry: Carry, /) -> None:
+        if self._start is not None:
+            self._start = model.weights.clone()
 
     def state_dict(self) -> State:
         return {"start": None if self._start is None else to_array(self._start), "found": self.found}

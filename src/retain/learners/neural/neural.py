@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -26,6 +27,7 @@ from retain.core import (
     Head,
     Ints,
     Learner,
+    Model,
     Projection,
     Rows,
     State,
@@ -36,8 +38,9 @@ from retain.learners.neural import intake, optimiser
 from retain.learners.neural.criteria import Criterion, CrossEntropy
 from retain.learners.neural.descent import Descent, flushing
 from retain.learners.neural.network import Network
+from retain.learners.neural.weights import Weights
 from retain.rows import from_array, from_state, join, take, to_array, to_state
-from retain.strategies.addend import Addend
+from retain.strategies.addend import Addend, Carry, Reshaping
 
 __all__ = ["Neural"]
 
@@ -120,7 +123,7 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         self._pulling = tuple(strategy for strategy in self.strategies if type(strategy).pull is not Addend.pull)
         self.projection, self.averaging, self.head = projection, averaging, head
         self.batch_size, self._most = batch_size, classes
-        self._task_masks = task_masks
+        self._task_masks, self._compiled = task_masks, compiled
         self._intake = intake.Intake(module, self._net.criterion)
         self._random = torch.Generator().manual_seed(seed).get_state()
         self._drawn: Tensor | None = None  # the same of the device's generator, once it has drawn
@@ -139,9 +142,9 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         return self._net.module
 
     @property
-    def classes(self) -> int:
-        """How many classes have been learnt; 0 where targets are numbers."""
-        return self._net.classes
+    def model(self) -> Model:
+        """What strategies and memories see of this learner."""
+        return self._net
 
     def example(self, rows: int, /) -> Tensor:
         """Rows of zeros as the module takes them (rows, ...). Raises SettingError before any row was seen."""
@@ -440,6 +443,79 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         pool = self._taken(batch, batch.y)
         breaks = _breaks(rows)
         return take(pool, _index(rows, pool.y.device, run=bool((breaks == breaks[:1]).all())))
+
+    # ------------------------------------------------------------------------------------------------- another module
+
+    def like(
+        self,
+        module: nn.Module,
+        /,
+        *,
+        optimizer: torch.optim.Optimizer | None = None,
+        strategies: Sequence[Strategy] = (),
+        projection: Projection | None = None,
+        averaging: Averaging | None = None,
+        head: Head | None = None,
+    ) -> Neural:
+        """A learner of these settings that has met the same classes, around another module and with other parts."""
+        other = Neural(
+            module,
+            criterion=self._net.criterion,
+            optimizer=optimizer,
+            strategies=strategies,
+            projection=projection,
+            averaging=averaging,
+            head=head,
+            batch_size=self.batch_size,
+            classes=self._most,
+            task_masks=self._task_masks,
+            compiled=self._compiled,
+        )
+        other._net.classes, other._net.seen = self._net.classes, self._net.seen.clone()
+        other._intake.load_state_dict(self._intake.state_dict())
+        other._known, other._fixed = self._known, self._fixed
+        other._random, other._drawn = self._random, self._drawn
+        return other
+
+    def reshaped(self, module: nn.Module, /, *, kept: Tensor | None = None) -> Neural:
+        """This learner with another module in its place, for the same rows and outputs; this one stays as it was.
+
+        Parts are copied: memories keep their rows, and what they keep of weights follows (see
+        `retain.strategies.addend.Reshaping`). The optimiser is of the same class and settings, and remembers what it
+        did of weights that were kept.
+
+        Args:
+            module: its parameters will be trained in place.
+            kept: (q,) which of this module's trained weights each of the other's was, counted through all parameters,
+                -1 for one that was none of them; all are new if None.
+
+        Raises:
+            SettingError: parameters that this module has nothing like, or `kept` of another length.
+        """
+        layout = Weights(module)
+        count = len(layout.flat)
+        number = torch.full((count,), -1, device=layout.flat.device) if kept is None else kept.to(layout.flat.device)
+        if number.shape != (count,) or int(number.max()) >= len(self._net.weights):
+            raise SettingError(
+                f"the module has {count} trained weights, and kept says of {tuple(number.shape)} which of "
+                f"{len(self._net.weights)} they were, the last being {int(number.max())}; give one number for each"
+            )
+        slots = deepcopy((self.strategies, self.projection, self.averaging, self.head))
+        other = self.like(
+            module,
+            optimizer=optimiser.moved(self._optimizer, self._net.layout, layout, number),
+            strategies=slots[0],
+            projection=slots[1],
+            averaging=slots[2],
+            head=slots[3],
+        )
+        other._waiting, other._suspects = self._waiting, self._suspects  # noqa: SLF001 - its own kind
+        other.steps, other.skipped = self.steps, self.skipped
+        carry = Carry(self._net, number)
+        for part in other._parts():  # noqa: SLF001 - as above
+            if isinstance(part, Reshaping):
+                part.reshaped(other.model, carry)
+        return other
 
     # ---------------------------------------------------------------------------------------------------------- state
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy, deepcopy
 from typing import Any, cast
 
 import torch
@@ -10,10 +11,10 @@ from torch import Tensor, nn
 
 from retain.core import State
 from retain.errors import SettingError
-from retain.learners.neural.weights import padded
+from retain.learners.neural.weights import Weights, padded
 from retain.rows import from_array, to_array
 
-__all__ = ["check", "forget", "from_state", "grow", "to_state"]
+__all__ = ["check", "forget", "from_state", "grow", "moved", "to_state"]
 
 
 def check(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], /) -> None:
@@ -62,6 +63,52 @@ def grow(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], b
         for name, value in slot.items():
             if isinstance(value, Tensor) and value.shape == shape and p.shape != shape:
                 slot[name] = padded(value, len(p))
+
+
+def moved(optimizer: torch.optim.Optimizer, before: Weights, after: Weights, kept: Tensor, /) -> torch.optim.Optimizer:
+    """One of the same class and settings for other parameters.
+
+    What it remembers of weights that were kept goes along, `kept` (q,) saying which of those before each of them was,
+    -1 for none. A parameter belongs to the group of the one of its name, or of the layer that it is a part of now.
+    """
+    other = copy(optimizer)
+    other.state = type(optimizer.state)(dict)
+    named = dict(zip(before.names, before.parameters, strict=True))
+    place = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
+    groups: list[list[nn.Parameter]] = [[] for _ in optimizer.param_groups]
+    starts = dict(zip(before.names, _starts(before), strict=True))
+    for name, p, index in zip(after.names, after.parameters, after.views(kept), strict=True):
+        origin = _origin(name, named)
+        groups[place[id(named[origin])]].append(p)
+        slot = cast("Mapping[str, Any]", optimizer.state.get(named[origin], {}))
+        if slot and bool((index >= 0).all()):
+            size, own = named[origin].shape, index - starts[origin]
+            other.state[p] = {
+                key: value.reshape(-1)[own] if isinstance(value, Tensor) and value.shape == size else deepcopy(value)
+                for key, value in slot.items()
+            }
+    other.param_groups = [{**group, "params": own} for group, own in zip(optimizer.param_groups, groups, strict=True)]
+    return other
+
+
+def _starts(layout: Weights) -> list[int]:
+    """Where each parameter begins in the vector of all."""
+    starts = [0]
+    for p in layout.parameters:
+        starts.append(starts[-1] + p.numel())
+    return starts[:-1]
+
+
+def _origin(name: str, named: Mapping[str, nn.Parameter]) -> str:
+    """The parameter that one was, or is a part of: "3.1.weight" of "3.weight" where a layer has become two."""
+    path = name.split(".")
+    found = next((one for one in (name, ".".join([*path[:-2], path[-1]])) if one in named), None)
+    if found is None:
+        raise SettingError(
+            f"the module has a trained parameter {name!r} that the one before had not; expected one made of it: build "
+            "a new learner for another kind of module"
+        )
+    return found
 
 
 def _down(value: Any) -> Any:

@@ -1,0 +1,213 @@
+"""`retain compress` and `retain export`: a version of a registry made smaller, and as a file for whoever serves it."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from retain.blocks import take_batch
+from retain.cli.pipelines import held
+from retain.cli.registry import opened
+from retain.compose import learns
+from retain.core import Batch, Learner, State, Stream, Version
+from retain.errors import SettingError
+from retain.registry import FileRegistry
+from retain.run import Pipeline
+
+if TYPE_CHECKING:
+    from retain.compression import Rung, Step, Within
+
+__all__ = ["FORMATS", "SERVING", "STEPS", "compress_version", "export_version"]
+
+SERVING = "serving"
+STEPS: Mapping[str, str] = {
+    "half": "weights kept in sixteen bits",
+    "int8": "weights and activations in eight bits",
+    "shrink": "takes units and channels out, and teaches what is left: shrink=.5 takes half",
+    "low-rank": "layers as products of thinner ones: low-rank=.5 keeps half of the rank",
+    "magnitude": "the smallest weights become zero: fewer bytes once zipped, no gain of speed: magnitude=.8",
+}
+FORMATS = ("onnx", "onnx-int8", "onnx-half", "numpy")
+_PASSES = 5  # through the lessons after a cut
+_WITHIN = ("accuracy", "per_class", "forgetting", "faster", "smaller", "confidence")
+_LAST = 20_000  # rows of a pipeline's stream that judge where its file names no data
+
+
+def compress_version(
+    folder: Path,
+    ref: str,
+    /,
+    *,
+    pipeline: Path | None,
+    steps: list[str],
+    within: list[str],
+    alias: str,
+    dry: bool,
+    as_json: bool,
+) -> int:
+    """Climb the ladder with a version, keep what came of it as one that descends from it; return the exit code."""
+    import retain as rt
+
+    registry = opened(folder)
+    name = registry.name(ref)
+    if pipeline is None:
+        raise SettingError("a learner's code is not in the registry; name its file: --pipeline FILE.py")
+    known, rows = held(pipeline)
+    learner = _learner(registry, name, known)
+    data = _after(known.stream, registry.version(name)) if rows is None else rows
+    budget, chosen = _budget(within), [_step(step) for step in steps]
+    artifact = rt.compress(learner, *chosen, data=data, budget=budget, told=_tell)
+    report = artifact.report
+    told: dict[str, Any] = {} if report is None else report.to_dict()
+    if not dry:
+        why = f"retain compress {ref}"
+        kept = registry.push({"artifact": artifact.state_dict()}, parent=name, report={"compression": told}, why=why)
+        registry.point(alias, kept.name, why=why)
+        told |= {"version": kept.name, "alias": alias}
+    if as_json:
+        sys.stdout.write(json.dumps(told, default=float) + "\n")
+        return 0
+    from rich.console import Console
+
+    if report is not None:
+        Console().print(report)
+    if not dry:
+        back = f"retain rollback {folder} --alias {alias}"
+        sys.stdout.write(f"{alias} in {folder}: {told['version'][:12]}; back again: {back}\n")
+    return 0
+
+
+def export_version(folder: Path, ref: str, /, *, to: str, output: Path, pipeline: Path | None) -> int:
+    """Write a version as a file that runs without `retain`; return the exit code."""
+    if to not in FORMATS:
+        raise SettingError(f"--to got {to!r}; expected one of {', '.join(FORMATS)}")
+    registry = opened(folder)
+    name = registry.name(ref)
+    state = registry.pull(name)
+    if "artifact" in state:
+        data = _of_artifact(state["artifact"], to)
+    elif pipeline is None:
+        raise SettingError(f"{ref} is a learner, whose code is not in the registry; name its file: --pipeline FILE.py")
+    else:
+        data = _of_learner(_learner(registry, name, held(pipeline)[0]), to)
+    output.write_bytes(data)
+    sys.stdout.write(f"{output}: {len(data):,} bytes\n")
+    return 0
+
+
+def _learner(registry: FileRegistry, name: str, pipeline: Pipeline) -> Learner:
+    """The learner of a pipeline as it was when the version was kept."""
+    state = registry.pull(name)
+    learner = deepcopy(pipeline.learner)
+    if "learner" not in state:
+        raise SettingError(f"the version {name[:12]} is no learner but an artefact; name what it descends from")
+    try:
+        learner.load_state_dict(state["learner"])
+    except Exception as error:
+        raise SettingError(
+            f"the version {name[:12]} is not of the learner in the file ({type(error).__name__}: {error}); name the "
+            "file of the pipeline that kept it"
+        ) from error
+    return learner
+
+
+def _after(stream: Stream, version: Version) -> list[Batch]:
+    """The last rows of a stream that came after a version was kept, and that it has not learnt."""
+    since = int(version.report.get("rows", 0))
+    kept: deque[Batch] = deque()
+    number = 0
+    for batch, _ in stream.read():
+        number += len(batch)
+        new = min(len(batch), max(number - since, 0))
+        if new and batch.y is not None:
+            kept.append(take_batch(batch, slice(len(batch) - new, None)))
+        while len(kept) > 1 and sum(map(len, kept)) - len(kept[0]) >= _LAST:
+            kept.popleft()
+    if not kept:
+        raise SettingError(
+            f"the version has seen all {number:,} rows of the pipeline's stream; name rows that it has not learnt in "
+            "the pipeline's file: held_out = rt.Batch(x, y=y), or an iterable of such"
+        )
+    return list(kept)
+
+
+def _budget(within: Sequence[str]) -> Within:
+    """A budget from words such as accuracy=.005."""
+    import retain as rt
+
+    given: dict[str, float | None] = {}
+    for word in within:
+        name, _, value = word.replace("-", "_").partition("=")
+        if name not in _WITHIN:
+            raise SettingError(f"--within got {word!r}; expected NAME=NUMBER, with a name of {', '.join(_WITHIN)}")
+        given[name] = None if value == "none" else _number(value, f"--within {word}")
+    return rt.Within(**given)  # pyright: ignore[reportArgumentType] - it refuses what may not be None
+
+
+def _step(word: str) -> Step:
+    """A step from words such as shrink=.5."""
+    from retain import compression
+
+    name, _, value = word.partition("=")
+    share = _number(value, f"--step {word}") if value else None
+    if name in ("half", "int8") and share is None:
+        return compression.Half() if name == "half" else compression.Int8()
+    made: dict[str, Callable[[float], Step]] = {
+        "shrink": lambda share: compression.Shrink(share, recover=compression.Distil(passes=_PASSES)),
+        "low-rank": lambda share: compression.LowRank(share, recover=compression.Distil(passes=_PASSES)),
+        "magnitude": lambda share: compression.Magnitude(share, recover=compression.Distil(passes=_PASSES)),
+    }
+    if name not in made or share is None:
+        raise SettingError(
+            f"--step got {word!r}; expected half, int8, or shrink, low-rank, magnitude with a share: shrink=.5"
+        )
+    return made[name](share)
+
+
+def _number(value: str, where: str) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise SettingError(f"{where}: {value!r} is no number; expected one, e.g. .005") from error
+
+
+def _of_artifact(state: State, to: str) -> bytes:
+    """What an artefact runs as, if it is of that format."""
+    form = state["form"]
+    has = "onnx" if form["format"] is None else f"onnx-{'half' if form['format'] == 'float16' else form['format']}"
+    if to != has:
+        raise SettingError(f"the artefact is {has}, and --to is {to}; export the learner that it descends from")
+    return np.asarray(form["model"], dtype=np.uint8).tobytes()
+
+
+def _of_learner(learner: Learner, to: str) -> bytes:
+    """A learner as a file; a chain's transforms are not in it."""
+    from retain.compression.forms import shipped
+    from retain.compression.graph import drawn
+    from retain.compression.steps.half import HalfFormat
+    from retain.compression.steps.int8 import Int8Format
+    from retain.learners.neural import Neural
+
+    net = learns(learner)
+    if net is not learner:
+        sys.stderr.write("the file begins behind the transforms: give it what they put out\n")
+    if not isinstance(net, Neural):
+        raise SettingError(f"{type(net).__name__} cannot be exported yet; a neural learner can")
+    if to == "numpy":
+        out = io.BytesIO()
+        np.savez(out, **drawn(net))  # pyright: ignore[reportArgumentType] - names are those of the module's state
+        return out.getvalue()
+    formats = {"onnx": None, "onnx-int8": Int8Format(), "onnx-half": HalfFormat()}
+    return shipped(net, formats[to])
+
+
+def _tell(rung: Rung) -> None:
+    sys.stderr.write(f"{rung.name}: {rung.fate}{f', {rung.why}' if rung.why else ''}\n")

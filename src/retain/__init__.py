@@ -69,6 +69,7 @@ _HOME = {
     "AtLeast": "update",
     "Better": "update",
     "Canary": "update",
+    "Compress": "update",
     "Every": "update",
     "Keep": "update",
     "NotForgotten": "update",
@@ -201,6 +202,7 @@ if TYPE_CHECKING:
     from retain.update import AtLeast as AtLeast
     from retain.update import Better as Better
     from retain.update import Canary as Canary
+    from retain.update import Compress as Compress
     from retain.update import Every as Every
     from retain.update import Keep as Keep
     from retain.update import NotForgotten as NotForgotten

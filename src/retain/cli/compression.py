@@ -210,4 +210,10 @@ def _of_learner(learner: Learner, to: str) -> bytes:
 
 
 def _tell(rung: Rung) -> None:
-    sys.stderr.write(f"{rung.name}: {rung.fate}{f', {rung.why}' if rung.why else ''}\n")
+    told = [rung.fate, *([rung.why] if rung.why else [])]
+    if rung.fate == "taken":
+        told += [
+            f"{rung.smaller:.1f} times smaller",
+            *(f"{x:.1f} times faster" for x in list(rung.faster.values())[:1]),
+        ]
+    sys.stderr.write(f"{rung.name}: {', '.join(told)}\n" if rung.fate != "parent" else "measuring the parent\n")

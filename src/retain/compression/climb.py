@@ -6,7 +6,8 @@ Shapes: n rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from typing import final
@@ -48,6 +49,7 @@ def compress(
     budget: Within | None = None,
     lessons: Batch | Iterable[Batch] | None = None,
     seconds: float = 0.5,
+    threads: int = 1,
     seed: int = 0,
     told: Callable[[Rung], None] | None = None,
 ) -> Artifact:
@@ -65,6 +67,7 @@ def compress(
         lessons: labelled rows that steps may calibrate by and learn from. If None, every fifth row of `data`, which
             then does not judge.
         seconds: about how long to measure each model, for each number of rows at once.
+        threads: for parent and artefact alike, while they are measured; the artefact keeps to them.
         seed: of what steps draw.
         told: hears of each rung.
 
@@ -89,8 +92,9 @@ def compress(
     steps = steps or ladder(learner)
     judges, taught = _shares(data, lessons)
     budget.enough(np.asarray(judges.y))
-    trial = _Trial(learner, judges, Lessons(taught, learner, seed), budget, seconds)
-    return _climb(trial, steps, budget, told or (lambda _: None))
+    with _threaded(threads):
+        trial = _Trial(learner, judges, Lessons(taught, learner, seed), budget, seconds)
+        return _climb(trial, steps, budget, told or (lambda _: None))
 
 
 def ladder(learner: Learner, /) -> tuple[Step, ...]:
@@ -207,6 +211,18 @@ def _climb(trial: _Trial, steps: Sequence[Step], budget: Within, told: Callable[
 
 def _ratios(slow: Mapping[int, Latency], fast: Mapping[int, Latency]) -> dict[int, float]:
     return {n: slow[n].median / fast[n].median for n in slow}
+
+
+@contextmanager
+def _threaded(threads: int) -> Generator[None]:
+    if threads < 1:
+        raise SettingError(f"compress() got threads={threads}; expected a number >= 1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _missed(last: Rung, budget: Within) -> dict[str, float]:

@@ -64,17 +64,23 @@ class CompressionReport:
         from rich.text import Text
 
         what = "accuracy" if self.classes else "mean error"
-        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for title in ("", "bytes", "smaller"):
-            grid.add_column(title, justify="right" if title else "left")
         sizes = sorted({size for rung in self.rungs if rung.cost for size in rung.cost.latency})
-        for size in sizes:
-            grid.add_column(f"{size} row{'s' * (size > 1)}", justify="right")
-            grid.add_column("faster", justify="right")
-        for title in (what, "change", "worst class", "forgetting", ""):
-            grid.add_column(title, justify="right" if title else "left")
+        past = any(rung.judgement and rung.judgement.forgetting for rung in self.rungs)
+        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for title in (
+            "",
+            "size",
+            "smaller",
+            *(f"{n} row{'s' * (n > 1)}" for n in sizes),
+            what,
+            "change",
+            "worst class",
+        ):
+            grid.add_column(title, justify="right" if title else "left", no_wrap=True)
+        if past:
+            grid.add_column("forgotten", justify="right", no_wrap=True)
         for rung in self.rungs:
-            grid.add_row(*_cells(rung, sizes), style=None if rung.fate in ("parent", "taken") else "dim")
+            grid.add_row(*_cells(rung, sizes, past=past), style=None if rung.fate in ("parent", "taken") else "dim")
         yield grid
         yield Text(f"judged on {self.rows:,} rows, taught by {self.taught:,}", "dim")
         for rung in self.rungs:
@@ -106,31 +112,34 @@ def _rung(told: Any) -> Rung:
     return Rung(**rung)
 
 
-def _cells(rung: Rung, sizes: list[int]) -> list[str]:
+def _cells(rung: Rung, sizes: list[int], *, past: bool) -> list[str]:
+    mark = {"parent": " ", "taken": "✓"}.get(rung.fate, "✗")
     cost, found = rung.cost, rung.judgement
-    cells = [rung.name, *(["", ""] if cost is None else [f"{cost.bytes:,}", f"{rung.smaller:.1f}x"])]
-    for size in sizes:
-        there = cost is not None and size in cost.latency
-        cells += (
-            [_time(cost.latency[size].median), f"{rung.faster.get(size, 1.0):.1f}x"] if there and cost else ["", ""]
-        )
-    if found is None:
-        return [*cells, "", "", "", "", rung.fate]
-    worst = "" if found.worst is None else f"{-found.worst.mean:+.3f} ({_class(found.worst_class)})"
-    past = "" if found.forgetting is None else f"{found.forgetting.mean:+.4f}"
-    return [*cells, f"{found.after:.4f}", _change(found.change), worst, past, rung.fate]
+    cells = [f"{mark} {rung.name}"]
+    if cost is None or found is None:
+        return cells
+    cells += [_bytes(cost.bytes), f"{rung.smaller:.1f}x"]
+    cells += [_time(cost.latency[n].median) + (f" {rung.faster[n]:.1f}x" if rung.faster else "") for n in sizes]
+    cells += [f"{found.after:.4f}", "" if rung.fate == "parent" else _change(found.change)]
+    worst = found.worst if rung.fate != "parent" else None
+    cells += ["" if worst is None else f"{-worst.mean:+.3f} ({_class(found.worst_class)})"]
+    return cells + (["" if found.forgetting is None else f"{found.forgetting.mean:+.4f}"] if past else [])
 
 
 def _change(change: Change) -> str:
-    return f"{-change.mean:+.4f} ± {(change.high - change.low) / 2:.4f}"
+    return f"{-change.mean:+.4f} ±{(change.high - change.low) / 2:.4f}"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e3:,.1f} kB" if count < 1e6 else f"{count / 1e6:,.1f} MB"
 
 
 def _class(code: int | None) -> str:
-    return "small ones" if code == -1 else f"{code}"
+    return "small" if code == -1 else f"{code}"
 
 
 def _time(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.2f} s"
+    return f"{1e3 * seconds:#.3g} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
 def _worded(value: Any) -> Any:

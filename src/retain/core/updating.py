@@ -164,6 +164,13 @@ class Workshop(Protocol):
         """Keep the champion as it is as a version. Raises SettingError where there is no registry."""
         ...
 
+    def derive(self, alias: str, state: State, report: Mapping[str, Any], /) -> None:
+        """Keep what was made of the champion as a version that descends from it, and point an alias to it.
+
+        Raises SettingError where there is no registry.
+        """
+        ...
+
     def history(self, last: int | None, /) -> Iterable[Batch]:
         """The last so many rows whose labels have landed, in order of arrival; they can be gone through again."""
         ...

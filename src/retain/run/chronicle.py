@@ -80,6 +80,20 @@ class Chronicle:
         self._retire()
         return moved
 
+    def derive(
+        self, champion: Content, alias: str, state: State, report: Mapping[str, Any], told: Mapping[str, Any]
+    ) -> None:
+        """Keep something that was made of the champion, which is kept before it, and point an alias to it.
+
+        Where the step is taken again nothing is done twice: what was measured the first time stands.
+        """
+        if self.registry.decided(told, since=self._begun or 0):
+            return
+        parent = self._push(champion, parent=self.version, why=f"as it was when {alias} was made of it")
+        version = self.registry.push(state, parent=parent, report=report, why=str(told["rule"]))
+        self.registry.point(alias, version.name, why=str(told["rule"]), decision=told)
+        self._retire()
+
     def note(self, what: str, told: Mapping[str, Any], why: str) -> None:
         """Write down a decision that moves nothing."""
         if not self.registry.decided(told, since=self._begun or 0):

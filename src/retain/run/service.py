@@ -339,6 +339,11 @@ class Service:
                 if moved := self._heed(now=True):  # what a person chose is a version already
                     return [*deeds, *moved]
                 kept = self._chronicle.keep(self._content(self._champion), rule.name, self._ledger.rows)
+        for alias, (state, report) in bench.derived.items():
+            told = {"rule": rule.name, "rows": self._ledger.rows, "derived": alias}
+            if self._chronicle is not None:
+                self._chronicle.derive(self._content(self._champion), alias, state, report, told)
+            deeds.append(self._deed(number, "derived", alias, seconds=seconds))
         if candidate is None:
             return deeds
         if not isinstance(candidate, Lane):

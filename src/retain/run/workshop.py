@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -204,6 +204,7 @@ class Bench:
         registry: of the versions; None: there are none.
         until: aliases mean what they meant when the registry's log had so many entries; None: what they mean now.
         wants: what is to be done when the action is through: "keep".
+        derived: what is to be kept beside the champion then, by alias: a state and a report.
     """
 
     template: Learner
@@ -212,6 +213,9 @@ class Bench:
     registry: FileRegistry | None
     until: int | None = None
     wants: set[str] = field(default_factory=set[str])
+    derived: dict[str, tuple[State, Mapping[str, Any]]] = field(
+        default_factory=dict[str, "tuple[State, Mapping[str, Any]]"]
+    )
 
     def fresh(self, *, last: int | None) -> Lane:
         since = 0 if last is None else max(self.past.rows - last, 0)
@@ -253,6 +257,11 @@ class Bench:
         if self.registry is None:
             raise SettingError("there is no registry to keep a version in; give the pipeline one: registry=...")
         self.wants.add("keep")
+
+    def derive(self, alias: str, state: State, report: Mapping[str, Any], /) -> None:
+        if self.registry is None:
+            raise SettingError(f"there is no registry to keep {alias} in; give the pipeline one: registry=...")
+        self.derived[alias] = state, report
 
     def history(self, last: int | None, /) -> Landed:
         return self.past.landed(last)

@@ -1,6 +1,6 @@
 """Systematic update: when to act, what to do, and whether a candidate may take the champion's place."""
 
-from retain.update.actions import Alert, Blend, Consolidate, Keep, Pace, Renew, Retrain, RollBack
+from retain.update.actions import Alert, Blend, Compress, Consolidate, Keep, Pace, Renew, Retrain, RollBack
 from retain.update.gates import Better, NotWorse
 from retain.update.guards import Canary, PerSlice, Unanimous
 from retain.update.once import Bootstrap, Calibrated, Near, NoLarger, NoSlower, NotForgotten
@@ -25,6 +25,7 @@ __all__ = [
     "Calibrated",
     "Canary",
     "ClassifierTest",
+    "Compress",
     "Consolidate",
     "Every",
     "Hindsight",

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, final
+from typing import TYPE_CHECKING, TypeVar, final
 
 import numpy as np
 
 from retain.blocks import labelled, take_batch
 from retain.compose import Blending, Paced, Renewing, consolidate, learns
 from retain.core import Array, Batch, Candidate, Ints, Learner, Workshop
-from retain.errors import SettingError
+from retain.errors import BudgetError, SettingError
+
+if TYPE_CHECKING:
+    from retain.compression import Step, Within
 
 T = TypeVar("T")
 
-__all__ = ["Alert", "Blend", "Consolidate", "Keep", "Pace", "Renew", "Retrain", "RollBack"]
+__all__ = ["Alert", "Blend", "Compress", "Consolidate", "Keep", "Pace", "Renew", "Retrain", "RollBack"]
 
 
 @final
@@ -221,6 +224,48 @@ class Keep:
 
     def __call__(self, workshop: Workshop, /) -> None:
         workshop.keep()
+
+
+@final
+class Compress:
+    """Makes a smaller, faster model of the champion, as far as a budget allows, and keeps it under an alias.
+
+    The champion goes on learning in float32 and is still what answers here; who serves the alias takes the newest
+    artefact. The last rows judge: the champion has learnt them, which favours it, so that a loss is taken too seriously
+    rather than too lightly. What is measured depends on the machine, and so may what is taken. Where nothing is within
+    the budget the rule failed, and the alias stays where it is.
+
+    Args:
+        steps: rungs of the ladder; if none, those of `retain.compression.ladder`.
+        budget: what may be lost, and what must be gained.
+        last: so many rows judge, but every fifth of them, which teaches.
+        alias: what is moved.
+
+    >>> import retain as rt
+    >>> smaller = rt.Compress(rt.compression.Int8(), budget=rt.Within(accuracy=0.005, smaller=3))
+    >>> rt.Rule(when=rt.Every(rows=100_000), do=smaller).name
+    'Compress when Every'
+    """
+
+    def __init__(self, *steps: Step, budget: Within | None = None, last: int = 20_000, alias: str = "serving") -> None:
+        if last < 1:
+            raise SettingError(f"Compress got last={last}; expected a number of rows >= 1")
+        self._steps, self._budget, self._last, self._alias = steps, budget, last, alias
+
+    @property
+    def needs(self) -> int:
+        return self._last
+
+    def __call__(self, workshop: Workshop, /) -> None:
+        from retain.compression import compress
+
+        champion = workshop.fork().learner
+        try:
+            made = compress(champion, *self._steps, data=workshop.history(self._last), budget=self._budget)
+        except BudgetError as error:
+            raise BudgetError(str(error).partition("\n")[0]) from error
+        report = {} if made.report is None else {"compression": made.report.to_dict()}
+        workshop.derive(self._alias, {"artifact": made.state_dict()}, report)
 
 
 @final

@@ -66,7 +66,7 @@ def renewed(gone: Tensor, weight: Tensor, gradient: Tensor, /, *, share: float) 
 class Sparse(Addend):
     """Keeps a share of the weights of every layer but the last at zero, whatever the optimiser makes of them.
 
-    The mask is chosen by magnitude at the first step. After every `every` steps it moves: of the weights of a layer
+    The mask is chosen by magnitude before the first step. After every `every` steps it moves: of the weights of a layer
     that are not zero a share `renewal`, the smallest, become zero, and as many that were come to life where the
     gradient of the whole loss, replay included, is largest. They begin at zero, so a move alone changes no answer but
     by what it takes. A mask that never moves is chosen before most of what will come was seen, and loses as much.
@@ -125,8 +125,15 @@ class Sparse(Addend):
         self._slope: Tensor | None = None  # (p,) the gradient, in a step after which the mask moves
         self._steps = 0
 
+    def fixed(self) -> Sparse:
+        """One with the same mask, that does not move."""
+        other = Sparse(self._share, pattern=self._pattern, moving=False, name=self.name)
+        other._gone = None if self._gone is None else self._gone.clone()
+        return other
+
     def pull(self, model: Model, gradient: Tensor, /) -> Spring:
-        if self._moving and self._gone is not None and (self._steps + 1) % self._every == 0:
+        self._fitted(model)  # the first is chosen before any step
+        if self._moving and (self._steps + 1) % self._every == 0:
             self._slope = gradient.clone()
         return Spring()
 

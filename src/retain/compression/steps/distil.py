@@ -24,6 +24,7 @@ from retain.learners.neural import Neural
 from retain.rows import from_array, take, to_array
 from retain.strategies.addend import Addend
 from retain.strategies.lwf import distilled
+from retain.strategies.sparse import Sparse
 
 __all__ = ["Distil"]
 
@@ -38,8 +39,8 @@ class Distil:
     For every mini-batch of recent rows as many are drawn of those that the learner remembers, so that what is old is
     not lost on the way. Each row costs its loss plus strength * T^2 KL(teacher || learner), the softmax of both taken
     at temperature T; where labels are numbers, strength * |output - teacher|^2. Memories keep what they hold, and
-    strategies have no say; whatever stands for the model as it was (a teacher of `LwF`, an average) then begins with
-    the weights that were found.
+    strategies have no say, but that zeros of `Sparse` stay zero; whatever stands for the model as it was (a teacher of
+    `LwF`, an average) then begins with the weights that were found.
 
     Given to another step as `recover=`, it teaches what that step took away.
 
@@ -92,7 +93,8 @@ class Distil:
         )
         module = deepcopy(learner.module)
         adam = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=self._rate, fused=True)
-        pupil = learner.like(module, optimizer=adam, strategies=[taught])
+        masks = [one.fixed() for one in learner.strategies if isinstance(one, Sparse)]
+        pupil = learner.like(module, optimizer=adam, strategies=[taught, *masks])
         random = np.random.default_rng(lessons.seed)
         for _ in range(self._passes):
             pupil.learn(take_batch(rows, random.permutation(len(rows))))

@@ -11,7 +11,7 @@ import torch
 from retain.compression.draft import Draft, Lessons, Step, end, ending
 from retain.errors import SettingError
 from retain.learners.neural import Neural
-from retain.strategies.sparse import chosen, matrices
+from retain.strategies.sparse import Sparse, chosen, matrices
 
 __all__ = ["Magnitude"]
 
@@ -56,7 +56,8 @@ class Magnitude:
 
     def __call__(self, draft: Draft, lessons: Lessons, /) -> Draft:
         learner = end(draft.learner, Neural, needs="Magnitude prunes the module of an rt.Neural")
-        other = learner.reshaped(deepcopy(learner.module), kept=torch.arange(len(learner.model.weights)))
+        same = torch.arange(len(learner.model.weights))
+        other = learner.reshaped(deepcopy(learner.module), kept=same)
         places = [place for place, _ in matrices(other.model)]
         if not places:
             raise SettingError("the module has no layer before the last to prune; compress its numbers instead")
@@ -65,5 +66,10 @@ class Magnitude:
                 weight = other.model.weights[place]
                 keep = max(round((1 - self._share) * len(weight)), 1)
                 weight.masked_fill_(chosen(weight.abs()[None], keep)[0], 0.0)
-        smaller = replace(draft, learner=ending(draft.learner, other))
-        return smaller if self._recover is None else self._recover(smaller, lessons)
+        if self._recover is not None:
+            mask = Sparse(self._share, moving=False, name="magnitude")
+            held = other.like(other.module, strategies=[*other.strategies, mask])
+            taught = self._recover(replace(draft, learner=ending(draft.learner, held)), lessons)
+            module = end(taught.learner, Neural, needs="what recovers must leave an rt.Neural").module
+            draft, other = taught, learner.reshaped(module, kept=same)
+        return replace(draft, learner=ending(draft.learner, other))

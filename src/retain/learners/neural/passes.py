@@ -214,10 +214,10 @@ def _rows(output: Tensor) -> Tensor:
 
 def _plain(module: nn.Module) -> list[tuple[nn.Linear, str]] | None:
     """The linear layers of a chain and what follows each; None where something else is in it."""
-    if type(module) is not nn.Sequential or _hooked(module):
+    if type(module) is not nn.Sequential:
         return None
     layers: list[tuple[nn.Linear, str]] = []
-    for i, part in enumerate(module):
+    for i, part in enumerate(_flat(module)):
         if _hooked(part) or any(not p.requires_grad for p in part.parameters()):
             return None
         if type(part) is nn.Linear:
@@ -230,6 +230,14 @@ def _plain(module: nn.Module) -> list[tuple[nn.Linear, str]] | None:
             return None
     # The last layer's outputs are the answer: what is done to them belongs to the criterion.
     return layers if layers and not layers[-1][1] and len({id(layer) for layer, _ in layers}) == len(layers) else None
+
+
+def _flat(module: nn.Sequential) -> list[nn.Module]:
+    """The parts of a chain, and of chains in it, in their order; a chain that someone listens to stays one part."""
+    if _hooked(module):
+        return [module]
+    parts = (_flat(part) if type(part) is nn.Sequential else [part] for part in module)
+    return [one for some in parts for one in some]
 
 
 def _hooked(module: nn.Module) -> bool:

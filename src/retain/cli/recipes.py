@@ -14,6 +14,7 @@ import numpy as np
 import retain as rt
 from retain.blocks import dense, matrix
 from retain.cli.catalogue import Entry, find
+from retain.cli.pictures import encoded
 from retain.cli.texts import looked_at, words
 from retain.core import CSR, Kind, Learner, Schema
 from retain.errors import SettingError
@@ -448,7 +449,10 @@ DATA: Mapping[str, Entry[Callable[[str | None, Columns], TrainTest]]] = {
 
 
 def load(name: str, columns: Columns, encoder: str | None = None, /) -> TrainTest:
-    """A data set as typed: NAME, or NAME:PLACE, texts as features. Raises SettingError for a name that is not known."""
+    """A data set as typed: NAME, or NAME:PLACE, texts as features, and images where an encoder is named.
+
+    Raises SettingError for a name that is not known.
+    """
     kind, _, place = name.partition(":")
     if kind not in DATA and Path(name).is_file():
         raise SettingError(f"{name} is a file; say what it holds: {'npz' if name.endswith('.npz') else 'csv'}:{name}")
@@ -457,10 +461,19 @@ def load(name: str, columns: Columns, encoder: str | None = None, /) -> TrainTes
         raise SettingError(f"{kind} brings its own columns; --target and what else is said of them is for csv:FILE")
     data = make(place or None, columns)
     if isinstance(data.train.x, (np.ndarray, CSR)):
-        if encoder is not None:
-            raise SettingError(f"--encoder is for texts, and {name} has none; for csv:FILE name them with --text COL")
-        return data
+        return data if encoder is None else _pictured(name, data, encoder)
     schema = data.train.schema or Schema()
     sys.stderr.write(f"texts: {words(schema, encoder)}\n")
     train, test = looked_at(schema, encoder, data.train.x, data.test.x)
+    return TrainTest(replace(data.train, x=train), replace(data.test, x=test))
+
+
+def _pictured(name: str, data: TrainTest, encoder: str) -> TrainTest:
+    """Images as the features of an encoder."""
+    rows, asked = data.train.x, data.test.x
+    if not isinstance(rows, np.ndarray) or not isinstance(asked, np.ndarray) or rows.ndim != 4:
+        raise SettingError(
+            f"--encoder is for texts and images, and {name} has none; for csv:FILE name texts with --text COL"
+        )
+    train, test = encoded(encoder, rows, asked)
     return TrainTest(replace(data.train, x=train), replace(data.test, x=test))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["ArrayEncoder", "Encoder", "TextEncoder", "torch_threads"]
+__all__ = ["ArrayEncoder", "Encoder", "TextEncoder", "in_folder", "torch_threads"]
 
 _READER = "Embed"
 _CHARACTERS = 16  # a token, of which longer texts are first tried with: four times what prose has
@@ -54,16 +54,21 @@ class TextEncoder(Encoder):
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | tuple[Module, Any],
+        model: Module,
+        tokenizer: Any,
         /,
         *,
         pooling: Literal["mean", "cls"],
         tokens: int | None,
+        trained_with: int | None = None,
     ) -> None:
-        model, tokenizer, most = _loaded(source) if not isinstance(source, tuple) else (*source, None)
         self._model: Any = model.eval()
         self._tokenizer: Any = tokenizer
-        limits = [most, self._tokenizer.model_max_length, self._model.config.to_dict().get("max_position_embeddings")]
+        limits = [
+            trained_with,
+            self._tokenizer.model_max_length,
+            self._model.config.to_dict().get("max_position_embeddings"),
+        ]
         known = [int(limit) for limit in limits if limit is not None and limit < _UNLIMITED]
         if tokens is not None and tokens > min(known, default=tokens):
             raise SettingError(f"{_READER} got tokens={tokens}; expected at most {min(known)}, the encoder's own limit")
@@ -153,7 +158,7 @@ class ArrayEncoder(Encoder):
             try:
                 with torch.inference_mode():
                     out = self._module(rows / _PIXELS if some.dtype == np.uint8 else rows)
-            except RuntimeError as error:
+            except (RuntimeError, ValueError) as error:
                 raise PoisonError(
                     f"{_READER}'s encoder takes no rows of shape {some.shape[1:]}: {error}; give it rows as it was "
                     "made for, e.g. images (n, channels, height, width) of its size"
@@ -186,29 +191,34 @@ def torch_threads(threads: int | None, /) -> Generator[None]:
             torch.set_num_threads(before)
 
 
-def _loaded(source: str | os.PathLike[str]) -> tuple[Any, Any, int | None]:
-    """Model, tokenizer and, where sentence encoders say it, how many tokens they were trained with."""
+def in_folder(source: str | os.PathLike[str], /, *, pooling: Literal["mean", "cls"], tokens: int | None) -> Encoder:
+    """What lies in a folder or an installed package, as `save_pretrained` of transformers writes it."""
     try:
         from transformers import AutoModel, AutoTokenizer
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"{_READER} needs transformers for an encoder of texts: pip install 'retain[text]'"
+            f"{_READER} needs transformers for such an encoder: pip install 'retain[text]'"
         ) from error
+    from retain.features.embed.images import image_net, of_images
+
     folder = found(source)
     with _quiet():
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = None if of_images(folder) else AutoTokenizer.from_pretrained(folder, local_files_only=True)
             # Weights in safetensors only: the others are pickles, which can execute code.
-            model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+            model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).float()
         except (OSError, ValueError, KeyError) as error:
             raise SettingError(
-                f"cannot load the encoder in {folder}: {error}; expected a model and its tokenizer as "
-                "`save_pretrained` writes them"
+                f"cannot load the encoder in {folder}: {error}; expected a model and its tokenizer, or what it wants "
+                "of pixels, as `save_pretrained` writes them"
             ) from error
-    return model.float(), tokenizer, _trained_with(folder)
+    if tokenizer is None:
+        return ArrayEncoder(image_net(model, folder, pooling=pooling))
+    return TextEncoder(model, tokenizer, pooling=pooling, tokens=tokens, trained_with=_trained_with(folder))
 
 
 def _trained_with(folder: Path) -> int | None:
+    """How many tokens it was trained with, where sentence encoders say it."""
     said = folder / "sentence_bert_config.json"
     return json.loads(said.read_text(encoding="utf-8")).get("max_seq_length") if said.is_file() else None
 

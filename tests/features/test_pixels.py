@@ -44,6 +44,7 @@ def test_rows_that_are_no_images_are_refused(shape, says):
     with pytest.raises(PoisonError) as met:
         embed.learn(rt.Batch(np.zeros(shape, np.uint8)))
     assert says in str(met.value)
+    assert str(met.value).startswith("Pixels got")
     assert embed.state_dict()["shape"] is None
 
 

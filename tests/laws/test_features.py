@@ -1,5 +1,6 @@
 """Every transform through the laws, on bare arrays and on tables with missing values, newcomers and times."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -48,6 +49,13 @@ IMAGES = replace(ARRAY, x=np.random.default_rng(2).random((len(ARRAY), 1, 5, 4),
 FROZEN = torch.nn.Sequential(torch.nn.Linear(ARRAY.x.shape[1], 5), torch.nn.Tanh())
 TARGETS = testing.examples("regression")
 SCHEMA = Schema(columns=(*(Column(n, Kind.CATEGORICAL) for n in ("colour", "shop")), Column("text", Kind.TEXT)))
+
+
+@functools.cache
+def exported():
+    """Exports take seconds, and of texts such a part keeps nothing: one will do."""
+    return rt.Embed(tiny(), runtime=rt.OnnxRuntime())
+
 
 CASES = {
     "Scale, array": (rt.Scale, ARRAY, {}),
@@ -129,6 +137,11 @@ CASES = {
     ),
     "Embed, texts": (
         lambda: rt.Embed(tiny()),
+        replace(TABLE, x=np.array(TABLE.x.column("text").to_pylist(), dtype=object)),
+        {"poison": False, "tolerance": 1e-5},
+    ),
+    "Embed, texts by ONNX Runtime": (
+        exported,
         replace(TABLE, x=np.array(TABLE.x.column("text").to_pylist(), dtype=object)),
         {"poison": False, "tolerance": 1e-5},
     ),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from torch.nn import Module
 
+    from retain.features.embed.onnx_runtime import OnnxRuntime
+
 __all__ = ["Embed"]
 
 Source: TypeAlias = "str | os.PathLike[str] | tuple[Module, Any] | Module"
@@ -67,6 +69,7 @@ class Embed(Composable):
         batch_size: items that go through the encoder together; texts of about one length do.
         threads: of torch, while it encodes; by default as many as are set.
         cache: a folder in which features are kept, by content, encoder and settings: nothing is encoded twice.
+        runtime: what computes the encoder if not torch: `OnnxRuntime()`.
         watch: hears, as it encodes a block, how many of its items are done, and how many there are.
 
     Equal items of a block are encoded once. A missing text is an empty one; whoever pools no token at all gets zeros.
@@ -101,6 +104,7 @@ class Embed(Composable):
         batch_size: int = 32,
         threads: int | None = None,
         cache: str | os.PathLike[str] | None = None,
+        runtime: OnnxRuntime | None = None,
         watch: Callable[[int, int], None] | None = None,
     ) -> None:
         for name, value in (("tokens", tokens), ("batch_size", batch_size), ("threads", threads)):
@@ -111,7 +115,7 @@ class Embed(Composable):
         self.columns = columns
         self._normalised, self._batch_size = normalised, batch_size
         self._threads, self._folder, self._watch = threads, cache, watch
-        self._encoder = _encoder(encoder, pooling, tokens)
+        self._encoder = _encoder(encoder, pooling, tokens, runtime)
         self._of_texts = isinstance(self._encoder, TextEncoder)
         self._hash: str | None = None
         self._shape: tuple[int, ...] | None = None  # of a row of arrays
@@ -266,13 +270,15 @@ class Embed(Composable):
         return (rows / np.where(length > 0, length, 1)).astype(np.float32)
 
 
-def _encoder(source: Source, pooling: Literal["mean", "cls"], tokens: int | None) -> Encoder:
+def _encoder(
+    source: Source, pooling: Literal["mean", "cls"], tokens: int | None, runtime: OnnxRuntime | None
+) -> Encoder:
     with torch_threads(None):  # says what to install where there is no torch
         if isinstance(source, tuple):
-            return TextEncoder(*source, pooling=pooling, tokens=tokens)
+            return TextEncoder(*source, pooling=pooling, tokens=tokens, runtime=runtime)
         if isinstance(source, (str, os.PathLike)):
-            return in_folder(source, pooling=pooling, tokens=tokens)
-        return ArrayEncoder(source)
+            return in_folder(source, pooling=pooling, tokens=tokens, runtime=runtime)
+        return ArrayEncoder(source, runtime=runtime)
 
 
 def _strings(column: pa.Array, name: str) -> Array:

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal, final
 import numpy as np
 
 from retain.core import Array, Floats
-from retain.errors import MissingExtraError, PoisonError, SettingError
+from retain.errors import MissingExtraError, PoisonError, RetainError, SettingError
 from retain.features.embed.packages import found
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
+
+    from retain.features.embed.onnx_runtime import OnnxRuntime
 
 __all__ = ["ArrayEncoder", "Encoder", "TextEncoder", "in_folder", "torch_threads"]
 
@@ -60,8 +62,11 @@ class TextEncoder(Encoder):
         *,
         pooling: Literal["mean", "cls"],
         tokens: int | None,
+        runtime: OnnxRuntime | None,
         trained_with: int | None = None,
     ) -> None:
+        self._runtime = runtime
+        self._graph: Callable[..., Tensor] | None = None
         self._model: Any = model.eval()
         self._tokenizer: Any = tokenizer
         limits = [
@@ -77,6 +82,7 @@ class TextEncoder(Encoder):
 
     def fingerprint(self) -> str:
         told = f"{self._model.config.to_json_string()} {self._pooling} {self._tokens} {_vocabulary(self._tokenizer)}"
+        told += "" if self._runtime is None else self._runtime.tag
         return _fingerprint(self._model, told)
 
     def encode(self, items: Sequence[str], batch_size: int, told: Callable[[int], None], /) -> Floats:
@@ -105,14 +111,24 @@ class TextEncoder(Encoder):
         for i, one in enumerate(ids):
             ids_NT[i, : len(one)] = one
             mask_NT[i, : len(one)] = 1
-        device = _device(self._model)
+        device = "cpu" if self._runtime else _device(self._model)
         mask = torch.from_numpy(mask_NT).to(device)
-        out = self._model(input_ids=torch.from_numpy(ids_NT).to(device), attention_mask=mask)
-        hidden_NTH: Tensor = out.last_hidden_state.float()
+        hidden_NTH = self._states(torch.from_numpy(ids_NT).to(device), mask).float()
         if self._pooling == "cls":
             return (hidden_NTH[:, 0] * mask[:, :1]).cpu().numpy()
         weight_NT1 = mask.unsqueeze(-1).float()
         return ((hidden_NTH * weight_NT1).sum(1) / weight_NT1.sum(1).clamp(min=1)).cpu().numpy()
+
+    def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """What the net says of each token (n, t, h)."""
+        if self._runtime is None:
+            return self._model(input_ids=ids, attention_mask=mask).last_hidden_state
+        if self._graph is None:
+            from retain.features.embed.onnx_runtime import TokenStates
+
+            some = ids.new_zeros((2, min(self._tokens, 8))).to(_device(self._model))
+            self._graph = self._runtime.graph(TokenStates(self._model), some, some + 1, free=2)
+        return self._graph(ids, mask)
 
     def _ids(self, items: Sequence[str]) -> list[list[int]]:
         """The tokens of each text, as many as the net takes."""
@@ -142,11 +158,13 @@ class TextEncoder(Encoder):
 class ArrayEncoder(Encoder):
     """Any module that turns rows (n, ...) of float32 into features (n, d); bytes (uint8) are pixels, 0 to 255."""
 
-    def __init__(self, module: Module, /) -> None:
+    def __init__(self, module: Module, /, *, runtime: OnnxRuntime | None) -> None:
         self._module = module.eval()
+        self._runtime = runtime
+        self._graph: tuple[tuple[int, ...], Callable[..., Tensor]] | None = None  # and of which rows
 
     def fingerprint(self) -> str:
-        return _fingerprint(self._module, repr(self._module))
+        return _fingerprint(self._module, repr(self._module) + ("" if self._runtime is None else self._runtime.tag))
 
     def encode(self, items: Array, batch_size: int, told: Callable[[int], None], /) -> Floats:
         import torch
@@ -154,10 +172,12 @@ class ArrayEncoder(Encoder):
         parts: list[Floats] = []
         for start in range(0, max(len(items), 1), batch_size):
             some = items[start : start + batch_size]
-            rows = torch.from_numpy(some.astype(np.float32)).to(_device(self._module))
+            rows = torch.from_numpy(some.astype(np.float32))
             try:
                 with torch.inference_mode():
-                    out = self._module(rows / _PIXELS if some.dtype == np.uint8 else rows)
+                    out = self._through(rows / _PIXELS if some.dtype == np.uint8 else rows)
+            except RetainError:
+                raise
             except (RuntimeError, ValueError) as error:
                 raise PoisonError(
                     f"{_READER}'s encoder takes no rows of shape {some.shape[1:]}: {error}; give it rows as it was "
@@ -172,6 +192,21 @@ class ArrayEncoder(Encoder):
             parts.append(out.float().cpu().numpy())
             told(len(some))
         return np.concatenate(parts)
+
+    def _through(self, rows: Tensor) -> Any:
+        """What the net says of rows: whatever a user's own net says."""
+        import torch
+
+        shape, device = tuple(rows.shape[1:]), _device(self._module)
+        if self._runtime is None or not len(rows):
+            return self._module(rows.to(device))
+        if self._graph is None or self._graph[0] != shape:
+            out = self._module(rows[:2].to(device))
+            if not isinstance(out, torch.Tensor) or out.ndim != 2:
+                return out  # what does not fit is told of the net itself, not of its export
+            example = torch.zeros((2, *shape), device=device)
+            self._graph = shape, self._runtime.graph(self._module, example, free=1)
+        return self._graph[1](rows)
 
 
 @contextmanager
@@ -191,7 +226,14 @@ def torch_threads(threads: int | None, /) -> Generator[None]:
             torch.set_num_threads(before)
 
 
-def in_folder(source: str | os.PathLike[str], /, *, pooling: Literal["mean", "cls"], tokens: int | None) -> Encoder:
+def in_folder(
+    source: str | os.PathLike[str],
+    /,
+    *,
+    pooling: Literal["mean", "cls"],
+    tokens: int | None,
+    runtime: OnnxRuntime | None,
+) -> Encoder:
     """What lies in a folder or an installed package, as `save_pretrained` of transformers writes it."""
     try:
         from transformers import AutoModel, AutoTokenizer
@@ -213,8 +255,9 @@ def in_folder(source: str | os.PathLike[str], /, *, pooling: Literal["mean", "cl
                 "of pixels, as `save_pretrained` writes them"
             ) from error
     if tokenizer is None:
-        return ArrayEncoder(image_net(model, folder, pooling=pooling))
-    return TextEncoder(model, tokenizer, pooling=pooling, tokens=tokens, trained_with=_trained_with(folder))
+        return ArrayEncoder(image_net(model, folder, pooling=pooling), runtime=runtime)
+    most = _trained_with(folder)
+    return TextEncoder(model, tokenizer, pooling=pooling, tokens=tokens, runtime=runtime, trained_with=most)
 
 
 def _trained_with(folder: Path) -> int | None:

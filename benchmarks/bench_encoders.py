@@ -148,6 +148,11 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="keep features here: encoding takes minutes")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    about = (
+        "Classes one after the other, each image learnt once and none kept: per cent of the test images of all classes "
+        f"after the last experience; {given.seeds} seeds where there is chance. Features are brought to length 1. A "
+        "cell is empty where the covariances of all classes take more than 512 MB."
+    )
     lines: list[str] = []
     made = encoders(given.folder, given.size)
     for name, (place, read, experiences) in SETS.items():
@@ -155,7 +160,8 @@ def main() -> None:
             print(f"no {name} in {given.folder}: not measured")
             continue
         data = read(given.folder / place)
-        lines += ["", f"| {name}, {experiences} experiences | {' | '.join(RECIPES)} | joint logistic regression |"]
+        lines += [] if not lines else [""]
+        lines += [f"| {name}, {experiences} experiences | {' | '.join(RECIPES)} | joint logistic regression |"]
         lines.append("|---" * (len(RECIPES) + 2) + "|")
         for encoder, module in made.items():
             start = time.process_time()
@@ -164,13 +170,7 @@ def main() -> None:
             print(f"{encoder}: {len(train) + len(test)} images in {time.process_time() - start:.0f} CPU-seconds")
             scenario = scenarios.class_incremental(TrainTest(train, test), experiences=experiences)
             lines.append(row(name, encoder, scenario, test, train, given.seeds))
-            print(lines[-1], flush=True)
-    about = (
-        "Classes one after the other, each image learnt once and none kept: per cent of the test images of all classes "
-        f"after the last experience; mean and standard error of {given.seeds} seeds where there is chance. Features "
-        "are brought to length 1. A cell is empty where the covariances of all classes take more than 512 MB."
-    )
-    record("encoders", "\n".join(["## Images on frozen encoders", "", about, *lines, "", load()]))
+            record("encoders", "\n".join(["## Images on frozen encoders", "", about, *lines, "", load()]))
 
 
 if __name__ == "__main__":

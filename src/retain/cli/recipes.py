@@ -198,6 +198,18 @@ def _wise(settings: Settings, seed: int) -> Learner:
     return _neural(settings, seed, [_replay(settings, memory)], averaging=rt.strategies.WiSE(memory=memory))
 
 
+def _slow_fast(settings: Settings, seed: int) -> Learner:
+    memory, slow = _past(settings, seed), rt.strategies.EMA()
+    head = rt.strategies.Solved(lambda: rt.SLDA(batch_size=settings.batch_size), memory, slow=slow)
+    return _neural(settings, seed, [_replay(settings, memory)], averaging=slow, head=head)
+
+
+def _first_session(settings: Settings, seed: int) -> Learner:
+    # Balanced: the first experience is solved once, later ones as often as the loop goes through them.
+    solved = rt.RandomFeatures(2000, seed=seed) | rt.Ridge(balanced=True, batch_size=4096)
+    return rt.neural.FirstSession(_neural(settings, seed), solved)
+
+
 def _gdumb(settings: Settings, seed: int) -> Learner:
     memory = rt.memory.ClassBalanced(settings.memory, seed=seed)
     every = 10**9 if settings.boundaries else 1000  # trained where an experience ends, if that is told: it takes long
@@ -233,6 +245,11 @@ RECIPES: Mapping[str, Recipe] = {
     "ema": Recipe("replay; answers with the moving average of the weights: for thousands of steps", _ema),
     "cls-er": Recipe("replay beside a quick and a slow average of the weights, which teach", _cls_er),
     "wise": Recipe("replay; goes back part of the way to the weights before, as far as old rows profit", _wise),
+    "slow-fast": Recipe("ema; answers by discriminant analysis on what the averaged net sees, solved anew", _slow_fast),
+    "first-session": Recipe(
+        "trained in the first experience only; then ridge on 2,000 random features of what it sees; keeps no rows",
+        _first_session,
+    ),
     "gdumb": Recipe("a new net is trained on a balanced memory and nothing else", _gdumb),
     "icarl": Recipe("replay of exemplars chosen by herding, a teacher, the nearest mean decides", _icarl),
     "wa": Recipe("replay, a teacher, and new classes' weights made no longer than old ones'", _wa),

@@ -24,7 +24,7 @@ __all__ = ["OnnxRuntime", "TokenStates"]
 class OnnxRuntime:
     """A part for `Embed`: the encoder is exported to ONNX once, when the first items come, and runs on the CPU.
 
-    Of single texts it makes features two to three times as fast as torch, which spends that time between its
+    Of single texts it makes features more than twice as fast as torch, which spends that time between its
     operations; of many at a time about as fast. Features differ by rounding only, so that a state goes on under it and
     without it.
 

@@ -3,8 +3,8 @@
 Class-incremental, Adam 1e-3, nothing tuned, through the command line. Split-MNIST: 5 tasks of 2 digits, MLP of 400 and
 400, 1,000 images kept, one pass. CIFAR-10 of 8,000 images: 5 tasks of 2 classes, ConvNet, 500 kept, two passes. Beside
 them: replay and its moving average, which is `slow-fast` without the head; iCaRL, whose head is the mean of each class;
-and `ridge`, which is `first-session` without the net. Needs the files of MNIST and the archive of pictures, those beside
-the repository if no folder is named: `python bench_sessions.py [FOLDER] [--seeds N]`.
+and `ridge`, which is `first-session` without the net. Needs the files of MNIST and the archive of pictures, beside the
+repository if no folder is named: `python bench_sessions.py [FOLDER] [--seeds N]`.
 """
 
 from __future__ import annotations

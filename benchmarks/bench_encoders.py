@@ -150,7 +150,7 @@ def main() -> None:
     torch.set_num_threads(1)
     about = (
         "Classes one after the other, each image learnt once and none kept: per cent of the test images of all classes "
-        f"after the last experience; {given.seeds} seeds where there is chance. Features are brought to length 1. A "
+        f"after the last experience; seeds, where there is chance: {given.seeds}. Features are brought to length 1. A "
         "cell is empty where the covariances of all classes take more than 512 MB."
     )
     lines: list[str] = []
@@ -160,8 +160,7 @@ def main() -> None:
             print(f"no {name} in {given.folder}: not measured")
             continue
         data = read(given.folder / place)
-        lines += [] if not lines else [""]
-        lines += [f"| {name}, {experiences} experiences | {' | '.join(RECIPES)} | joint logistic regression |"]
+        lines += ["", f"| {name}, {experiences} experiences | {' | '.join(RECIPES)} | joint logistic regression |"]
         lines.append("|---" * (len(RECIPES) + 2) + "|")
         for encoder, module in made.items():
             start = time.process_time()

@@ -123,9 +123,7 @@ def main() -> None:
     for net in names:
         learner, judges, lessons = NETS[net]()
         budget = rt.Within(accuracy=0.005 if net == "mlp" else 0.01, per_class=0.02 if net == "mlp" else None)
-        artifact = rt.compress(
-            learner, data=judges, lessons=lessons, budget=budget, seconds=2.0, told=lambda r: print(r.name, r.fate)
-        )
+        artifact = rt.compress(learner, data=judges, lessons=lessons, budget=budget, seconds=2.0)
         report = artifact.report
         assert report is not None
         lines = [

@@ -28,6 +28,8 @@ _HOME = {
     "Lag": "features.lag",
     "OneHot": "features.onehot",
     "Ordinal": "features.ordinal",
+    "OnnxRuntime": "features.embed.onnx_runtime",
+    "Pixels": "features.embed.pixels",
     "RandomFeatures": "features.random_features",
     "Rolling": "features.rolling",
     "Scale": "features.scale",
@@ -148,6 +150,8 @@ if TYPE_CHECKING:
     from retain.core import Schema as Schema
     from retain.features.dates import DateParts as DateParts
     from retain.features.embed import Embed as Embed
+    from retain.features.embed.onnx_runtime import OnnxRuntime as OnnxRuntime
+    from retain.features.embed.pixels import Pixels as Pixels
     from retain.features.hash import Hash as Hash
     from retain.features.impute import Impute as Impute
     from retain.features.lag import Lag as Lag

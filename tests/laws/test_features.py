@@ -1,5 +1,6 @@
 """Every transform through the laws, on bare arrays and on tables with missing values, newcomers and times."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -44,9 +45,17 @@ PLAIN = replace(TABLE, x=TABLE.x.select(["size", "price", "count", "new", "colou
 NUMBERS = replace(TABLE, x=TABLE.x.select(["size", "count", "new"]))
 ARRAY = testing.examples("classification", classes=2)
 HOLES = replace(ARRAY, x=np.where(np.random.default_rng(1).random(ARRAY.x.shape) < 0.2, np.nan, ARRAY.x))
+IMAGES = replace(ARRAY, x=np.random.default_rng(2).random((len(ARRAY), 1, 5, 4), dtype=np.float32))
 FROZEN = torch.nn.Sequential(torch.nn.Linear(ARRAY.x.shape[1], 5), torch.nn.Tanh())
 TARGETS = testing.examples("regression")
 SCHEMA = Schema(columns=(*(Column(n, Kind.CATEGORICAL) for n in ("colour", "shop")), Column("text", Kind.TEXT)))
+
+
+@functools.cache
+def exported():
+    """Exports take seconds, and of texts such a part keeps nothing: one will do."""
+    return rt.Embed(tiny(), runtime=rt.OnnxRuntime())
+
 
 CASES = {
     "Scale, array": (rt.Scale, ARRAY, {}),
@@ -121,8 +130,18 @@ CASES = {
         {"poison": False},
     ),
     "Embed, array": (lambda: rt.Embed(FROZEN), ARRAY, {"tolerance": 1e-5}),
+    "Embed, images": (
+        lambda: rt.Embed(torch.nn.Sequential(rt.Pixels(3), torch.nn.Flatten())),
+        IMAGES,
+        {"poison": False, "tolerance": 1e-5},
+    ),
     "Embed, texts": (
         lambda: rt.Embed(tiny()),
+        replace(TABLE, x=np.array(TABLE.x.column("text").to_pylist(), dtype=object)),
+        {"poison": False, "tolerance": 1e-5},
+    ),
+    "Embed, texts by ONNX Runtime": (
+        exported,
         replace(TABLE, x=np.array(TABLE.x.column("text").to_pylist(), dtype=object)),
         {"poison": False, "tolerance": 1e-5},
     ),

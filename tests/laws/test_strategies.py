@@ -32,6 +32,7 @@ from retain.strategies import (
     OnlineEWC,
     Replay,
     ShrinkPerturb,
+    Solved,
     Sparse,
     WiSE,
 )
@@ -40,6 +41,12 @@ from retain.strategies import (
 def nearest_mean():
     replay = Replay(ClassBalanced(12), size=5)
     return {"strategies": [replay], "head": NearestMean(replay.memory)}
+
+
+def solved():
+    replay, slow = Replay(ClassBalanced(12), size=5), EMA(0.9)
+    head = Solved(lambda: rt.SLDA(batch_size=1), replay.memory, slow=slow)
+    return {"strategies": [replay], "averaging": slow, "head": head}
 
 
 def wise():
@@ -62,6 +69,7 @@ METHODS = {
     "a-gem": lambda: {"projection": AGEM(Reservoir(12), size=5)},
     "gem": lambda: {"projection": GEM(ExperienceBalanced(12))},
     "icarl's nearest mean": nearest_mean,
+    "slow and fast": solved,
     "wa": lambda: {"strategies": [WA(), LwF()]},
     "ewc": lambda: {"strategies": [EWC()]},
     "online ewc": lambda: {"strategies": [OnlineEWC()]},

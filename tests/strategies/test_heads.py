@@ -1,5 +1,7 @@
 """The nearest mean, aligned weights and corrected scores against their formulas, row by row."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from tests.strategies import naive
 
 import retain as rt
 from retain.memory import ClassBalanced, Reservoir
-from retain.strategies import AGEM, WA, BiC, LwF, NearestMean, Replay
+from retain.strategies import AGEM, EMA, WA, BiC, LwF, NearestMean, Replay, Solved
 from retain.strategies.bias import corrected, fit
 
 
@@ -141,3 +143,45 @@ def test_two_parts_do_not_share_a_memory():
     for parts in shared:
         with pytest.raises(rt.errors.SettingError, match="a memory of its own"):
             naive.learner(**parts)
+
+
+def solved(*, slow=None, **parts):
+    replay = Replay(ClassBalanced(20), size=4)
+    head = Solved(lambda: rt.SLDA(batch_size=1), replay.memory, slow=slow)
+    return {"strategies": [replay], "head": head, "averaging": slow, **parts}
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_a_solved_head_knows_what_is_remembered_as_the_module_sees_it_now(averaged):
+    slow = EMA(0.9) if averaged else None
+    learner = lived([[0, 1], [2]], **solved(slow=slow))
+    rows = learner.strategies[0].memory.rows()
+    module = copy.deepcopy(learner.module)
+    if averaged:
+        torch.nn.utils.vector_to_parameters(slow.weights(learner._net), module.parameters())
+    features = torch.nn.Sequential(*list(module)[:-1])
+    alone = rt.SLDA(batch_size=1)
+    alone.learn(rt.Batch(features(rows.x).detach().numpy(), y=rows.y.numpy(), weight=rows.weight.numpy()))
+    x = naive.batch(rows=40, seed=5).x
+    expected = alone.predict(features(torch.from_numpy(x)).detach().numpy())
+    np.testing.assert_allclose(learner.predict(x), expected, atol=1e-5)
+
+
+def test_a_solved_head_learns_rows_as_they_come():
+    learner = lived([[0, 1]], **solved())
+    twin = rt.SLDA(batch_size=1)
+    twin.load_state_dict(learner.head.state_dict()["learner"])
+    batch = rt.Batch(naive.batch(seed=3).x[: naive.SIZE], y=np.full(naive.SIZE, 2))
+    learner.learn(batch)
+    features = torch.nn.Sequential(*list(learner.module)[:-1])
+    twin.learn(rt.Batch(features(torch.from_numpy(batch.x)).detach().numpy(), y=batch.y))
+    x = naive.batch(rows=40, seed=5).x
+    expected = twin.predict(features(torch.from_numpy(x)).detach().numpy())
+    np.testing.assert_allclose(learner.predict(x), expected, atol=1e-5)
+
+
+def test_a_solved_head_reads_a_memory_that_somebody_fills():
+    learner = naive.learner(head=Solved(rt.SLDA, ClassBalanced(20)))
+    learner.learn(naive.batch())
+    with pytest.raises(rt.errors.SettingError, match=r"Solved\(make, replay\.memory\)"):
+        learner.consolidate([])

@@ -60,7 +60,7 @@ EncoderName = Annotated[
     typer.Option(
         "--encoder",
         help="What turns texts into features: a folder, an installed package, or none (words are hashed); by default "
-        "one that is installed.",
+        "one that is installed. Of images: a folder, or a FILE.py with an `encoder`.",
         metavar="NAME",
     ),
 ]

@@ -173,7 +173,7 @@ def _settings(asked: Asked, strategy: str) -> dict[str, Any]:
     """What is told of a run beside its measures."""
     told: dict[str, Any] = {"dataset": asked.dataset, "strategy": strategy, "epochs": asked.epochs}
     columns = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(asked.columns).items() if v}
-    encoded = asked.columns.text or asked.dataset.startswith("clinc150")
+    encoded = asked.columns.text or asked.encoder or asked.dataset.startswith("clinc150")
     told |= columns | ({"encoder": texts.chosen(asked.encoder) or "none"} if encoded else {})
     if RECIPES[asked.strategy].neural:
         told |= {"model": asked.model, "hidden": list(asked.hidden), "batch_size": asked.batch_size}

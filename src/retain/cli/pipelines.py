@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import runpy
 import sys
-import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +12,9 @@ from typing import Any, cast
 from retain.cli import collect
 from retain.cli.catalogue import DATASETS, RULES, find
 from retain.cli.outputs import check_report
+from retain.cli.programs import ran
 from retain.core import Report
-from retain.errors import RetainError, SettingError
+from retain.errors import SettingError
 from retain.learners.auto import auto
 from retain.report import Backtest, Progress, write_backtest
 from retain.run import Pipeline, backtest
@@ -48,30 +47,17 @@ def held(path: Path, /) -> tuple[Pipeline, Any]:
     return pipeline, found.get("held_out")
 
 
-def _run(path: Path) -> tuple[Pipeline, dict[str, Any]]:
+def _run(path: Path) -> tuple[Pipeline, Mapping[str, Any]]:
     """The pipeline of a Python file, and all of its names."""
     if not path.is_file():
         raise SettingError(f"there is no file {path}; write one that works with: retain init {path}")
-    try:
-        found = runpy.run_path(str(path), run_name=path.stem)
-    except RetainError:
-        raise
-    except Exception as error:
-        raise SettingError(f"{_told(path, error)}; correct the file") from error
+    found = ran(path)
     pipeline = found.get("pipeline")
     if not isinstance(pipeline, Pipeline):
         raise SettingError(
             f"{path} has no `pipeline = rt.Pipeline(...)`; compare it with one that works: retain init other.py"
         )
     return pipeline, found
-
-
-def _told(path: Path, error: Exception) -> str:
-    """An error, and the last line of a file that it came by; the file alone where it is none of its lines."""
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        return f"{path}, line {error.lineno}: {type(error).__name__}: {error.msg}"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f"{path}{f', line {lines[-1]}' if lines else ''}: {type(error).__name__}: {error}"
 
 
 def run_backtest(source: str, /, *, rules: list[str], limit: int | None, report: Path | None, as_json: bool) -> int:

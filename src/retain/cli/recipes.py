@@ -14,6 +14,7 @@ import numpy as np
 import retain as rt
 from retain.blocks import dense, matrix
 from retain.cli.catalogue import Entry, find
+from retain.cli.pictures import encoded
 from retain.cli.texts import looked_at, words
 from retain.core import CSR, Kind, Learner, Schema
 from retain.errors import SettingError
@@ -197,6 +198,18 @@ def _wise(settings: Settings, seed: int) -> Learner:
     return _neural(settings, seed, [_replay(settings, memory)], averaging=rt.strategies.WiSE(memory=memory))
 
 
+def _slow_fast(settings: Settings, seed: int) -> Learner:
+    memory, slow = _past(settings, seed), rt.strategies.EMA()
+    head = rt.strategies.Solved(lambda: rt.SLDA(batch_size=settings.batch_size), memory, slow=slow)
+    return _neural(settings, seed, [_replay(settings, memory)], averaging=slow, head=head)
+
+
+def _first_session(settings: Settings, seed: int) -> Learner:
+    # Balanced: the first experience is solved once, later ones as often as the loop goes through them.
+    solved = rt.RandomFeatures(2000, seed=seed) | rt.Ridge(balanced=True, batch_size=4096)
+    return rt.neural.FirstSession(_neural(settings, seed), solved)
+
+
 def _gdumb(settings: Settings, seed: int) -> Learner:
     memory = rt.memory.ClassBalanced(settings.memory, seed=seed)
     every = 10**9 if settings.boundaries else 1000  # trained where an experience ends, if that is told: it takes long
@@ -232,6 +245,11 @@ RECIPES: Mapping[str, Recipe] = {
     "ema": Recipe("replay; answers with the moving average of the weights: for thousands of steps", _ema),
     "cls-er": Recipe("replay beside a quick and a slow average of the weights, which teach", _cls_er),
     "wise": Recipe("replay; goes back part of the way to the weights before, as far as old rows profit", _wise),
+    "slow-fast": Recipe("ema; answers by discriminant analysis on what the averaged net sees, solved anew", _slow_fast),
+    "first-session": Recipe(
+        "trained in the first experience only; then ridge on 2,000 random features of what it sees; keeps no rows",
+        _first_session,
+    ),
     "gdumb": Recipe("a new net is trained on a balanced memory and nothing else", _gdumb),
     "icarl": Recipe("replay of exemplars chosen by herding, a teacher, the nearest mean decides", _icarl),
     "wa": Recipe("replay, a teacher, and new classes' weights made no longer than old ones'", _wa),
@@ -448,7 +466,10 @@ DATA: Mapping[str, Entry[Callable[[str | None, Columns], TrainTest]]] = {
 
 
 def load(name: str, columns: Columns, encoder: str | None = None, /) -> TrainTest:
-    """A data set as typed: NAME, or NAME:PLACE, texts as features. Raises SettingError for a name that is not known."""
+    """A data set as typed: NAME, or NAME:PLACE, texts as features, and images where an encoder is named.
+
+    Raises SettingError for a name that is not known.
+    """
     kind, _, place = name.partition(":")
     if kind not in DATA and Path(name).is_file():
         raise SettingError(f"{name} is a file; say what it holds: {'npz' if name.endswith('.npz') else 'csv'}:{name}")
@@ -457,10 +478,19 @@ def load(name: str, columns: Columns, encoder: str | None = None, /) -> TrainTes
         raise SettingError(f"{kind} brings its own columns; --target and what else is said of them is for csv:FILE")
     data = make(place or None, columns)
     if isinstance(data.train.x, (np.ndarray, CSR)):
-        if encoder is not None:
-            raise SettingError(f"--encoder is for texts, and {name} has none; for csv:FILE name them with --text COL")
-        return data
+        return data if encoder is None else _pictured(name, data, encoder)
     schema = data.train.schema or Schema()
     sys.stderr.write(f"texts: {words(schema, encoder)}\n")
     train, test = looked_at(schema, encoder, data.train.x, data.test.x)
+    return TrainTest(replace(data.train, x=train), replace(data.test, x=test))
+
+
+def _pictured(name: str, data: TrainTest, encoder: str) -> TrainTest:
+    """Images as the features of an encoder."""
+    rows, asked = data.train.x, data.test.x
+    if not isinstance(rows, np.ndarray) or not isinstance(asked, np.ndarray) or rows.ndim != 4:
+        raise SettingError(
+            f"--encoder is for texts and images, and {name} has none; for csv:FILE name texts with --text COL"
+        )
+    train, test = encoded(encoder, rows, asked)
     return TrainTest(replace(data.train, x=train), replace(data.test, x=test))

@@ -10,6 +10,7 @@ import numpy as np
 
 import retain as rt
 from retain.blocks import dense, matrix
+from retain.compose import Composable
 from retain.core import CSR, Array, Features, Kind, Learner, Report, Schema
 from retain.errors import SettingError
 from retain.learners.auto import GRAMS, intents
@@ -18,7 +19,7 @@ from retain.report import Progress
 if TYPE_CHECKING:
     from retain.features.embed import Embed
 
-__all__ = ["chosen", "learner", "looked_at", "words"]
+__all__ = ["chosen", "followed", "learner", "looked_at", "words"]
 
 _NONE = "none"
 _BITS = 11  # of hashed texts where learners need rows that are not sparse: 2,048 columns
@@ -58,6 +59,16 @@ def learner(schema: Schema, encoder: str | None, /) -> Learner:
 
 def looked_at(schema: Schema, encoder: str | None, *parts: Features) -> list[Array]:
     """Rows of texts alone as features (n, d) of about unit size, encoded once for all that learns from them."""
+
+    def make(watch: Callable[[int, int], None]) -> Composable:
+        hashing = rt.Hash(bits=_BITS, text=tuple(_texts(schema)), grams=GRAMS, normalised=True)
+        return _embed(schema, encoder, watch) or hashing
+
+    return followed(make, *parts)
+
+
+def followed(make: Callable[[Callable[[int, int], None]], Composable], *parts: Features) -> list[Array]:
+    """What a transform of rows of length 1 makes of each part (n, d), of about unit size, with a bar meanwhile."""
     total = sum(len(part) if isinstance(part, (np.ndarray, CSR)) else part.num_rows for part in parts)
     with Progress(total_rows=total) as progress:
         before = 0
@@ -65,9 +76,7 @@ def looked_at(schema: Schema, encoder: str | None, *parts: Features) -> list[Arr
         def watch(done: int, _: int) -> None:
             progress.update(Report(before + done, 0, 0, 0, 0, 0.0, 0.0))
 
-        embed = _embed(schema, encoder, watch)
-        text = tuple(_texts(schema))
-        look = embed or rt.Hash(bits=_BITS, text=text, grams=GRAMS, normalised=True)
+        look = make(watch)
         found: list[Array] = []
         for part in parts:
             rows = matrix(look.apply(part), reader="retain continual")

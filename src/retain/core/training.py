@@ -119,7 +119,7 @@ class Model(Protocol):
         """What the module says of rows (n, k), in evaluation mode and without a graph; with other weights if given."""
         ...
 
-    def features(self, x: Tensor, /) -> Tensor:
+    def features(self, x: Tensor, /, *, weights: Tensor | None = None) -> Tensor:
         """What the last linear layer is given for rows (n, d), in evaluation mode and without a graph."""
         ...
 

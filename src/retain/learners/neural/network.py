@@ -73,9 +73,9 @@ class Network:
         with self.evaluating():
             return self.through.outputs(x, self.weights if weights is None else weights)
 
-    def features(self, x: Tensor, /) -> Tensor:
+    def features(self, x: Tensor, /, *, weights: Tensor | None = None) -> Tensor:
         with self.evaluating():
-            return self.through.features(x, self.weights)
+            return self.through.features(x, self.weights if weights is None else weights)
 
     def gradient(self, rows: Rows, /) -> Tensor:
         _, slope = self.slope(Forward(rows, self.through.forward(rows.x)))

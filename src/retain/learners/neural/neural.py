@@ -194,6 +194,12 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         where = None if task is None else torch.from_numpy(task.astype(np.int64)).to(tensor.device)
         return self._answers(self._padded(self._said(tensor, where)), flat=self._intake.flat)
 
+    def features(self, x: Features, /) -> Array:
+        """What the last linear layer is given for rows (n, d) float32. Changes nothing."""
+        tensor = self._intake.rows(x)
+        self._width(tensor)
+        return self._net.features(tensor).float().cpu().numpy()
+
     def _taken(self, batch: Batch, y: Array | None) -> Rows:
         """A block as rows on the module's device, every bit of it checked before anything changes."""
         x = self._intake.rows(batch.x)

@@ -90,7 +90,8 @@ def row(net: str, rung) -> str:
         f"{1e3 * cost.latency[n].median:.3f} ms" + (f", {rung.faster[n]:.1f}x" if rung.faster else "") for n in (1, 64)
     ]
     size = f"{cost.bytes / 1e3:,.0f} kB, {rung.smaller:.1f}x"
-    return f"| {net}: {rung.name} | {size} | {times[0]} | {times[1]} | {100 * found.after:.2f} | {change} | {worst} | {past} | {rung.fate} |"
+    cells = (f"{net}: {rung.name}", size, *times, f"{100 * found.after:.2f}", change, worst, past, rung.fate)
+    return f"| {' | '.join(cells)} |"
 
 
 def patched(artifact: Artifact, lessons: Batch) -> str:
@@ -110,8 +111,8 @@ def verdict(net: str, report: CompressionReport) -> str:
     got = (taken.smaller, taken.faster[1], taken.faster[64], found)
     met = got[0] >= smaller and got[1] >= one and got[2] >= many and found >= -lost
     return (
-        f"{net}, the last rung taken: {got[0]:.1f}x smaller, {got[1]:.1f}x and {got[2]:.1f}x faster, {found:+.2f} points; bar "
-        f"{smaller:g}x, {one:g}x and {many:g}x, -{lost:g}: {'met' if met else 'MISSED'}."
+        f"{net}, the last rung taken: {got[0]:.1f}x smaller, {got[1]:.1f}x and {got[2]:.1f}x faster, "
+        f"{found:+.2f} points; bar {smaller:g}x, {one:g}x and {many:g}x, -{lost:g}: {'met' if met else 'MISSED'}."
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, final
 from retain.compose import Settling, consolidate, learns
 from retain.core import Array, Averaging, Batch, Forward, Learner, Memory, Model, Rows, State
 from retain.errors import SettingError
+from retain.strategies.addend import Carry, Reshaping
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +20,7 @@ __all__ = ["Solved"]
 
 
 @final
-class Solved:
+class Solved(Reshaping):
     """A head: an analytic learner over the features of the module, which go on moving slowly beneath it.
 
     Features are what the last linear layer is given. New rows are learnt after the step that they made, so that the
@@ -81,6 +82,11 @@ class Solved:
         if isinstance(inner, Settling):
             inner.settle()
         self._learner = learner
+
+    def reshaped(self, model: Model, carry: Carry, /) -> None:
+        """Features are others now: the learner over them is estimated anew from the memory."""
+        if model.classes and len(self._exemplars):
+            self.consolidate(model, ())
 
     def state_dict(self) -> State:
         return {"learner": self._learner.state_dict()}

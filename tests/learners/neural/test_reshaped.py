@@ -11,7 +11,7 @@ import retain as rt  # noqa: E402 - after the skip
 from retain import blocks, state, testing  # noqa: E402
 from retain.errors import SettingError  # noqa: E402
 from retain.memory import Reservoir  # noqa: E402
-from retain.strategies import EMA, EWC, L2Init, LwF, NearestMean, Replay  # noqa: E402
+from retain.strategies import EMA, EWC, L2Init, LwF, NearestMean, Replay, Solved  # noqa: E402
 
 torch.set_num_threads(1)
 BATCH = testing.examples("classification")
@@ -101,6 +101,17 @@ def test_other_models_of_the_old_shape_begin_with_the_weights_that_there_are():
     assert not np.allclose(kept["head"]["means"], one.state_dict()["head"]["means"])
     assert other.head._exemplars is other.strategies[1].memory  # one memory still, and not that of the first learner
     assert other.head._exemplars is not replay.memory
+
+
+def test_a_solved_head_is_estimated_anew_over_the_features_that_there_are():
+    replay = Replay(Reservoir(20), size=4)
+    one = make(strategies=[replay], head=Solved(lambda: rt.Ridge(batch_size=1), replay.memory))
+    one.learn(FIRST)
+    one.consolidate([FIRST])
+    small = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    other = one.reshaped(small)
+    assert other.predict(FIRST.x).shape == one.predict(FIRST.x).shape
+    assert other.head._learner.weights.shape[0] == 3
 
 
 def test_refuses_what_does_not_belong_together():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,9 @@ def test_run_again_from_a_state_nothing_is_derived_twice(tmp_path: Path, monkeyp
     saved = {path: path.read_bytes() for path in Path("state").rglob("*") if path.is_file()}
     assert main(["run", "pipeline.py", "--state", "state", "--resume"]) == 0
     points = [entry for entry in rt.FileRegistry("models").log() if entry.what == "point"]
+    shutil.rmtree("state")
     for path, data in saved.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     assert main(["run", "pipeline.py", "--state", "state", "--resume"]) == 0
     again = [entry for entry in rt.FileRegistry("models").log() if entry.what == "point"]

@@ -72,7 +72,12 @@ def test_script_runs_and_leaves_its_picture(script: Path, environment: dict[str,
 
 
 @for_torch
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "script",
+    # The cells are those of the script, which runs above: one notebook shows that notebooks run.
+    [pytest.param(script, marks=[] if script == SCRIPTS[-1] else pytest.mark.slow) for script in SCRIPTS],
+    ids=lambda path: path.stem,
+)
 def test_notebook_runs(script: Path, environment: dict[str, str], tmp_path: Path) -> None:
     import nbformat
     from nbclient import NotebookClient

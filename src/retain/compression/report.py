@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _CHANGES = ("change", "worst", "forgetting")
 
+_WIDE = 120  # columns of a terminal from which all is told
+
 __all__ = ["CompressionReport", "Rung"]
 
 
@@ -65,22 +67,14 @@ class CompressionReport:
 
         what = "accuracy" if self.classes else "mean error"
         sizes = sorted({size for rung in self.rungs if rung.cost for size in rung.cost.latency})
-        past = any(rung.judgement and rung.judgement.forgetting for rung in self.rungs)
         grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for title in (
-            "",
-            "size",
-            "smaller",
-            *(f"{n} row{'s' * (n > 1)}" for n in sizes),
-            what,
-            "change",
-            "worst class",
-        ):
+        titles = ["", "size", "smaller", *(f"{n} row{'s' * (n > 1)}" for n in sizes), what, "change"]
+        titles += ["worst class", "forgotten", "answers in"] if options.max_width >= _WIDE else []
+        for title in titles:
             grid.add_column(title, justify="right" if title else "left", no_wrap=True)
-        if past:
-            grid.add_column("forgotten", justify="right", no_wrap=True)
         for rung in self.rungs:
-            grid.add_row(*_cells(rung, sizes, past=past), style=None if rung.fate in ("parent", "taken") else "dim")
+            style = None if rung.fate in ("parent", "taken") else "dim"
+            grid.add_row(*_cells(rung, sizes)[: len(titles)], style=style)
         yield grid
         yield Text(f"judged on {self.rows:,} rows, taught by {self.taught:,}", "dim")
         for rung in self.rungs:
@@ -112,18 +106,22 @@ def _rung(told: Any) -> Rung:
     return Rung(**rung)
 
 
-def _cells(rung: Rung, sizes: list[int], *, past: bool) -> list[str]:
+def _cells(rung: Rung, sizes: list[int]) -> list[str]:
     mark = {"parent": " ", "taken": "✓"}.get(rung.fate, "✗")
-    cost, found = rung.cost, rung.judgement
+    cost, found, first = rung.cost, rung.judgement, rung.fate == "parent"
     cells = [f"{mark} {rung.name}"]
     if cost is None or found is None:
         return cells
-    cells += [_bytes(cost.bytes), f"{rung.smaller:.1f}x"]
-    cells += [_time(cost.latency[n].median) + (f" {rung.faster[n]:.1f}x" if rung.faster else "") for n in sizes]
-    cells += [f"{found.after:.4f}", "" if rung.fate == "parent" else _change(found.change)]
-    worst = found.worst if rung.fate != "parent" else None
+    cells += [
+        _bytes(cost.bytes),
+        f"{rung.smaller:.1f}x",
+        *(f"{rung.faster[n]:.1f}x" if rung.faster else "" for n in sizes),
+    ]
+    cells += [f"{found.after:.4f}", "" if first else _change(found.change)]
+    worst, past = (None, None) if first else (found.worst, found.forgetting)
     cells += ["" if worst is None else f"{-worst.mean:+.3f} ({_class(found.worst_class)})"]
-    return cells + (["" if found.forgetting is None else f"{found.forgetting.mean:+.4f}"] if past else [])
+    cells += ["" if past is None else f"{past.mean:+.4f}", ", ".join(_time(cost.latency[n].median) for n in sizes)]
+    return cells
 
 
 def _change(change: Change) -> str:

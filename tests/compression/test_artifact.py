@@ -4,6 +4,7 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
+import torch
 from tests.compression.nets import Case, net, rows
 
 import retain as rt
@@ -33,6 +34,8 @@ def test_saved_and_loaded_it_is_the_same(artifact: Artifact, plain: Case) -> Non
     other.load_state_dict(artifact.state_dict())
     np.testing.assert_array_equal(other.predict(plain.rows.x[:100]), artifact.predict(plain.rows.x[:100]))
     assert other.report == artifact.report
+    with pytest.raises(StateError, match="its parent was not; pull the version"):
+        other.revert()
     same_state(other.resume().state_dict(), artifact.resume().state_dict(), 0.0, "its state")
 
 
@@ -66,10 +69,53 @@ def test_learning_goes_on_and_is_patched_in(plain: Case) -> None:
     np.testing.assert_array_equal(artifact.predict(plain.rows.x), anew.predict(plain.rows.x))
     float32 = anew.form.formatted(learner, None, plain.rows.x)
     learner.learn(rows(500, seed=12))
-    np.testing.assert_allclose(float32.renewed(learner).predict(plain.rows.x), learner.predict(plain.rows.x), atol=1e-5)
+    renewed = float32.renewed(learner, None)
+    np.testing.assert_allclose(renewed.predict(plain.rows.x), learner.predict(plain.rows.x), atol=1e-5)
+    assert artifact.report is None  # it told of what was
+    with pytest.raises(SettingError, match="another chain"):
+        artifact.patch(rt.Scale() | learner)
+    layers = [torch.nn.Tanh() if isinstance(one, torch.nn.ReLU) else one for one in net().module]
+    tanh = rt.Neural(torch.nn.Sequential(*layers))
+    tanh.learn(rows(500, seed=12))
+    with pytest.raises(SettingError, match="answers otherwise than the module"):
+        artifact.patch(tanh)
     learner.learn(rt.Batch(plain.rows.x[:96], y=np.full(96, 4)))  # the fifth class of a net of four
     with pytest.raises(SettingError, match="compress anew"):
         artifact.patch(learner)
+
+
+def test_convolutions_are_calibrated_anew(images: Case) -> None:
+    budget = rt.Within(accuracy=0.05, per_class=None)
+    artifact = rt.compress(images.learner, Int8(), data=images.rows, budget=budget, seconds=0.01)
+    learner = artifact.resume()
+    learner.learn(images.rows)
+    with pytest.raises(SettingError, match="no rows to calibrate by"):
+        artifact.patch(learner)
+    artifact.patch(learner, rows=images.rows.x)
+    said, wanted = artifact.predict(images.rows.x), learner.predict(images.rows.x)
+    assert np.abs(said - wanted).mean() < 0.03
+
+
+def test_tables_recurrent_nets_and_averages_are_renewed_whole() -> None:
+    """What int8 makes of a table, of scalars in a graph, and of weights that are tied."""
+
+    class Words(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.gru, self.head = torch.nn.Embedding(50, 16), rt.neural.GRU(16, 8), torch.nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.head(self.gru(self.table(x)))
+
+    x = np.random.default_rng(0).integers(50, size=(600, 4))
+    batch = rt.Batch(x, y=x[:, 3] % 3)
+    learner = rt.Neural(Words(), averaging=rt.strategies.EMA(decay=0.9))
+    learner.learn(batch)
+    artifact = rt.compress(learner, Int8(static=False), data=batch, budget=rt.Within(accuracy=0.2), seconds=0.01)
+    for _ in range(5):
+        learner.learn(batch)
+    artifact.patch(learner)
+    assert np.abs(artifact.predict(x) - learner.predict(x)).max() < 0.1
 
 
 def test_poison_is_refused_as_the_learner_would(artifact: Artifact, plain: Case) -> None:

@@ -60,6 +60,9 @@ def test_the_worst_class_decides() -> None:
     found = Within(accuracy=0.02).judge(y, answers(y, y < 0), answers(y, (y == 7) & (np.arange(10_000) < 500)))
     assert (found.verdict, found.worst_class) == ("outside", 7)
     assert found.why.startswith("class 7: -0.05")
+    y = np.concatenate([np.zeros(20_000, dtype=int), np.ones(200, dtype=int)])
+    wide = Within().judge(y, answers(y, y < 0), answers(y, np.arange(20_200) < 100))
+    assert wide.worst_class == 0  # not the class of few rows, of which less is known
 
 
 def test_small_classes_are_taken_together_and_this_is_said() -> None:
@@ -104,7 +107,9 @@ def test_what_no_rows_could_tell_is_refused_beforehand() -> None:
     assert judged(460, 0).verdict == "undecided"
 
 
-@pytest.mark.parametrize("settings", [{"accuracy": 0}, {"per_class": 1.0}, {"faster": -1}, {"confidence": 0.4}])
+@pytest.mark.parametrize(
+    "settings", [{"accuracy": 0}, {"per_class": 1.0}, {"faster": -1}, {"confidence": 0.4}, {"accuracy": None}]
+)
 def test_budgets_that_make_no_sense_are_refused(settings: dict) -> None:
     with pytest.raises(SettingError, match="Within got"):
         Within(**settings)

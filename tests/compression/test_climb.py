@@ -79,6 +79,55 @@ def test_rows_that_cannot_judge_are_refused(plain: Case) -> None:
         rt.compress(rt.NoChange(), data=plain.rows, seconds=0.01)
 
 
+def test_wrappers_are_refused_and_nested_chains_go_through(plain: Case) -> None:
+    with pytest.raises(SettingError, match="OpenSet cannot be made smaller as it is; compress the learner inside it"):
+        rt.compress(rt.OpenSet(plain.learner), data=plain.rows)
+    learner = rt.Scale() | rt.Neural(rt.neural.MLP(32, 64, 4))
+    nested = rt.Chain([rt.Scale()], learner)
+    nested.learn(rows(2_000))
+    artifact = rt.compress(nested, Half(), data=rows(4_000, seed=5), budget=rt.Within(accuracy=0.01), seconds=0.01)
+    x = rows(100, seed=6).x
+    np.testing.assert_allclose(artifact.predict(x), nested.predict(x), atol=1e-2)
+
+
+def test_classes_in_turn_are_taught_and_judged_alike(plain: Case) -> None:
+    held = rows(4_000, seed=5)
+    order = np.argsort(np.arange(4_000) % 1_000 * 4 + np.argsort(np.argsort(held.y, kind="stable")) // 1_000)
+    artifact = rt.compress(plain.learner, Half(), data=rt.Batch(held.x[order], y=held.y[order]), seconds=0.01)
+    assert artifact.report.taught == 800
+    assert artifact.report.taken.judgement.pooled == ()
+
+
+def test_a_class_that_waits_to_be_learnt_is_in_nobodys_way(plain: Case) -> None:
+    learner = deepcopy(plain.learner)
+    learner.learn(rt.Batch(plain.rows.x[:3], y=np.array([0, 1, 4])))
+    assert learner.predict(plain.rows.x[:2]).shape == (2, 5)
+    artifact = rt.compress(learner, Half(), data=plain.rows, seconds=0.01)
+    assert artifact.predict(plain.rows.x[:2]).shape == (2, 4)
+
+
+def test_a_step_that_breaks_is_one_that_failed(plain: Case) -> None:
+    class Broken:
+        name = "broken"
+
+        def __call__(self, draft, lessons):
+            raise IndexError("7 is out of range")
+
+    artifact = rt.compress(plain.learner, Broken(), Half(), data=plain.rows, seconds=0.01)
+    fates = [(rung.fate, rung.why) for rung in artifact.report.rungs[2:]]
+    assert fates == [("failed", "IndexError: 7 is out of range"), ("taken", "")]
+
+
+def test_zeros_are_a_gain_once_they_are_zipped(plain: Case) -> None:
+    step = rt.compression.Magnitude(0.5)
+    budget = rt.Within(accuracy=0.2, per_class=None, forgetting=None)
+    artifact = rt.compress(plain.learner, step, data=plain.rows, budget=budget, seconds=0.01)
+    graph, taken = artifact.report.rungs[1].cost, artifact.report.taken.cost
+    assert artifact.report.taken.name == step.name
+    assert taken.packed < 0.8 * graph.packed
+    assert taken.bytes == graph.bytes
+
+
 def test_a_chain_is_compressed_at_its_end() -> None:
     learner = rt.Scale() | rt.Neural(rt.neural.MLP(32, 64, 4))
     learner.learn(rows(3_000))
@@ -89,12 +138,12 @@ def test_a_chain_is_compressed_at_its_end() -> None:
 
 def test_numbers_are_compressed_too() -> None:
     x = np.random.default_rng(0).normal(size=(6_000, 16)).astype(np.float32)
-    y = np.sin(x[:, 0]) + x[:, 1]
+    y = np.rint(20 * (np.sin(x[:, 0]) + x[:, 1])).astype(int)  # whole numbers, and negative ones, are numbers here
     learner = rt.Neural(rt.neural.MLP(16, 64, 1), criterion=rt.neural.Squared())
     learner.learn(rt.Batch(x[:3_000], y=y[:3_000]))
     artifact = rt.compress(learner, Half(), data=rt.Batch(x[3_000:], y=y[3_000:]), seconds=0.01)
     assert artifact.predict(x[:7]).shape == (7,)
-    np.testing.assert_allclose(artifact.predict(x[:7]), learner.predict(x[:7]), atol=1e-2)
+    np.testing.assert_allclose(artifact.predict(x[:7]), learner.predict(x[:7]), atol=0.2)
     assert not artifact.report.classes
 
 

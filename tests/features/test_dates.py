@@ -14,7 +14,7 @@ TIMES = st.lists(st.datetimes(dt.datetime(1600, 1, 1), dt.datetime(2400, 1, 1)),
 
 
 @given(TIMES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_parts_are_those_of_pandas(times):
     x = pa.record_batch({"at": pa.array(times, pa.timestamp("us"))})
     parts = rt.DateParts(

@@ -28,7 +28,7 @@ def waiting(rows: list[Row]) -> Waiting:
     return Waiting(nothing(len(rows)), landing, number, ids, y, {MODEL: number.astype(np.float64)})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(2, 12), st.integers(1, 40))
 def test_rows_that_wait_are_those_of_a_plain_list(random, blocks, size):
     pending, oracle, clock = Pending(), list[Row](), 0.0

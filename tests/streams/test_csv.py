@@ -47,7 +47,7 @@ def labels_of(stream):
 FIELD = st.text(alphabet='ab ,"\n\r\té', max_size=6)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(FIELD, FIELD, st.booleans()), min_size=1, max_size=12),
     st.integers(8, 60),
@@ -76,7 +76,7 @@ def _read_bytes(content, piece, **options):
         return rows_of(streams.csv(file.name, kinds=TEXTS, block=3, **options))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(alphabet='ab,"\n1', max_size=40), st.integers(8, 30), st.integers(1, 4))
 def test_no_file_breaks_the_count_of_rows(content, piece, block):
     """Junk: every row is accepted or refused, wherever pieces end, and resuming changes nothing."""

@@ -36,6 +36,7 @@ STEPS: Mapping[str, str] = {
     "magnitude": "the smallest weights become zero: fewer bytes once zipped, no gain of speed: magnitude=.8",
 }
 FORMATS = ("onnx", "onnx-int8", "onnx-half", "numpy")
+_BEHIND = "the file begins behind the transforms: give it what they put out\n"
 _PASSES = 5  # through the lessons after a cut
 _WITHIN = ("accuracy", "per_class", "forgetting", "faster", "smaller", "confidence")
 _LAST = 20_000  # rows of a pipeline's stream that judge where its file names no data
@@ -58,6 +59,8 @@ def compress_version(
 
     registry = opened(folder)
     name = registry.name(ref)
+    if alias in ("champion", "candidate", "previous"):
+        raise SettingError(f"--alias {alias} means a learner; choose a word of its own, such as serving")
     if pipeline is None:
         raise SettingError("a learner's code is not in the registry; name its file: --pipeline FILE.py")
     known, rows = held(pipeline)
@@ -182,6 +185,8 @@ def _number(value: str, where: str) -> float:
 def _of_artifact(state: State, to: str) -> bytes:
     """What an artefact runs as, if it is of that format."""
     form = state["form"]
+    if "transforms" in state["master"]:
+        sys.stderr.write(_BEHIND)
     has = "onnx" if form["format"] is None else f"onnx-{'half' if form['format'] == 'float16' else form['format']}"
     if to != has:
         raise SettingError(f"the artefact is {has}, and --to is {to}; export the learner that it descends from")
@@ -198,7 +203,7 @@ def _of_learner(learner: Learner, to: str) -> bytes:
 
     net = learns(learner)
     if net is not learner:
-        sys.stderr.write("the file begins behind the transforms: give it what they put out\n")
+        sys.stderr.write(_BEHIND)
     if not isinstance(net, Neural):
         raise SettingError(f"{type(net).__name__} cannot be exported yet; a neural learner can")
     if to == "numpy":

@@ -5,15 +5,13 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import final
 
-import torch
-
-from retain.compose import Chain, Steps, learns
-from retain.compression.draft import end, ending
+from retain.compose import Steps, learns
+from retain.compression.draft import end, ending, transforms
 from retain.compression.forms import Form, Graph
 from retain.compression.report import CompressionReport
 from retain.compression.shape import plan, restored
 from retain.core import Array, Features, Learner, State
-from retain.errors import StateError
+from retain.errors import SettingError, StateError
 from retain.learners.neural import Neural
 
 __all__ = ["Artifact"]
@@ -31,7 +29,8 @@ class Artifact:
     """
 
     def __init__(self, learner: Learner, /) -> None:
-        self._parent = self._master = learner
+        self._blank = self._master = learner
+        self._parent: Learner | None = None
         self._form: Form | None = None
         self.report: CompressionReport | None = None
 
@@ -39,7 +38,7 @@ class Artifact:
     def of(parent: Learner, master: Learner, form: Form, /) -> Artifact:
         """A learner as it runs."""
         artifact = Artifact(parent)
-        artifact._master, artifact._form = master, form
+        artifact._parent, artifact._master, artifact._form = parent, master, form
         return artifact
 
     @property
@@ -60,25 +59,42 @@ class Artifact:
         return self.form.data
 
     def predict(self, x: Features, /) -> Array:
-        if isinstance(self._master, Chain):
-            x = Steps(self._master.transforms).apply(x)
-        return self.form.predict(x)
+        return self.form.predict(Steps(transforms(self._master)).apply(x))
 
     def revert(self) -> Learner:
-        """The learner that was compressed, as it is now."""
+        """The learner that was compressed, which was not changed.
+
+        Raises StateError for an artefact that was loaded: its parent is a version of its own.
+        """
+        if self._parent is None:
+            raise StateError(
+                "the artefact was loaded, and its parent was not; pull the version that it descends from: "
+                'registry.pull(registry.version("serving").parent)'
+            )
         return self._parent
 
     def resume(self) -> Learner:
         """A learner in float32 of the artefact's shape, which can go on learning: a copy of its own."""
         return deepcopy(self._master)
 
-    def patch(self, learner: Learner, /) -> None:
+    def patch(self, learner: Learner, /, *, rows: Features | None = None) -> None:
         """Take over the weights of a learner of the artefact's shape: one that `resume` gave, which has learnt since.
 
-        Raises SettingError where its shape is another by now (a new class that needs more outputs): compress anew.
+        Nothing is exported, cut or judged again: the report is of what was, and is dropped.
+
+        Args:
+            learner: what has learnt.
+            rows: as `predict` takes them, to calibrate by; int8 convolutions need some.
+
+        Raises:
+            SettingError: its shape is another by now (a new class that needs more outputs), or it is another chain:
+                compress anew; or rows are needed.
         """
-        self._form = self.form.renewed(learner)
-        self._master = deepcopy(learner)
+        front = transforms(learner)
+        if [type(one) for one in front] != [type(one) for one in transforms(self._master)]:
+            raise SettingError("the learner is another chain than the artefact's; give what artifact.resume() gave")
+        self._form = self.form.renewed(learner, None if rows is None else Steps(front).apply(rows))
+        self._master, self.report = deepcopy(learner), None
 
     def state_dict(self) -> State:
         net = learns(self._master)
@@ -90,11 +106,11 @@ class Artifact:
         }
 
     def load_state_dict(self, state: State, /) -> None:
-        master = deepcopy(self._parent)
+        master = deepcopy(self._blank)
         if state["plan"] is not None:
             net = end(master, Neural, needs="the artefact is of a neural net")
             master = ending(master, restored(net, state["plan"]))
         master.load_state_dict(state["master"])
-        self._master = master
-        self._form = Graph.from_state(state["form"], threads=torch.get_num_threads())
+        form = Graph.from_state(state["form"])
         self.report = None if state["report"] is None else CompressionReport.from_dict(state["report"])
+        self._parent, self._master, self._form = None, master, form

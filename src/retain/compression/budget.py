@@ -91,7 +91,9 @@ class Within:
     confidence: float = 0.95
 
     def __post_init__(self) -> None:
-        margins = [m for m in (self.accuracy, self.per_class, self.forgetting) if m is not None]
+        margins = [self.accuracy, *(m for m in (self.per_class, self.forgetting) if m is not None)]
+        if self.accuracy is None or self.confidence is None:  # pyright: ignore[reportUnnecessaryComparison] - it may be
+            raise SettingError("Within got None for accuracy or confidence; expected numbers, e.g. accuracy=.005")
         if not all(0 < margin < 1 for margin in margins):
             raise SettingError(f"Within got the margins {margins}; expected shares between 0 and 1, e.g. accuracy=.005")
         goals = [goal for goal in (self.faster, self.smaller) if goal is not None]
@@ -131,9 +133,10 @@ class Within:
         lost, won = ~wrong[0] & wrong[1], wrong[0] & ~wrong[1]
         change = _paired(lost, won, z)
         checks = [("accuracy", self.accuracy, change)]
-        worst, code, pooled, notes = self._of_classes(y, lost, won, z)
-        if worst is not None and self.per_class is not None:
-            checks.append((_class(code), self.per_class, worst))
+        groups, pooled, notes = self._of_classes(y, lost, won, z)
+        if self.per_class is not None:
+            checks += [(_class(code), self.per_class, one) for code, one in groups]
+        code, worst = max(groups, key=lambda one: one[1].mean, default=(None, None))
         forgotten = self._of_past(task, lost, won, z)
         if forgotten is not None and self.forgetting is not None:
             checks.append(("forgetting", self.forgetting, forgotten))
@@ -153,9 +156,10 @@ class Within:
 
     def _of_classes(
         self, y: Array, lost: _Bools, won: _Bools, z: float
-    ) -> tuple[Change | None, int | None, tuple[int, ...], tuple[str, ...]]:
+    ) -> tuple[list[tuple[int, Change]], tuple[int, ...], tuple[str, ...]]:
+        """What each class lost; those that are taken together, or not judged; and words on them."""
         if self.per_class is None:
-            return None, None, (), ()
+            return [], (), ()
         codes, count = np.unique(y, return_counts=True)
         least = self.least(self.per_class)
         few = codes[count < least]
@@ -168,11 +172,8 @@ class Within:
                 groups.append((-1, rows))
             else:
                 notes = (f"{len(few)} classes of fewer than {least} rows, {int(rows.sum()):,} in all, are not judged",)
-        if not groups:
-            return None, None, tuple(map(int, few)), notes
         changes = [(code, _paired(lost[rows], won[rows], z)) for code, rows in groups]
-        code, worst = max(changes, key=lambda one: one[1].high)
-        return worst, code, tuple(map(int, few)), notes
+        return changes, tuple(map(int, few)), notes
 
     def _of_past(self, task: Ints | None, lost: _Bools, won: _Bools, z: float) -> Change | None:
         """The mean over all experiences but the latest of what each has lost."""
@@ -204,12 +205,13 @@ def _verdict(checks: list[tuple[str, float, Change]]) -> tuple[str, str]:
     """The worst of several: outside before undecided before within."""
     found = "within", ""
     for what, margin, change in checks:
-        if change.low > margin:
-            return "outside", f"{what}: {change}, {margin:g} may be lost"
-        if change.high > margin and found[0] == "within":
-            kind = "undecided" if change.mean <= margin else "outside"
-            few = f", too few rows ({change.rows:,}) to tell" if kind == "undecided" else ""
-            found = kind, f"{what}: {change}, {margin:g} may be lost{few}"
+        if change.high <= margin:
+            continue
+        told = f"{what}: {change}, {margin:g} may be lost"
+        if change.mean > margin:
+            return "outside", told
+        if found[0] == "within":
+            found = "undecided", f"{told}, too few rows ({change.rows:,}) to tell"
     return found
 
 

@@ -10,17 +10,17 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
 
-from retain.blocks import concat_batches, labelled, take, take_batch
+from retain.blocks import codes, concat_batches, labelled, numbers, take, take_batch
 from retain.compose import within
 from retain.compression.artifact import Artifact
 from retain.compression.budget import Within
-from retain.compression.cost import Latency, cost_of, latencies
-from retain.compression.draft import Draft, Lessons, Step, end
+from retain.compression.cost import Latency, cost_of, latencies, packed
+from retain.compression.draft import Draft, Lessons, Step, end, transforms
 from retain.compression.forms import Graph
 from retain.compression.report import CompressionReport, Rung
 from retain.compression.steps.distil import Distil
@@ -90,7 +90,9 @@ def compress(
     """
     budget = budget or Within()
     steps = steps or ladder(learner)
-    judges, taught = _shares(data, lessons)
+    transforms(learner)  # refuses what has no end of which a graph could be made
+    net = end(learner, Neural, needs="compression makes graphs of neural nets")
+    judges, taught = _shares(data, lessons, classes=net.model.classes, seed=seed)
     budget.enough(np.asarray(judges.y))
     with _threaded(threads):
         trial = _Trial(learner, judges, Lessons(taught, learner, seed), budget, seconds)
@@ -127,9 +129,14 @@ class _Trial:
 
     def made(self, draft: Draft) -> Artifact:
         """What a draft runs as. To export takes seconds, so it is done once for each shape."""
-        if self._exported is None or self._exported[0] is not draft.learner:
-            self._exported = draft.learner, Graph.of(draft.learner, self._rows, threads=self._threads)
-        form = self._exported[1].formatted(draft.learner, draft.format, self._rows)
+        try:
+            if self._exported is None or self._exported[0] is not draft.learner:
+                self._exported = draft.learner, Graph.of(draft.learner, self._rows, threads=self._threads)
+            form = self._exported[1].formatted(draft.learner, draft.format, self._rows)
+        except RetainError:
+            raise
+        except Exception as error:  # what ONNX Runtime and the exporter make of a module of the user's
+            raise SettingError(f"no graph can be made of it ({type(error).__name__}: {error})") from error
         return Artifact.of(self.parent, draft.learner, form)
 
     def graph(self, artifact: Artifact) -> Rung:
@@ -138,6 +145,10 @@ class _Trial:
         Raises SettingError where even that cannot be told from the rows.
         """
         rung = self.rung("graph", artifact, artifact)
+        if rung.judgement is not None and rung.judgement.verdict == "outside":
+            raise SettingError(
+                f"the graph answers otherwise than the learner ({rung.why}); report the module to retain"
+            )
         if rung.judgement is not None and rung.judgement.verdict != "within":
             raise SettingError(
                 f"the rows in data= are too few for this budget ({rung.why}); give more, or a wider margin"
@@ -148,13 +159,17 @@ class _Trial:
         """What an artefact costs and loses, and whether it gains anything beside the last one that was taken."""
         times = self._timed({"parent": self.parent.predict, "last": last.predict, "this": artifact.predict})
         cost = replace(
-            cost_of(artifact.master), bytes=len(artifact.data), memory=artifact.form.memory, latency=times["this"]
+            cost_of(artifact.master),
+            bytes=len(artifact.data),
+            packed=packed(artifact.data),
+            memory=artifact.form.memory,
+            latency=times["this"],
         )
         judges = self._judges
         found = self._budget.judge(self._labels(), self._said, _answers(artifact, judges), task=judges.task)
         faster, gained = (_ratios(times[name], times["this"]) for name in ("parent", "last"))
         fate, why = ("taken", "") if found.verdict == "within" else (found.verdict, found.why)
-        small = len(last.data) >= _SMALLER * cost.bytes
+        small = len(last.data) >= _SMALLER * cost.bytes or packed(last.data) >= _SMALLER * cost.packed
         floor = self._budget.faster
         if fate == "taken" and not small and math.prod(gained.values()) < _FASTER ** len(gained):
             fate, why = "no gain", "it is neither smaller nor faster here than what was taken before"
@@ -184,8 +199,9 @@ def _climb(trial: _Trial, steps: Sequence[Step], budget: Within, told: Callable[
         try:
             next_draft = step(draft, trial.lessons)
             artifact = trial.made(next_draft)
-        except RetainError as error:
-            rungs.append(Rung(step.name, "failed", str(error)))
+        except Exception as error:  # noqa: BLE001 - whatever a step makes of a module, the others are tried
+            why = str(error) if isinstance(error, RetainError) else f"{type(error).__name__}: {error}"
+            rungs.append(Rung(step.name, "failed", why))
             told(rungs[-1])
             continue
         rung = trial.rung(step.name, artifact, best)
@@ -241,19 +257,29 @@ def _answers(predictor: Predictor, rows: Batch, /) -> Array:
     )
 
 
-def _shares(data: Batch | Iterable[Batch], lessons: Batch | Iterable[Batch] | None) -> tuple[Batch, tuple[Batch, ...]]:
-    """Labelled rows that judge, and rows that teach."""
-    judges = _labelled(data)
+def _shares(
+    data: Batch | Iterable[Batch], lessons: Batch | Iterable[Batch] | None, *, classes: int, seed: int
+) -> tuple[Batch, tuple[Batch, ...]]:
+    """Labelled rows that judge, and rows that teach: a fifth of each class and experience, drawn, if none are given."""
+    judges = _labelled(data, classes)
     if lessons is not None:
-        return judges, (_labelled(lessons),)
-    every = np.arange(len(judges)) % _TAUGHT == _TAUGHT - 1
-    return take_batch(judges, np.flatnonzero(~every)), (take_batch(judges, np.flatnonzero(every)),)
+        return judges, (_labelled(lessons, classes),)
+    draws = np.random.default_rng(seed).random(len(judges))
+    keys: list[Any] = [draws, *([judges.y] if classes else []), *([] if judges.task is None else [judges.task])]
+    teaches = np.zeros(len(judges), dtype=np.bool_)
+    teaches[np.lexsort(keys)[_TAUGHT - 1 :: _TAUGHT]] = True
+    return take_batch(judges, np.flatnonzero(~teaches)), (take_batch(judges, np.flatnonzero(teaches)),)
 
 
-def _labelled(data: Batch | Iterable[Batch]) -> Batch:
-    """All rows with labels as one block. Raises SettingError where there are none."""
-    blocks = [data] if isinstance(data, Batch) else list(data)
-    some = [take_batch(batch, np.flatnonzero(labelled(batch.y, len(batch)))) for batch in blocks if batch.y is not None]
+def _labelled(data: Batch | Iterable[Batch], classes: int) -> Batch:
+    """All rows with labels as one block, labels as the learner has them. Raises SettingError where there are none."""
+    some: list[Batch] = []
+    for batch in [data] if isinstance(data, Batch) else data:
+        if batch.y is None:
+            continue
+        read = codes if classes else numbers
+        whole = replace(batch, y=read(batch.y, len(batch), reader="compress()"))
+        some.append(take_batch(whole, np.flatnonzero(labelled(whole.y, len(whole)))))
     if not sum(map(len, some)):
         raise SettingError("compress() got no labelled rows; give recent ones that the learner has not learnt")
     return concat_batches([batch for batch in some if len(batch)])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from retain.compose import Chain, Wrapper, learns
+from retain.compose import Chain, Composable, Wrapper, learns
 from retain.core import Array, Batch, Learner
 from retain.errors import SettingError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["Draft", "Format", "Lessons", "Step", "end", "ending"]
+__all__ = ["Draft", "Format", "Lessons", "Step", "end", "ending", "transforms"]
 
 
 class Format(Protocol):
@@ -27,11 +27,10 @@ class Format(Protocol):
         ...
 
     def made(self, graph: onnx.ModelProto, rows: Array, /) -> onnx.ModelProto:
-        """The graph that is to run; `rows` (n, ...) are what it is given, to calibrate by. The one given may change."""
-        ...
+        """The graph that is to run; `rows` (n, ...) are what it is given, to calibrate by. The one given may change.
 
-    def patched(self, made: onnx.ModelProto, graph: onnx.ModelProto, /) -> dict[str, Array]:
-        """Constants of the graph that it made, when weights alone are others: from the float32 graph as it is now."""
+        Raises SettingError where it has to be calibrated and there are no rows.
+        """
         ...
 
 
@@ -82,8 +81,14 @@ def end(learner: Learner, kind: type[T], /, *, needs: str) -> T:
     return last
 
 
-def ending(learner: Learner, last: Learner, /) -> Learner:
-    """The same chain with another learner at its end; transforms are shared. Raises SettingError for a wrapper."""
+def transforms(learner: Learner, /) -> tuple[Composable, ...]:
+    """What stands in front of the learner at the end of a chain. Raises SettingError where there is a wrapper."""
     if isinstance(learner, Wrapper):
         raise SettingError(f"{type(learner).__name__} cannot be made smaller as it is; compress the learner inside it")
+    return (*learner.transforms, *transforms(learner.learner)) if isinstance(learner, Chain) else ()
+
+
+def ending(learner: Learner, last: Learner, /) -> Learner:
+    """The same chain with another learner at its end; transforms are shared. Raises SettingError for a wrapper."""
+    transforms(learner)
     return Chain(learner.transforms, ending(learner.learner, last)) if isinstance(learner, Chain) else last

@@ -23,6 +23,8 @@ __all__ = ["Form", "Graph", "shipped"]
 
 _TRIED = 64  # rows on which a graph is compared with what it was made of
 _APART = 1e-4  # of answers, before numbers are made shorter: sums in another order
+_APART_HALF = 3e-2  # of a module in sixteen bits
+_ROUNDED = 0.05  # of answers in the mean, of what is exported in shorter numbers
 _FORMATS: tuple[Format, ...] = (Int8Format(), HalfFormat())
 _NEEDS = "compression makes graphs of neural nets"
 
@@ -41,11 +43,14 @@ class Form(Protocol):
         ...
 
     def predict(self, x: Features, /) -> Array:
-        """As `retain.core.Predictor.predict`."""
+        """As `retain.core.Predictor.predict`, of what the learner at the end of a chain is given."""
         ...
 
-    def renewed(self, learner: Learner, /) -> Form:
-        """The same with the weights that the learner has now. Raises SettingError where shapes are others."""
+    def renewed(self, learner: Learner, rows: Features | None, /) -> Form:
+        """The same with the weights that the learner has now; `rows` are what it is given at its end.
+
+        Raises SettingError where shapes or layers are others, and where numbers have to be calibrated without rows.
+        """
         ...
 
     def state_dict(self) -> State: ...
@@ -80,24 +85,22 @@ class Graph:
         model = exported(net)
         skeleton = hollow(model, drawn(net)).SerializeToString()
         session = Session(folded(model).SerializeToString(), threads=threads)
-        some = session.rows(take(rows, slice(_TRIED)))
-        wanted = net.predict(some)
-        apart = float(np.abs(session.answers(some).reshape(wanted.shape) - wanted).max(initial=0.0))
-        if not apart <= _APART * max(1.0, float(np.abs(wanted).max(initial=0.0))):
-            raise SettingError(
-                f"the exported graph answers otherwise than the module (by {apart:.2g}), so that it cannot run so: "
-                "look for branches on values in its forward"
-            )
-        return Graph(skeleton, session.model, format=None, flat=wanted.ndim == 1, threads=threads)
+        flat = _compared(session, net, rows)
+        return Graph(skeleton, session.model, format=None, flat=flat, threads=threads)
 
     def formatted(self, learner: Learner, format: Format | None, rows: Features, /) -> Graph:  # noqa: A002
-        """The same net computing in other numbers; `rows` are what it is given, to calibrate by."""
+        """The same net, as it is now, in other numbers; `rows` are what it is given, to compare and to calibrate by."""
         net = end(learner, Neural, needs=_NEEDS)
         model = folded(filled(parsed(self._skeleton), drawn(net), classes=net.model.classes))
+        session = Session(model.SerializeToString(), threads=self._threads)
+        _compared(session, net, rows if len(take(rows, slice(1))) else _some(net))
         if format is not None:
-            model = format.made(model, self._session.rows(rows))
-        data = model.SerializeToString()
-        return Graph(self._skeleton, data, format=format, flat=self._flat, threads=self._threads)
+            session = Session(format.made(model, session.rows(rows)).SerializeToString(), threads=self._threads)
+        return Graph(self._skeleton, session.model, format=format, flat=self._flat, threads=self._threads)
+
+    def renewed(self, learner: Learner, rows: Features | None, /) -> Graph:
+        net = end(learner, Neural, needs=_NEEDS)
+        return self.formatted(net, self._format, _some(net)[:0] if rows is None else rows)
 
     @property
     def data(self) -> bytes:
@@ -105,21 +108,12 @@ class Graph:
 
     @property
     def memory(self) -> int:
-        return sum(value.nbytes for value in initialisers(parsed(self.data)).values())
+        values = initialisers(parsed(self.data)).values()
+        return sum(4 * value.size if value.dtype == np.float16 else value.nbytes for value in values)  # widened at once
 
     def predict(self, x: Features, /) -> Array:
         said = self._session.answers(self._session.rows(x))
         return said[:, 0] if self._flat and said.shape[1] == 1 else said
-
-    def renewed(self, learner: Learner, /) -> Graph:
-        net = end(learner, Neural, needs=_NEEDS)
-        model = folded(filled(parsed(self._skeleton), drawn(net), classes=net.model.classes))
-        if self._format is not None:
-            made = parsed(self.data)
-            values = {**initialisers(model), **self._format.patched(made, model)}
-            model = filled(made, values, classes=net.model.classes)
-        data = model.SerializeToString()
-        return Graph(self._skeleton, data, format=self._format, flat=self._flat, threads=self._threads)
 
     def state_dict(self) -> State:
         return {
@@ -127,18 +121,20 @@ class Graph:
             "model": np.frombuffer(self.data, dtype=np.uint8),
             "format": None if self._format is None else self._format.name,
             "flat": self._flat,
+            "threads": self._threads,
         }
 
     @staticmethod
-    def from_state(state: State, /, *, threads: int) -> Graph:
+    def from_state(state: State, /) -> Graph:
         """What `state_dict` put down. Raises StateError for what is damaged."""
         skeleton, model = (np.asarray(state[name], dtype=np.uint8).tobytes() for name in ("skeleton", "model"))
         formats = {one.name: one for one in _FORMATS}
         name = state["format"]
         if name is not None and name not in formats:
             raise StateError(f"the artefact is in a format {name!r} that this retain does not know; update it")
+        parsed(skeleton)
         known = None if name is None else formats[name]
-        return Graph(skeleton, model, format=known, flat=state["flat"], threads=threads)
+        return Graph(skeleton, model, format=known, flat=state["flat"], threads=state["threads"])
 
 
 def shipped(learner: Learner, format: Format | None, /) -> bytes:  # noqa: A002
@@ -148,7 +144,38 @@ def shipped(learner: Learner, format: Format | None, /) -> bytes:  # noqa: A002
     to be calibrated by rows: `retain.compress` has some.
     """
     net = end(learner, Neural, needs=_NEEDS)
-    example = net.example(_TRIED).cpu().float().numpy()
-    rows = np.random.default_rng(0).normal(size=example.shape).astype(np.float32)
-    graph = Graph.of(net, rows if net.example(1).is_floating_point() else example.astype(np.int64), threads=1)
-    return (graph if format is None else graph.formatted(net, format, rows[:0])).data
+    rows = _some(net)
+    whole = Graph.of(net, rows, threads=1)
+    if format is None:
+        return whole.data
+    graph = whole.formatted(net, format, rows[:0])
+    wanted = whole.predict(rows)
+    apart = float(np.abs(graph.predict(rows) - wanted).mean()) / (1.0 if net.model.classes else np.abs(wanted).mean())
+    if not apart <= _ROUNDED:
+        raise SettingError(f"in {format.name} it answers otherwise, by {apart:.2g} in the mean; export float32")
+    return graph.data
+
+
+def _compared(session: Session, net: Neural, rows: Features) -> bool:
+    """Refuse a float32 graph that does not answer as its net; return whether answers are (n,)."""
+    some = take(rows, slice(_TRIED))
+    wanted = net.predict(some)
+    said = session.answers(session.rows(some)).reshape(len(wanted), -1)
+    # Classes of rows that wait to be learnt have a column in the learner's answers, and nothing in it.
+    narrow = wanted.reshape(len(wanted), -1)[:, : said.shape[1]]
+    apart = float(np.abs(said - narrow).max(initial=0.0)) if narrow.shape == said.shape else np.inf
+    bound = _APART if net.model.weights.dtype.itemsize > 2 else _APART_HALF
+    if not apart <= bound * max(1.0, float(np.abs(narrow).max(initial=0.0))):
+        raise SettingError(
+            f"the graph answers otherwise than the module (by {apart:.2g}), so that it cannot run so: look for "
+            "branches on values in its forward, or for layers that are not those of which the graph was made"
+        )
+    return wanted.ndim == 1
+
+
+def _some(net: Neural) -> Array:
+    """Rows to compare on, where none are given."""
+    example = net.example(_TRIED).cpu()
+    if not example.is_floating_point():
+        return example.numpy()
+    return np.random.default_rng(0).normal(size=tuple(example.shape)).astype(np.float32)

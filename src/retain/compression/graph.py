@@ -116,7 +116,7 @@ def filled(skeleton: onnx.ModelProto, weights: Mapping[str, Array], /, *, classe
                 f"{one.name} is of shape {value.shape} now; expected {tuple(one.dims)}, as when the graph was made: "
                 "compress anew"
             )
-        one.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(value), one.name))
+        one.CopyFrom(onnx.numpy_helper.from_array(np.asarray(value, order="C"), one.name))
     return model
 
 
@@ -136,7 +136,9 @@ def folded(model: onnx.ModelProto, /) -> onnx.ModelProto:
     renewed: dict[str, Array] = {}
     for norm in model.graph.node:
         conv = makers.get(norm.input[0]) if norm.op_type == "BatchNormalization" else None
-        if conv is None or conv.op_type != "Conv" or uses[conv.output[0]] > 1 or uses[conv.input[1]] > 1:
+        if conv is None or conv.op_type != "Conv" or not {*conv.input[1:], *norm.input[1:5]} <= set(values):
+            continue
+        if any(uses[name] > 1 for name in (conv.output[0], conv.input[1], norm.input[2])):
             continue
         gain, shift, mean, variance = (values[name].astype(np.float64) for name in norm.input[1:5])
         epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)

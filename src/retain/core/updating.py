@@ -164,8 +164,8 @@ class Workshop(Protocol):
         """Keep the champion as it is as a version. Raises SettingError where there is no registry."""
         ...
 
-    def derive(self, alias: str, state: State, report: Mapping[str, Any], /) -> None:
-        """Keep what was made of the champion as a version that descends from it, and point an alias to it.
+    def derive(self, alias: str, make: Callable[[], tuple[State, Mapping[str, Any]]], /) -> None:
+        """Keep what is made of the champion, a state and a report, as a version that descends from it, under an alias.
 
         Raises SettingError where there is no registry.
         """

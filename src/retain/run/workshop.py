@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, final
@@ -258,10 +258,10 @@ class Bench:
             raise SettingError("there is no registry to keep a version in; give the pipeline one: registry=...")
         self.wants.add("keep")
 
-    def derive(self, alias: str, state: State, report: Mapping[str, Any], /) -> None:
+    def derive(self, alias: str, make: Callable[[], tuple[State, Mapping[str, Any]]], /) -> None:
         if self.registry is None:
             raise SettingError(f"there is no registry to keep {alias} in; give the pipeline one: registry=...")
-        self.derived[alias] = state, report
+        self.derived[alias] = make()
 
     def history(self, last: int | None, /) -> Landed:
         return self.past.landed(last)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, final
 
@@ -10,13 +10,15 @@ import numpy as np
 
 from retain.blocks import labelled, take_batch
 from retain.compose import Blending, Paced, Renewing, consolidate, learns
-from retain.core import Array, Batch, Candidate, Ints, Learner, Workshop
+from retain.core import Array, Batch, Candidate, Ints, Learner, State, Workshop
 from retain.errors import BudgetError, SettingError
 
 if TYPE_CHECKING:
     from retain.compression import Step, Within
 
 T = TypeVar("T")
+
+_TAKEN = ("champion", "candidate", "previous")  # aliases that mean a learner
 
 __all__ = ["Alert", "Blend", "Compress", "Consolidate", "Keep", "Pace", "Renew", "Retrain", "RollBack"]
 
@@ -250,6 +252,8 @@ class Compress:
     def __init__(self, *steps: Step, budget: Within | None = None, last: int = 20_000, alias: str = "serving") -> None:
         if last < 1:
             raise SettingError(f"Compress got last={last}; expected a number of rows >= 1")
+        if not alias.isidentifier() or alias in _TAKEN:
+            raise SettingError(f"Compress got alias={alias!r}; expected a word of its own, such as 'serving'")
         self._steps, self._budget, self._last, self._alias = steps, budget, last, alias
 
     @property
@@ -259,13 +263,16 @@ class Compress:
     def __call__(self, workshop: Workshop, /) -> None:
         from retain.compression import compress
 
-        champion = workshop.fork().learner
-        try:
-            made = compress(champion, *self._steps, data=workshop.history(self._last), budget=self._budget)
-        except BudgetError as error:
-            raise BudgetError(str(error).partition("\n")[0]) from error
-        report = {} if made.report is None else {"compression": made.report.to_dict()}
-        workshop.derive(self._alias, {"artifact": made.state_dict()}, report)
+        def make() -> tuple[State, Mapping[str, object]]:
+            champion = workshop.fork().learner
+            try:
+                made = compress(champion, *self._steps, data=workshop.history(self._last), budget=self._budget)
+            except BudgetError as error:
+                raise BudgetError(str(error).partition("\n")[0]) from error
+            report = {} if made.report is None else {"compression": made.report.to_dict()}
+            return {"artifact": made.state_dict()}, report
+
+        workshop.derive(self._alias, make)
 
 
 @final

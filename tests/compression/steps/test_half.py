@@ -16,14 +16,6 @@ def test_half_the_bytes_and_answers_apart_by_rounding(plain: Case) -> None:
     assert 0 < np.abs(session.answers(session.rows(x)) - plain.learner.predict(x)).max() < 5e-3
 
 
-def test_patched_with_the_same_weights_it_is_the_same(plain: Case) -> None:
-    half = HalfFormat().made(folded(plain.graph()), plain.rows.x)
-    renewed, there = HalfFormat().patched(half, folded(plain.graph())), initialisers(half)
-    assert {name for name in there if name.endswith("_half")} == set(renewed)
-    for name, value in renewed.items():
-        np.testing.assert_array_equal(value, there[name])
-
-
 def test_what_is_beyond_sixteen_bits_becomes_the_largest(plain: Case) -> None:
     import onnx
 

@@ -48,7 +48,7 @@ def taught(x, y, weight=None, **settings):
 cuts = st.lists(st.integers(0, 400), max_size=6).map(sorted)
 
 
-@tries(max_examples=40)
+@tries(max_examples=20)
 @given(st.randoms(use_true_random=False), cuts, cuts, st.sampled_from([1, 7, 64, 1000]))
 def test_any_order_split_and_merge_gives_the_closed_form(rows, shuffle, cuts, parts, batch_size):
     x, y, weight = rows
@@ -142,7 +142,7 @@ def test_balancing_changes_nothing_where_classes_are_balanced(rows):
     np.testing.assert_allclose(taught(x, y, balanced=True).predict(x), taught(x, y).predict(x), atol=1e-9)
 
 
-@tries(max_examples=40)
+@tries(max_examples=20)
 @given(st.sets(st.integers(0, 399), min_size=1, max_size=390), st.sampled_from([1, 64, 1000]))
 def test_rows_unlearnt_are_as_if_never_seen(rows, gone, batch_size):
     x, y, weight = rows
@@ -347,7 +347,7 @@ def test_the_penalty_is_chosen_that_predicts_rows_held_out(noisy):
     assert relative(learner.weights, w[:, 0]) < 1e-8
 
 
-@tries(max_examples=40)
+@tries(max_examples=20)
 @given(order=st.permutations(range(300)), cut=st.integers(0, 300), batch_size=st.sampled_from([64, 1000]))
 def test_the_choice_depends_on_the_rows_alone(noisy, order, cut, batch_size):
     x, y = noisy

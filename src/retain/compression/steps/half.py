@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from retain.compression.draft import Draft, Lessons
-from retain.compression.graph import initialisers
 from retain.core import Array
 
 if TYPE_CHECKING:
@@ -59,12 +58,6 @@ class HalfFormat:
             cast = onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT)
             graph.graph.node.insert(0, cast)
         return graph
-
-    def patched(self, made: onnx.ModelProto, graph: onnx.ModelProto, /) -> dict[str, Array]:
-        there = initialisers(made)
-        return {
-            f"{name}_half": _narrow(value) for name, value in initialisers(graph).items() if f"{name}_half" in there
-        }
 
 
 def _narrow(weight: Array) -> Array:

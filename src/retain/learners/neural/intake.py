@@ -31,6 +31,7 @@ class Intake:
         self._whole = any(isinstance(part, (nn.Embedding, nn.EmbeddingBag)) for part in module.modules())
         self._classes = criterion.classes
         self._shape: tuple[int, ...] | None = None  # of one row
+        self._coded = False  # rows came as whole numbers, and stayed so
         self._targets: int | None = None  # 0: one number a row, (n,); else numbers a row, (n, k)
 
     @property
@@ -53,7 +54,7 @@ class Intake:
         """Rows of zeros as they look to the module. Raises SettingError while none was seen."""
         if self._shape is None:
             raise SettingError(f"{_READER} has seen no row yet; learn some first")
-        dtype = torch.int64 if self._whole else self._dtype
+        dtype = torch.int64 if self._coded else self._dtype
         return torch.zeros((rows, *self._shape), dtype=dtype, device=self._device)
 
     def take(self, batch: Batch, x: Tensor, y: Array | None, /, *, task: Array | None, outputs: int, most: int) -> Rows:
@@ -71,17 +72,17 @@ class Intake:
 
     def keep(self, x: Tensor, y: Array | None, /) -> None:
         """Every later block looks like this one."""
-        self._shape = tuple(x.shape[1:])
+        self._shape, self._coded = tuple(x.shape[1:]), not x.is_floating_point()
         if y is not None and not self._classes:
             self._targets = _targets(y)
 
     def state_dict(self) -> State:
         shape = None if self._shape is None else list(self._shape)
-        return {"shape": shape, "targets": self._targets}
+        return {"shape": shape, "coded": self._coded, "targets": self._targets}
 
     def load_state_dict(self, state: State, /) -> None:
         self._shape = None if state["shape"] is None else tuple(state["shape"])
-        self._targets = state["targets"]
+        self._coded, self._targets = state["coded"], state["targets"]
 
     def _codes(self, y: Array | None, n: int, most: int) -> Tensor:
         code = blocks.codes(y, n, reader=_READER)

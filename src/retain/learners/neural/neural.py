@@ -156,8 +156,11 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         """The module's state as predictions use it: with averaged weights, where the learner averages."""
         net = self._net
         state = dict[str, Tensor](net.module.state_dict())
-        averaged = {} if self.averaging is None else net.layout.named(self.averaging.weights(net))
-        return {**state, **averaged}
+        if self.averaging is None:
+            return state
+        averaged = net.layout.views(self.averaging.weights(net))
+        of = {p.data_ptr(): value for p, value in zip(net.layout.parameters, averaged, strict=True)}
+        return {name: of.get(tensor.data_ptr(), tensor) for name, tensor in state.items()}  # tied weights are one
 
     @property
     def suspects(self) -> Rows | None:

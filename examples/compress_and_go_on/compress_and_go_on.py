@@ -64,8 +64,9 @@ steps = (
     rt.compression.Shrink(0.5, recover=rt.compression.Distil(passes=5)),
 )
 first = rt.compress(learner, *steps, data=of(test, range(5)), lessons=of(train, range(5)), budget=budget, seconds=0.05)
-console.print(first.report)
-assert first.report.taken.smaller > 8
+before = first.report
+console.print(before)
+assert before.taken.smaller > 8
 assert first.revert() is learner  # which is as it was
 
 # %% [markdown]
@@ -97,13 +98,13 @@ assert right(first) > right(learner) - 0.04
 # %%
 second = rt.compress(small, *steps, data=test, lessons=train, budget=budget, seconds=0.05)
 console.print(second.report)
-whole = first.report.rungs[0].cost.bytes
+whole = before.rungs[0].cost.bytes
 console.print(f"{whole / len(second.data):.0f} times smaller than at first, {right(second):.3f} right")
 assert right(second) > right(learner) - 0.06
 
 figure, (left, right_) = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
-for name, artifact, color in (("after five digits", first, "C0"), ("after ten", second, "C1")):
-    rungs = [rung for rung in artifact.report.rungs if rung.cost is not None and rung.name != "graph"]
+for name, report, color in (("after five digits", before, "C0"), ("after ten", second.report, "C1")):
+    rungs = [rung for rung in report.rungs if rung.cost is not None and rung.name != "graph"]
     accuracy = [rung.judgement.after for rung in rungs]
     sizes = [rung.cost.bytes / 1e3 for rung in rungs]
     times = [1e3 * rung.cost.latency[64].median for rung in rungs]

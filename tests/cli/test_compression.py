@@ -25,7 +25,8 @@ def rows(n, seed):
 x, y = rows(6_000, 0)
 held_out = [rt.Batch(*rows(4_000, 1)[:1], y=rows(4_000, 1)[1])]
 budget = rt.Within(accuracy=0.02, per_class=None)
-smaller = rt.Rule(when=rt.Every(rows=4_000), do=rt.Compress(rt.compression.Int8(), budget=budget, last=3_000), name="s")
+do = rt.Compress(rt.compression.Int8(), budget=budget, last=3_000, seconds=0.02)
+smaller = rt.Rule(when=rt.Every(rows=4_000), do=do, name="s")
 pipeline = rt.Pipeline(
     stream=rt.streams.arrays(x, y), learner=rt.Scale() | rt.Neural(rt.neural.MLP(8, 128, 128, 2)), rules=[smaller],
     registry=rt.FileRegistry("models", who="test"),
@@ -85,7 +86,18 @@ def test_run_again_from_a_state_nothing_is_derived_twice(tmp_path: Path, monkeyp
 
 
 def test_compress_tells_keeps_and_is_exported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["compress", "models", "--pipeline", "pipeline.py", "--step", "half", "--step", "shrink=.5"]
+    command = [
+        "compress",
+        "models",
+        "--pipeline",
+        "pipeline.py",
+        "--step",
+        "half",
+        "--step",
+        "shrink=.5",
+        "--seconds",
+        "0.02",
+    ]
     assert main([*command, "--within", "accuracy=.05", "--within", "per_class=none", "--alias", "small"]) == 0
     out, err = capsys.readouterr()
     assert "half" not in err

@@ -47,7 +47,7 @@ def beforehand(**kwargs: Any) -> rt.streams.Arrays:
 
 
 @pytest.mark.parametrize("expire", [None, 100.0])
-@pytest.mark.parametrize(("block", "labels"), [(130, 97), (3, 5_000), (997, 1), (6_000, 6_000)])
+@pytest.mark.parametrize(("block", "labels"), [(130, 97), (31, 5_000), (997, 1), (6_000, 6_000)])
 def test_a_label_heard_is_a_label_known_beforehand(block: int, labels: int, expire: float | None) -> None:
     expected, got = (
         rt.Prequential(stream, linear(), expire=expire) for stream in (beforehand(), joined(block, labels))

@@ -485,6 +485,9 @@ def compress(
     ] = None,
     ladder: Annotated[bool, typer.Option("--ladder", help="List the steps.")] = False,
     alias: Alias = "serving",
+    seconds: Annotated[
+        float, typer.Option(help="About how long to measure each model.", min=0.0, metavar="SECONDS")
+    ] = 0.5,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure, and keep nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -503,6 +506,7 @@ def compress(
             steps=step or [],
             within=within or [],
             alias=alias,
+            seconds=seconds,
             dry=dry_run,
             as_json=json,
         )

@@ -51,6 +51,7 @@ def compress_version(
     steps: list[str],
     within: list[str],
     alias: str,
+    seconds: float,
     dry: bool,
     as_json: bool,
 ) -> int:
@@ -67,7 +68,7 @@ def compress_version(
     learner = _learner(registry, name, known)
     data = _after(known.stream, registry.version(name)) if rows is None else rows
     budget, chosen = _budget(within), [_step(step) for step in steps]
-    artifact = rt.compress(learner, *chosen, data=data, budget=budget, told=_tell)
+    artifact = rt.compress(learner, *chosen, data=data, budget=budget, seconds=seconds, told=_tell)
     report = artifact.report
     told: dict[str, Any] = {} if report is None else report.to_dict()
     if not dry:

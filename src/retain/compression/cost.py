@@ -20,7 +20,8 @@ from retain.learners.neural import Neural
 
 __all__ = ["Cost", "Latency", "cost_of", "latencies", "packed"]
 
-_WARM = 3  # answers of each model before its clock runs
+_BURST = 5  # blocks that a model answers in its turn
+_LEAST = 4  # turns
 
 
 @final
@@ -72,32 +73,31 @@ def latencies(
 ) -> dict[str, dict[int, Latency]]:
     """How long each model takes to answer blocks of rows.
 
-    They take turns in an order that is drawn anew each time, so that all meet the same machine, and nobody always finds
-    the caches as the same other left them.
+    They take turns, in an order that is drawn anew each time, so that all meet the same machine. In its turn a model
+    answers several blocks, the first of which is not counted: who serves a model finds its weights in the caches, where
+    another of these left its own.
 
     Args:
         models: what answers rows.
         x: rows to ask for, n of them; each block is of others than the one before.
         sizes: rows at once.
-        seconds: about how long to measure for each model and size; ten blocks at least.
+        seconds: about how long to measure for each model and size; four turns at least.
     """
     names = list(models)
     found: dict[str, dict[int, Latency]] = {name: {} for name in models}
     for size in sizes:
         blocks = [take(x, (np.arange(size) + i * size) % len(x)) for i in range(16)]
         taken: dict[str, list[float]] = {name: [] for name in models}
-        for model in models.values():
-            for block in blocks[:_WARM]:
-                model(block)
         turn, spent, order = 0, 0.0, np.random.default_rng(size)
-        while turn < 10 or spent < seconds * len(models):
-            block = blocks[turn % len(blocks)]
+        while turn < _LEAST or spent < seconds * len(models):
             for i in order.permutation(len(names)):
-                name, model = names[i], models[names[i]]
-                start = time.perf_counter()
-                model(block)
-                taken[name].append(time.perf_counter() - start)
-                spent += taken[name][-1]
+                model = models[names[i]]
+                clock = [time.perf_counter()]
+                for j in range(_BURST):
+                    model(blocks[(turn + j) % len(blocks)])
+                    clock.append(time.perf_counter())
+                taken[names[i]] += np.diff(clock)[1:].tolist()
+                spent += clock[-1] - clock[0]
             turn += 1
         for name, values in taken.items():
             found[name][size] = Latency(float(np.median(values)), float(np.quantile(values, 0.99)))

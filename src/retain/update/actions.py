@@ -242,6 +242,7 @@ class Compress:
         budget: what may be lost, and what must be gained.
         last: so many rows judge, but every fifth of them, which teaches.
         alias: what is moved.
+        seconds: about how long each model is measured, as in `rt.compress`.
 
     >>> import retain as rt
     >>> smaller = rt.Compress(rt.compression.Int8(), budget=rt.Within(accuracy=0.005, smaller=3))
@@ -249,12 +250,19 @@ class Compress:
     'Compress when Every'
     """
 
-    def __init__(self, *steps: Step, budget: Within | None = None, last: int = 20_000, alias: str = "serving") -> None:
+    def __init__(
+        self,
+        *steps: Step,
+        budget: Within | None = None,
+        last: int = 20_000,
+        alias: str = "serving",
+        seconds: float = 0.5,
+    ) -> None:
         if last < 1:
             raise SettingError(f"Compress got last={last}; expected a number of rows >= 1")
         if not alias.isidentifier() or alias in _TAKEN:
             raise SettingError(f"Compress got alias={alias!r}; expected a word of its own, such as 'serving'")
-        self._steps, self._budget, self._last, self._alias = steps, budget, last, alias
+        self._steps, self._budget, self._last, self._alias, self._seconds = steps, budget, last, alias, seconds
 
     @property
     def needs(self) -> int:
@@ -266,7 +274,8 @@ class Compress:
         def make() -> tuple[State, Mapping[str, object]]:
             champion = workshop.fork().learner
             try:
-                made = compress(champion, *self._steps, data=workshop.history(self._last), budget=self._budget)
+                recent = workshop.history(self._last)
+                made = compress(champion, *self._steps, data=recent, budget=self._budget, seconds=self._seconds)
             except BudgetError as error:
                 raise BudgetError(str(error).partition("\n")[0]) from error
             report = {} if made.report is None else {"compression": made.report.to_dict()}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as tries
 from hypothesis import strategies as st
 
 import retain as rt
@@ -62,6 +63,7 @@ def test_distances_are_those_of_the_paper(rows, shrinkage, power):
     np.testing.assert_allclose(learner.predict(x), expected / expected.sum(axis=1, keepdims=True), atol=1e-4)
 
 
+@tries(max_examples=30)
 @given(order=st.permutations(range(400)), cuts=st.lists(st.integers(0, 400), max_size=4).map(sorted))
 def test_any_order_split_and_merge_ends_the_same(rows, order, cuts):
     x, y = rows

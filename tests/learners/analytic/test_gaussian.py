@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as tries
 from hypothesis import strategies as st
 
 import retain as rt
@@ -97,6 +98,7 @@ def test_novelty_is_the_distance_to_a_class_less_most_of_that_to_all_rows(rows):
 
 
 @pytest.mark.parametrize("name", MAKE)
+@tries(max_examples=30)
 @given(order=st.permutations(range(400)), cuts=st.lists(st.integers(0, 400), max_size=4).map(sorted))
 def test_any_order_split_and_merge_ends_the_same(rows, name, order, cuts):
     x, y = rows

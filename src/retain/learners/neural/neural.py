@@ -38,6 +38,7 @@ from retain.learners.neural import intake, optimiser
 from retain.learners.neural.criteria import Criterion, CrossEntropy
 from retain.learners.neural.descent import Descent, flushing
 from retain.learners.neural.network import Network
+from retain.learners.neural.picking import breaks, index, owned
 from retain.learners.neural.weights import Weights
 from retain.rows import from_array, from_state, join, take, to_array, to_state
 from retain.strategies.addend import Addend, Carry, Reshaping
@@ -226,7 +227,7 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         Returns scores (arrivals, k) with minus infinity for a class that was not yet known.
         """
         n, first = arrivals.stop - arrivals.start, arrivals.start
-        breaks = _breaks(landing)
+        gaps = breaks(landing)
         said: list[Tensor] = []
         done = start = 0
         if self._net.criterion.classes and len(landing):
@@ -237,8 +238,8 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
                 stop = start + self.batch_size - waiting
                 if stop > len(landing):
                     break
-                run = breaks[stop - 1] == breaks[start]
-                new = take(pool, _index(landing[start:stop], pool.y.device, run=run))
+                run = gaps[stop - 1] == gaps[start]
+                new = take(pool, index(landing[start:stop], pool.y.device, run=run))
                 reach = int(arrived[stop - 1])
                 own = not waiting and reach - done == len(new) and landing[start] == first + done
                 if self._waiting is not None:
@@ -254,8 +255,8 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
             if n > done:
                 said.append(self._said_of(pool, first + done, first + n))
             if start < len(landing):
-                rest = take(pool, _index(landing[start:], pool.y.device, run=breaks[-1] == breaks[start]))
-                rest = _owned(rest)
+                rest = take(pool, index(landing[start:], pool.y.device, run=gaps[-1] == gaps[start]))
+                rest = owned(rest)
                 self._waiting = rest if self._waiting is None else join([self._waiting, rest])
         return torch.cat([self._padded(part) for part in said]) if said else self._padded(pool.x.new_zeros((0, 0)))
 
@@ -389,7 +390,7 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
             buffer.copy_(value)
         self.skipped += 1
         self._bad += 1
-        kept = _owned(replace(new, extra={}))
+        kept = owned(replace(new, extra={}))
         rows = kept if self._suspects is None else join([self._suspects, kept])
         self._suspects = take(rows, slice(max(len(rows) - _SUSPECTS, 0), None))
         if self._bad >= _PATIENCE:
@@ -450,8 +451,8 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         """The rows of a block that have labels, on the module's device; every row of the block is checked."""
         rows = np.flatnonzero(labelled(batch.y, len(batch)))
         pool = self._taken(batch, batch.y)
-        breaks = _breaks(rows)
-        return take(pool, _index(rows, pool.y.device, run=bool((breaks == breaks[:1]).all())))
+        gaps = breaks(rows)
+        return take(pool, index(rows, pool.y.device, run=bool((gaps == gaps[:1]).all())))
 
     # ------------------------------------------------------------------------------------------------- another module
 
@@ -596,21 +597,3 @@ def _unshared(parts: Sequence[Strategy | Projection | Head], /) -> None:
             "two of the strategies, the projection and the head keep their rows in the same memory, which would be "
             "offered every row twice; give each a memory of its own"
         )
-
-
-def _breaks(rows: Ints) -> Ints:
-    """How often row numbers up to each (n,) did not go on by one: between two equal counts they are consecutive."""
-    return np.cumsum(np.diff(rows, prepend=rows[:1]) != 1)
-
-
-def _index(rows: Ints, device: torch.device, *, run: bool) -> Tensor | slice:
-    """Row numbers to take by: a slice, which copies nothing, where they are a run of consecutive ones."""
-    if run:
-        return slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0)
-    return torch.from_numpy(np.ascontiguousarray(rows)).to(device)
-
-
-def _owned(rows: Rows) -> Rows:
-    """Rows that share no memory with the block that they came in."""
-    extra = {name: column.clone() for name, column in rows.extra.items()}
-    return Rows(rows.x.clone(), rows.y.clone(), rows.weight.clone(), extra)

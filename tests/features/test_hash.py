@@ -31,7 +31,7 @@ TYPES = pa.schema({"n": pa.float32(), "k": pa.int64(), "c": pa.dictionary(pa.int
 
 
 @given(ROWS, st.sampled_from([2, 9, 18]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_the_same_rows_as_scikit_learns_feature_hasher(rows, bits):
     table = pa.RecordBatch.from_pylist(rows, schema=TYPES)
     got = rt.Hash(bits=bits, text=("t",)).apply(table)
@@ -62,7 +62,7 @@ def grams_of(text, shortest, longest):
     st.lists(st.lists(st.sampled_from(WORDS), max_size=4).map(" ".join), min_size=1, max_size=8),
     st.sampled_from([(1, 1), (2, 3), (3, 4), (4, 20)]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_grams_are_the_runs_of_characters_of_each_word(rows, grams):
     bits = 12
     got = dense(rt.Hash(bits=bits, text="t", grams=grams).apply(pa.record_batch({"t": rows})), 2**bits)

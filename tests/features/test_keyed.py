@@ -50,7 +50,7 @@ MADE: dict[str, Callable[[], LabelTransform]] = {
 
 
 @pytest.mark.parametrize("name", MADE)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 40), st.integers(1, 25)), max_size=8), st.integers(0, 99))
 def test_what_is_taken_back_was_never_written(name: str, blocks: list[tuple[bool, int, int]], seed: int) -> None:
     """Keys come anew, go because there are too many, come again: all of it can be taken back, and learning goes on."""

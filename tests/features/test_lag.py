@@ -46,7 +46,7 @@ def test_lags_of_a_column_are_pandas_shifts_within_groups(seed):
 
 
 @given(SEEDS, st.booleans(), st.sampled_from([2, 1000]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_lags_of_the_label_look_back_in_order_of_landing(events, play, seed, numbers, keys):
     batch, delay, cuts = stream(seed, numbers=numbers)
     happened = events(delay)

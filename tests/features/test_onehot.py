@@ -50,7 +50,7 @@ TYPES = pa.schema({"a": pa.string(), "n": pa.float64(), "b": pa.dictionary(pa.in
 
 
 @given(TABLES, st.lists(st.integers(0, 30), max_size=3), st.sampled_from([2, 100]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_every_row_is_its_numbers_and_categories_by_name_however_it_is_cut(rows, cuts, limit):
     onehot = rt.OneHot(max_categories=limit)
     counts = {}

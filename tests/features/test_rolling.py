@@ -34,7 +34,7 @@ def measured(window):
 
 
 @given(SEEDS, st.sampled_from([1, 4, 100]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_windows_of_rows_are_pandas_rolling_shifted_by_one(seed, rows):
     batch, _, cuts = stream(seed)
     rolling = rt.Rolling("value", rows=rows, stats=STATS, by="who")
@@ -48,7 +48,7 @@ def test_windows_of_rows_are_pandas_rolling_shifted_by_one(seed, rows):
 
 
 @given(SEEDS, st.sampled_from([10, 100, 1000]), st.sampled_from(["at", "seconds"]), st.sampled_from([3, 100]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_windows_of_seconds_hold_the_rows_that_are_young_enough(seed, length, clock, rows):
     batch, _, _ = stream(seed)
     rolling = rt.Rolling("value", rows=rows, seconds=length, time=clock, stats=STATS)
@@ -61,7 +61,7 @@ def test_windows_of_seconds_hold_the_rows_that_are_young_enough(seed, length, cl
 
 
 @given(SEEDS, st.sampled_from([None, 200]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_labels_enter_the_window_as_they_land(events, play, seed, seconds):
     batch, delay, cuts = stream(seed)
     happened = events(delay)

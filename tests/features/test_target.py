@@ -25,7 +25,7 @@ def stream(seed, *, rows=60, classes=2):
 
 
 @given(SEEDS, st.sampled_from([0.0, 5.0]), st.sampled_from([2, 4]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_means_of_the_labels_that_have_landed_drawn_to_the_mean_of_all(events, play, seed, smoothing, classes):
     batch, delay, cuts = stream(seed, classes=classes)
     happened = events(delay)

@@ -17,9 +17,9 @@ from tests.run import victim
 
 SEAMS = (
     "decide before",
-    "push after",
     "point before",
-    "rename before",
+    pytest.param("push after", marks=pytest.mark.slow),
+    pytest.param("rename before", marks=pytest.mark.slow),
 )  # all: make chaos
 
 

@@ -110,7 +110,7 @@ def test_resumes_anywhere_nested_too():
     whole = taken(nested())
     assert len(whole) == 300
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=20, deadline=None)
     @given(block=st.integers(1, 60), at=st.integers(0, 300), then=st.integers(1, 60))
     def body(block, at, then):
         stream, other = nested(), nested()
@@ -125,7 +125,7 @@ def test_resumes_anywhere_nested_too():
     body()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(start=st.integers(0, 20_000), rows=st.integers(1, 9000))
 def test_the_coins_of_a_row_depend_on_nothing_else(start, rows):
     stream = Gradual(Numbered(0), Numbered(1), at=10_000, width=3000, seed=1)

@@ -156,7 +156,7 @@ def test_ignored_fields_may_hold_anything(write):
 SCALARS = st.none() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False, width=32)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(
         st.fixed_dictionaries({}, optional={"n": SCALARS, "s": st.text(max_size=5) | st.none()}),

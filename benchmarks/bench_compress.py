@@ -28,6 +28,7 @@ BARS = {  # smaller, faster for one row and for 64, points lost
     "mlp": (8.0, 4.5, 8.0, 0.5),
     "resnet8": (4.0, 5.0, 3.5, 0.5),
 }
+NEEDS = {"mlp": MNIST, "resnet8": PICTURES}
 
 
 class Block(nn.Module):
@@ -122,6 +123,9 @@ def main() -> None:
     names = parser.parse_args().only or list(NETS)
     torch.set_num_threads(1)
     for net in names:
+        if not NEEDS[net].exists():
+            print(f"no data in {NEEDS[net]}: {net} is not measured")
+            continue
         learner, judges, lessons = NETS[net]()
         budget = rt.Within(accuracy=0.005 if net == "mlp" else 0.01, per_class=0.02 if net == "mlp" else None)
         artifact = rt.compress(learner, data=judges, lessons=lessons, budget=budget, seconds=2.0)

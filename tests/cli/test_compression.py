@@ -131,7 +131,7 @@ def test_a_learner_is_exported_and_compared(folder: Path, capsys: pytest.Capture
         (["compress", "nowhere", "--pipeline", "pipeline.py"], "is no registry"),
         (["compress", "models", "--pipeline", "pipeline.py", "--within", "acc=1"], "expected NAME=NUMBER"),
         (["compress", "models", "--pipeline", "pipeline.py", "--within", "faster=x"], "'x' is no number"),
-        (["compress", "models", "--pipeline", "pipeline.py", "--step", "shrink"], "with a share: shrink=.5"),
+        (["compress", "models", "--pipeline", "pipeline.py", "--step", "shrink"], "expected shrink=.5: see"),
         (["compress", "models", "serving", "--pipeline", "pipeline.py"], "no learner but an artefact"),
         (["export", "models", "champion", "-o", "x"], "--pipeline FILE.py"),
         (["export", "models", "serving", "--to", "gif", "-o", "x"], "expected one of onnx, onnx-int8"),

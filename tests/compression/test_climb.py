@@ -1,6 +1,9 @@
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,7 @@ from tests.compression.nets import Case, rows
 
 import retain as rt
 from retain.compression import Draft, Half, Int8
-from retain.compression.cost import cost_of, latencies
+from retain.compression.cost import latencies, multiply_adds
 from retain.errors import BudgetError, SettingError
 from retain.testing.compare import same_state
 
@@ -75,7 +78,7 @@ def test_rows_that_cannot_judge_are_refused(plain: Case) -> None:
         rt.compress(plain.learner, data=rows(500), seconds=0.01)
     with pytest.raises(SettingError, match="no labelled rows"):
         rt.compress(plain.learner, data=rt.Batch(plain.rows.x), seconds=0.01)
-    with pytest.raises(SettingError, match="no ladder for this learner; name its steps; got NoChange"):
+    with pytest.raises(SettingError, match="graphs of neural nets, .*got NoChange"):
         rt.compress(rt.NoChange(), data=plain.rows, seconds=0.01)
 
 
@@ -148,8 +151,8 @@ def test_numbers_are_compressed_too() -> None:
 
 
 def test_products_are_counted(plain: Case, images: Case) -> None:
-    assert cost_of(plain.learner).multiply_adds == 32 * 96 + 96 * 96 + 96 * 4
-    assert cost_of(images.learner).multiply_adds == 64 * 9 * (3 * 32 + 32 * 32) + 32 * 3
+    assert multiply_adds(plain.learner) == 32 * 96 + 96 * 96 + 96 * 4
+    assert multiply_adds(images.learner) == 64 * 9 * (3 * 32 + 32 * 32) + 32 * 3
 
 
 def test_models_are_timed_in_turn() -> None:
@@ -161,3 +164,14 @@ def test_models_are_timed_in_turn() -> None:
     turns = ["".join(ones[i : i + 5]) for i in range(0, len(ones), 5)]
     assert {frozenset(turns[i : i + 2]) for i in range(0, len(turns), 2)} == {frozenset({"aaaaa", "bbbbb"})}
     assert found["a"][1].median <= found["a"][1].p99
+
+
+def test_what_to_install_is_said() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import retain as rt\n"
+        "try:\n    rt.compression.Int8()\n"
+        "except ImportError as error:\n    print(type(error).__name__, error)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said == "MissingExtraError compression needs torch: pip install 'retain[deploy]'\n"

@@ -496,7 +496,7 @@ def compress(
     from retain.cli.compression import STEPS, compress_version
 
     if ladder:
-        show("Steps", STEPS)
+        show("Steps", {name: entry.about for name, entry in STEPS.items()})
         return
     raise typer.Exit(
         compress_version(

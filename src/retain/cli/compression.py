@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import retain as rt
 from retain.blocks import take_batch
+from retain.cli.catalogue import Entry, find
 from retain.cli.pipelines import held
 from retain.cli.registry import opened
 from retain.compose import learns
@@ -25,19 +27,34 @@ from retain.run import Pipeline
 if TYPE_CHECKING:
     from retain.compression import Rung, Step, Within
 
-__all__ = ["FORMATS", "SERVING", "STEPS", "compress_version", "export_version"]
+__all__ = ["STEPS", "compress_version", "export_version"]
 
-SERVING = "serving"
-STEPS: Mapping[str, str] = {
-    "half": "weights kept in sixteen bits",
-    "int8": "weights and activations in eight bits",
-    "shrink": "takes units and channels out, and teaches what is left: shrink=.5 takes half",
-    "low-rank": "layers as products of thinner ones: low-rank=.5 keeps half of the rank",
-    "magnitude": "the smallest weights become zero: fewer bytes once zipped, no gain of speed: magnitude=.8",
+_PASSES = 5  # through the lessons, to learn again what a cut cost
+
+
+def _distil() -> Step:
+    return rt.compression.Distil(passes=_PASSES)
+
+
+STEPS: Mapping[str, Entry[Callable[[float], Step]]] = {
+    "half": Entry("weights kept in sixteen bits", lambda _: rt.compression.Half()),
+    "int8": Entry("weights and activations in eight bits", lambda _: rt.compression.Int8()),
+    "shrink": Entry(
+        "takes units and channels out, and teaches what is left: shrink=.5 takes half",
+        lambda share: rt.compression.Shrink(share, recover=_distil()),
+    ),
+    "low-rank": Entry(
+        "layers as products of thinner ones: low-rank=.5 saves half of the work",
+        lambda share: rt.compression.LowRank(share, recover=_distil()),
+    ),
+    "magnitude": Entry(
+        "the smallest weights become zero: fewer bytes once zipped, no gain of speed: magnitude=.8",
+        lambda share: rt.compression.Magnitude(share, recover=_distil()),
+    ),
 }
-FORMATS = ("onnx", "onnx-int8", "onnx-half", "numpy")
+_SHARELESS = ("half", "int8")
+_FORMATS = ("onnx", "onnx-int8", "onnx-half", "numpy")
 _BEHIND = "the file begins behind the transforms: give it what they put out\n"
-_PASSES = 5  # through the lessons after a cut
 _WITHIN = ("accuracy", "per_class", "forgetting", "faster", "smaller", "confidence")
 _LAST = 20_000  # rows of a pipeline's stream that judge where its file names no data
 
@@ -56,8 +73,6 @@ def compress_version(
     as_json: bool,
 ) -> int:
     """Climb the ladder with a version, keep what came of it as one that descends from it; return the exit code."""
-    import retain as rt
-
     registry = opened(folder)
     name = registry.name(ref)
     if alias in ("champion", "candidate", "previous"):
@@ -91,8 +106,8 @@ def compress_version(
 
 def export_version(folder: Path, ref: str, /, *, to: str, output: Path, pipeline: Path | None) -> int:
     """Write a version as a file that runs without `retain`; return the exit code."""
-    if to not in FORMATS:
-        raise SettingError(f"--to got {to!r}; expected one of {', '.join(FORMATS)}")
+    if to not in _FORMATS:
+        raise SettingError(f"--to got {to!r}; expected one of {', '.join(_FORMATS)}")
     registry = opened(folder)
     name = registry.name(ref)
     state = registry.pull(name)
@@ -127,17 +142,19 @@ def _after(stream: Stream, version: Version) -> list[Batch]:
     """The last rows of a stream that came after a version was kept, and that it has not learnt."""
     since = int(version.report.get("rows", 0))
     kept: deque[Batch] = deque()
-    number = 0
+    number, known = 0, False
     for batch, _ in stream.read():
         number += len(batch)
         new = min(len(batch), max(number - since, 0))
+        known = known or batch.y is not None
         if new and batch.y is not None:
             kept.append(take_batch(batch, slice(len(batch) - new, None)))
         while len(kept) > 1 and sum(map(len, kept)) - len(kept[0]) >= _LAST:
             kept.popleft()
     if not kept:
+        why = f"the version has seen all {number:,} rows" if known else "labels come apart from the rows"
         raise SettingError(
-            f"the version has seen all {number:,} rows of the pipeline's stream; name rows that it has not learnt in "
+            f"{why} of the pipeline's stream; name rows that it has not learnt in "
             "the pipeline's file: held_out = rt.Batch(x, y=y), or an iterable of such"
         )
     return list(kept)
@@ -145,8 +162,6 @@ def _after(stream: Stream, version: Version) -> list[Batch]:
 
 def _budget(within: Sequence[str]) -> Within:
     """A budget from words such as accuracy=.005."""
-    import retain as rt
-
     given: dict[str, float | None] = {}
     for word in within:
         name, _, value = word.replace("-", "_").partition("=")
@@ -158,22 +173,12 @@ def _budget(within: Sequence[str]) -> Within:
 
 def _step(word: str) -> Step:
     """A step from words such as shrink=.5."""
-    from retain import compression
-
-    name, _, value = word.partition("=")
-    share = _number(value, f"--step {word}") if value else None
-    if name in ("half", "int8") and share is None:
-        return compression.Half() if name == "half" else compression.Int8()
-    made: dict[str, Callable[[float], Step]] = {
-        "shrink": lambda share: compression.Shrink(share, recover=compression.Distil(passes=_PASSES)),
-        "low-rank": lambda share: compression.LowRank(share, recover=compression.Distil(passes=_PASSES)),
-        "magnitude": lambda share: compression.Magnitude(share, recover=compression.Distil(passes=_PASSES)),
-    }
-    if name not in made or share is None:
-        raise SettingError(
-            f"--step got {word!r}; expected half, int8, or shrink, low-rank, magnitude with a share: shrink=.5"
-        )
-    return made[name](share)
+    name, given, value = word.partition("=")
+    make = find(STEPS, name, "step")
+    if bool(given) == (name in _SHARELESS):
+        example = name if name in _SHARELESS else f"{name}=.5"
+        raise SettingError(f"--step got {word!r}; expected {example}: see retain compress DIR --ladder")
+    return make(_number(value, f"--step {word}") if given else 0.0)
 
 
 def _number(value: str, where: str) -> float:
@@ -198,8 +203,6 @@ def _of_learner(learner: Learner, to: str) -> bytes:
     """A learner as a file; a chain's transforms are not in it."""
     from retain.compression.forms import shipped
     from retain.compression.graph import drawn
-    from retain.compression.steps.half import HalfFormat
-    from retain.compression.steps.int8 import Int8Format
     from retain.learners.neural import Neural
 
     net = learns(learner)
@@ -211,7 +214,7 @@ def _of_learner(learner: Learner, to: str) -> bytes:
         out = io.BytesIO()
         np.savez(out, **drawn(net))  # pyright: ignore[reportArgumentType] - names are those of the module's state
         return out.getvalue()
-    formats = {"onnx": None, "onnx-int8": Int8Format(), "onnx-half": HalfFormat()}
+    formats = {"onnx": None, "onnx-int8": rt.compression.Int8(), "onnx-half": rt.compression.Half()}
     return shipped(net, formats[to])
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from retain.errors import MissingExtraError
+
 _HOME = {
     "Artifact": "artifact",
     "Change": "budget",
@@ -37,7 +39,12 @@ if not TYPE_CHECKING:  # type checkers read the imports at the end of this file 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(import_module(f"retain.compression.{_HOME[name]}"), name)
+        try:
+            return getattr(import_module(f"retain.compression.{_HOME[name]}"), name)
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise MissingExtraError("compression needs torch: pip install 'retain[deploy]'") from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(_HOME)}")
 
 

@@ -7,7 +7,7 @@ from typing import final
 
 from retain.compose import Steps, learns
 from retain.compression.draft import end, ending, transforms
-from retain.compression.forms import Form, Graph
+from retain.compression.forms import Graph
 from retain.compression.report import CompressionReport
 from retain.compression.shape import plan, restored
 from retain.core import Array, Features, Learner, State
@@ -26,23 +26,35 @@ class Artifact:
 
     Args:
         learner: one made as the parent was, to load a state into; `retain.compress` makes artefacts that are ready.
+
+    >>> import numpy as np, retain as rt
+    >>> x = np.random.default_rng(0).normal(size=(3000, 8)).astype(np.float32)
+    >>> rows = rt.Batch(x, y=(x[:, 0] > 0).astype(int))
+    >>> learner = rt.Neural(rt.neural.MLP(8, 64, 2))
+    >>> said = learner.learn(rows)
+    >>> artifact = rt.compress(learner, rt.compression.Half(), data=rows, budget=rt.Within(accuracy=0.02), seconds=0.01)
+    >>> small = artifact.resume()
+    >>> said = small.learn(rows)
+    >>> artifact.patch(small)
+    >>> bool(np.abs(artifact.predict(x) - small.predict(x)).max() < 1e-2), artifact.revert() is learner
+    (True, True)
     """
 
     def __init__(self, learner: Learner, /) -> None:
         self._blank = self._master = learner
         self._parent: Learner | None = None
-        self._form: Form | None = None
+        self._form: Graph | None = None
         self.report: CompressionReport | None = None
 
     @staticmethod
-    def of(parent: Learner, master: Learner, form: Form, /) -> Artifact:
+    def of(parent: Learner, master: Learner, form: Graph, /) -> Artifact:
         """A learner as it runs."""
         artifact = Artifact(parent)
         artifact._parent, artifact._master, artifact._form = parent, master, form
         return artifact
 
     @property
-    def form(self) -> Form:
+    def form(self) -> Graph:
         """The model as it runs. Raises StateError before a state was loaded."""
         if self._form is None:
             raise StateError("the artefact is empty; load the state of one, or make it by rt.compress")

@@ -58,14 +58,14 @@ class Within:
     """What compression may cost, and what it must bring. Every margin is judged on rows that nobody has learnt.
 
     Losses are differences on the same rows, row by row, so that what both get wrong does not count. A margin is kept if
-    the upper end of a one-sided interval is below it; broken if the lower end is above; and else undecided: the rows
-    are too few for so small a margin, and the model is not taken. Intervals of classes and numbers of errors are those
-    of Bonett and Price, which stay wide where no row is answered otherwise.
+    the upper end of a one-sided interval is within it; broken if the difference itself is not; and else undecided: the
+    rows are too few for so small a margin, and the model is not taken. Intervals of shares are those of Bonett and
+    Price, which stay wide where no row is answered otherwise; that of a mean error is of its pairs.
 
     Args:
         accuracy: share of rows that may be lost; of numbers, by which share the mean absolute error may grow.
         per_class: the same for every class; classes of too few rows to tell are taken together. None: any.
-        forgetting: the same for the mean over past experiences, where rows tell theirs (`Batch.task`), or None.
+        forgetting: the same for the mean over past experiences, where rows tell theirs (`Batch.task`). None: any.
         faster: so many times as fast as the parent, for one row and for 64; None: any.
         smaller: so many times as small; None: any.
         confidence: of each interval.

@@ -13,13 +13,12 @@ from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
-import torch
 
 from retain.blocks import codes, concat_batches, labelled, numbers, take, take_batch
 from retain.compose import within
 from retain.compression.artifact import Artifact
 from retain.compression.budget import Within
-from retain.compression.cost import Latency, cost_of, latencies, packed
+from retain.compression.cost import Cost, Latency, cost_of, latencies, multiply_adds, packed
 from retain.compression.draft import Draft, Lessons, Step, end, transforms
 from retain.compression.forms import Graph
 from retain.compression.report import CompressionReport, Rung
@@ -91,17 +90,17 @@ def compress(
     budget = budget or Within()
     steps = steps or ladder(learner)
     transforms(learner)  # refuses what has no end of which a graph could be made
-    net = end(learner, Neural, needs="compression makes graphs of neural nets")
-    judges, taught = _shares(data, lessons, classes=net.model.classes, seed=seed)
+    judges, taught = _shares(data, lessons, classes=_net(learner).model.classes, seed=seed)
     budget.enough(np.asarray(judges.y))
     with _threaded(threads):
-        trial = _Trial(learner, judges, Lessons(taught, learner, seed), budget, seconds)
+        kept = Lessons(taught, learner, seed)
+        trial = _Trial(learner, judges, kept, budget=budget, seconds=seconds, threads=threads)
         return _climb(trial, steps, budget, told or (lambda _: None))
 
 
 def ladder(learner: Learner, /) -> tuple[Step, ...]:
     """The rungs that `compress` tries where none are given, gentle ones first."""
-    end(learner, Neural, needs="compress() knows no ladder for this learner; name its steps")
+    _net(learner)
     return (Half(), Int8(), *(Shrink(share, recover=Distil(passes=_PASSES)) for share in _SHARES))
 
 
@@ -109,23 +108,23 @@ def ladder(learner: Learner, /) -> tuple[Step, ...]:
 class _Trial:
     """The parent, the rows that judge, and how what a draft runs as is measured beside it."""
 
-    def __init__(self, parent: Learner, judges: Batch, lessons: Lessons, budget: Within, seconds: float) -> None:
+    def __init__(
+        self, parent: Learner, judges: Batch, lessons: Lessons, *, budget: Within, seconds: float, threads: int
+    ) -> None:
         self.parent, self._judges, self._budget, self._seconds = parent, judges, budget, seconds
         self.lessons = lessons
         self._said = _answers(parent, judges)
         self._rows = next(iter(within(parent, lessons.batches))).x  # what the learner at the end is given
-        self._threads = torch.get_num_threads()
-        self._cost = cost_of(parent)
+        self._threads = threads
         self._exported: tuple[Learner, Graph] | None = None
         self.rows, self.classes = len(judges), self._labels().dtype.kind in "iub"
+        self.parents = self._first()
 
-    def first(self) -> Rung:
+    def _first(self) -> Rung:
         """The parent, as it is."""
         times = self._timed({"parent": self.parent.predict})["parent"]
-        y = self._labels()
-        return Rung(
-            "parent", "parent", "", replace(self._cost, latency=times), self._budget.judge(y, self._said, self._said)
-        )
+        found = self._budget.judge(self._labels(), self._said, self._said)
+        return Rung("parent", "parent", cost=cost_of(_net(self.parent), latency=times), judgement=found)
 
     def made(self, draft: Draft) -> Artifact:
         """What a draft runs as. To export takes seconds, so it is done once for each shape."""
@@ -144,40 +143,42 @@ class _Trial:
 
         Raises SettingError where even that cannot be told from the rows.
         """
-        rung = self.rung("graph", artifact, artifact)
-        if rung.judgement is not None and rung.judgement.verdict == "outside":
+        rung = self.rung("graph", artifact, artifact, self.parents)
+        verdict = "" if rung.judgement is None else rung.judgement.verdict
+        if verdict == "outside":
             raise SettingError(
                 f"the graph answers otherwise than the learner ({rung.why}); report the module to retain"
             )
-        if rung.judgement is not None and rung.judgement.verdict != "within":
+        if verdict == "undecided":
             raise SettingError(
                 f"the rows in data= are too few for this budget ({rung.why}); give more, or a wider margin"
             )
         return replace(rung, fate="taken", why="")
 
-    def rung(self, name: str, artifact: Artifact, last: Artifact) -> Rung:
-        """What an artefact costs and loses, and whether it gains anything beside the last one that was taken."""
+    def rung(self, name: str, artifact: Artifact, last: Artifact, before: Rung) -> Rung:
+        """What an artefact costs and loses, and what it gains beside the last one that was taken, of rung `before`."""
         times = self._timed({"parent": self.parent.predict, "last": last.predict, "this": artifact.predict})
-        cost = replace(
-            cost_of(artifact.master),
+        cost = Cost(
             bytes=len(artifact.data),
             packed=packed(artifact.data),
             memory=artifact.form.memory,
+            multiply_adds=multiply_adds(_net(artifact.master)),
             latency=times["this"],
         )
-        judges = self._judges
-        found = self._budget.judge(self._labels(), self._said, _answers(artifact, judges), task=judges.task)
-        faster, gained = (_ratios(times[name], times["this"]) for name in ("parent", "last"))
-        fate, why = ("taken", "") if found.verdict == "within" else (found.verdict, found.why)
-        small = len(last.data) >= _SMALLER * cost.bytes or packed(last.data) >= _SMALLER * cost.packed
-        floor = self._budget.faster
-        if fate == "taken" and not small and math.prod(gained.values()) < _FASTER ** len(gained):
-            fate, why = "no gain", "it is neither smaller nor faster here than what was taken before"
-        elif fate == "taken" and floor is not None:
-            before = min(_ratios(times["parent"], times["last"]).values())
-            if min(faster.values()) < floor <= before:
-                fate, why = "no gain", f"it is no longer {floor:g} times as fast as the parent"
-        return Rung(name, fate, why, cost, found, self._cost.bytes / cost.bytes, faster)
+        said = _answers(artifact, self._judges)
+        found = self._budget.judge(self._labels(), self._said, said, task=self._judges.task)
+        faster, gained, held = (
+            _ratios(times[slow], times[fast])
+            for slow, fast in (("parent", "this"), ("last", "this"), ("parent", "last"))
+        )
+        whole = self.parents.cost or cost
+        rung = Rung(name, "taken", "", cost, found, whole.bytes / cost.bytes, faster)
+        if found.verdict != "within":
+            return replace(rung, fate=found.verdict, why=found.why)
+        why = _lost(rung, before, faster=min(held.values()), budget=self._budget) or _ungained(
+            cost, before.cost, gained
+        )
+        return replace(rung, fate="no gain", why=why) if why else rung
 
     def _timed(self, models: Mapping[str, Callable[[Features], Array]]) -> dict[str, dict[int, Latency]]:
         return latencies(models, self._judges.x, sizes=_SIZES, seconds=self._seconds)
@@ -186,9 +187,27 @@ class _Trial:
         return np.asarray(self._judges.y)
 
 
+def _lost(rung: Rung, before: Rung, *, faster: float, budget: Within) -> str:
+    """Why a rung may not follow one that had what the budget asks for; `faster` as that one is now."""
+    if budget.faster is not None and min(rung.faster.values()) < budget.faster <= faster:
+        return f"it is no longer {budget.faster:g} times as fast as the parent"
+    if budget.smaller is not None and rung.smaller < budget.smaller <= before.smaller:
+        return f"it is no longer {budget.smaller:g} times as small as the parent"
+    return ""
+
+
+def _ungained(cost: Cost, before: Cost | None, gained: Mapping[int, float]) -> str:
+    """Why a rung is not worth its risk, if it is not."""
+    if before is None or before.bytes >= _SMALLER * cost.bytes or before.packed >= _SMALLER * cost.packed:
+        return ""
+    if math.prod(gained.values()) >= _FASTER ** len(gained):
+        return ""
+    return "it is neither smaller nor faster here than what was taken before"
+
+
 def _climb(trial: _Trial, steps: Sequence[Step], budget: Within, told: Callable[[Rung], None]) -> Artifact:
     """Step by step, from the last draft that was taken."""
-    rungs = [trial.first()]
+    rungs = [trial.parents]
     told(rungs[0])
     draft = Draft(deepcopy(trial.parent))
     best = trial.made(draft)
@@ -204,7 +223,7 @@ def _climb(trial: _Trial, steps: Sequence[Step], budget: Within, told: Callable[
             rungs.append(Rung(step.name, "failed", why))
             told(rungs[-1])
             continue
-        rung = trial.rung(step.name, artifact, best)
+        rung = trial.rung(step.name, artifact, best, last)
         rungs.append(rung)
         told(rung)
         if rung.fate == "taken":
@@ -225,6 +244,10 @@ def _climb(trial: _Trial, steps: Sequence[Step], budget: Within, told: Callable[
     return best
 
 
+def _net(learner: Learner) -> Neural:
+    return end(learner, Neural, needs="compression makes graphs of neural nets, alone or at the end of a chain")
+
+
 def _ratios(slow: Mapping[int, Latency], fast: Mapping[int, Latency]) -> dict[int, float]:
     return {n: slow[n].median / fast[n].median for n in slow}
 
@@ -233,6 +256,8 @@ def _ratios(slow: Mapping[int, Latency], fast: Mapping[int, Latency]) -> dict[in
 def _threaded(threads: int) -> Generator[None]:
     if threads < 1:
         raise SettingError(f"compress() got threads={threads}; expected a number >= 1")
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

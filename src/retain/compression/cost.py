@@ -14,11 +14,10 @@ from typing import final
 import numpy as np
 
 from retain.blocks import take
-from retain.compression.draft import end
-from retain.core import Array, Features, Learner
+from retain.core import Array, Features
 from retain.learners.neural import Neural
 
-__all__ = ["Cost", "Latency", "cost_of", "latencies", "packed"]
+__all__ = ["Cost", "Latency", "cost_of", "latencies", "multiply_adds", "packed"]
 
 _BURST = 5  # blocks that a model answers in its turn
 _LEAST = 4  # turns
@@ -45,13 +44,12 @@ class Cost:
     latency: Mapping[int, Latency]  # by rows at once
 
 
-def cost_of(learner: Learner, /) -> Cost:
-    """What the weights of a neural learner take in float32, and its products; its time is for `latencies`."""
-    net = end(learner, Neural, needs="what compression costs is known of neural nets")
+def cost_of(net: Neural, /, *, latency: Mapping[int, Latency]) -> Cost:
+    """What a neural learner costs as it is: its weights in float32, its products, and the time that was measured."""
     weights = {tensor.data_ptr(): tensor for tensor in net.serving().values()}  # tied ones are shipped once
     data = [(one.float() if one.is_floating_point() else one).cpu().numpy().tobytes() for one in weights.values()]
     size = sum(map(len, data))
-    return Cost(size, packed(b"".join(data)), size, _multiply_adds(net), {})
+    return Cost(size, packed(b"".join(data)), size, multiply_adds(net), latency)
 
 
 def packed(data: bytes, /) -> int:
@@ -59,7 +57,8 @@ def packed(data: bytes, /) -> int:
     return len(zlib.compress(data, 1))
 
 
-def _multiply_adds(learner: Neural) -> int:
+def multiply_adds(learner: Neural, /) -> int:
+    """Products that the module adds up for one row, in its layers and attention."""
     from torch.utils.flop_counter import FlopCounterMode
 
     row = learner.example(1).cpu()

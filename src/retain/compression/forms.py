@@ -5,7 +5,7 @@ Shapes: n rows, k classes or outputs.
 
 from __future__ import annotations
 
-from typing import Protocol, final
+from typing import final
 
 import numpy as np
 
@@ -13,47 +13,20 @@ from retain.blocks import take
 from retain.compression.draft import Format, end
 from retain.compression.graph import drawn, exported, filled, folded, hollow, initialisers
 from retain.compression.session import Session, parsed
-from retain.compression.steps.half import HalfFormat
-from retain.compression.steps.int8 import Int8Format
+from retain.compression.steps.half import Half
+from retain.compression.steps.int8 import Int8
 from retain.core import Array, Features, Learner, State
 from retain.errors import SettingError, StateError
 from retain.learners.neural import Neural
 
-__all__ = ["Form", "Graph", "shipped"]
+__all__ = ["Graph", "shipped"]
 
 _TRIED = 64  # rows on which a graph is compared with what it was made of
 _APART = 1e-4  # of answers, before numbers are made shorter: sums in another order
 _APART_HALF = 3e-2  # of a module in sixteen bits
 _ROUNDED = 0.05  # of answers in the mean, of what is exported in shorter numbers
-_FORMATS: tuple[Format, ...] = (Int8Format(), HalfFormat())
+_FORMATS: tuple[Format, ...] = (Int8(), Half())
 _NEEDS = "compression makes graphs of neural nets"
-
-
-class Form(Protocol):
-    """A model as it runs."""
-
-    @property
-    def data(self) -> bytes:
-        """What is shipped."""
-        ...
-
-    @property
-    def memory(self) -> int:
-        """Bytes of its weights while it runs."""
-        ...
-
-    def predict(self, x: Features, /) -> Array:
-        """As `retain.core.Predictor.predict`, of what the learner at the end of a chain is given."""
-        ...
-
-    def renewed(self, learner: Learner, rows: Features | None, /) -> Form:
-        """The same with the weights that the learner has now; `rows` are what it is given at its end.
-
-        Raises SettingError where shapes or layers are others, and where numbers have to be calibrated without rows.
-        """
-        ...
-
-    def state_dict(self) -> State: ...
 
 
 @final
@@ -99,19 +72,26 @@ class Graph:
         return Graph(self._skeleton, session.model, format=format, flat=self._flat, threads=self._threads)
 
     def renewed(self, learner: Learner, rows: Features | None, /) -> Graph:
+        """The same with the weights that the learner has now; `rows` are what it is given at its end.
+
+        Raises SettingError where shapes or layers are others, and where numbers have to be calibrated without rows.
+        """
         net = end(learner, Neural, needs=_NEEDS)
         return self.formatted(net, self._format, _some(net)[:0] if rows is None else rows)
 
     @property
     def data(self) -> bytes:
+        """What is shipped."""
         return self._session.model
 
     @property
     def memory(self) -> int:
+        """Bytes of its weights while it runs."""
         values = initialisers(parsed(self.data)).values()
         return sum(4 * value.size if value.dtype == np.float16 else value.nbytes for value in values)  # widened at once
 
     def predict(self, x: Features, /) -> Array:
+        """As `retain.core.Predictor.predict`, of what the learner at the end of a chain is given."""
         said = self._session.answers(self._session.rows(x))
         return said[:, 0] if self._flat and said.shape[1] == 1 else said
 

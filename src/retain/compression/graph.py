@@ -21,10 +21,10 @@ from retain.learners.neural import Neural
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["ANSWERS", "ROWS", "drawn", "exported", "filled", "folded", "hollow", "initialisers"]
+__all__ = ["ROWS", "drawn", "exported", "filled", "folded", "hollow", "initialisers", "quiet"]
 
-ROWS, ANSWERS = "rows", "answers"
-_OUTPUTS, _CLASSES = "retain.outputs", "retain.classes"
+ROWS = "rows"
+_ANSWERS, _OUTPUTS, _CLASSES = "answers", "retain.outputs", "retain.classes"
 _SMALL = 1 << 16  # elements of a constant that is worth computing beforehand
 
 
@@ -48,7 +48,7 @@ def exported(learner: Neural, /) -> onnx.ModelProto:
         example = example.float()
     rows = torch.export.Dim("n")
     try:
-        with _quiet():
+        with quiet("torch.onnx"):
             program = torch.onnx.export(
                 module,
                 (example,),
@@ -68,9 +68,9 @@ def exported(learner: Neural, /) -> onnx.ModelProto:
     if program is None:
         raise SettingError("torch exported nothing; update torch and onnxscript")
     model = program.model_proto
-    names = {one.name for one in model.graph.initializer}
+    sizes = {one.name: tuple(one.dims) for one in model.graph.initializer}
     for name, value in drawn(learner).items():
-        if name in names and initialisers(model)[name].shape != value.shape:
+        if sizes.get(name, value.shape) != value.shape:
             raise SettingError(f"the exporter changed the shape of {name!r}; report the module to retain")
     _answer(model, onnx, classes=learner.model.classes)
     _bare(model)
@@ -174,10 +174,10 @@ def _answer(model: onnx.ModelProto, onnx: Any, *, classes: int) -> None:
             graph.initializer.append(onnx.numpy_helper.from_array(np.array(value, dtype=np.int64), name))
         sliced = [_OUTPUTS, "retain.start", _CLASSES, "retain.axis"]
         graph.node.append(make("Slice", sliced, ["retain.scores"], name="retain.known"))
-        graph.node.append(make("Softmax", ["retain.scores"], [ANSWERS], name="retain.softmax", axis=1))
+        graph.node.append(make("Softmax", ["retain.scores"], [_ANSWERS], name="retain.softmax", axis=1))
     else:
-        graph.node.append(make("Identity", [_OUTPUTS], [ANSWERS], name="retain.numbers"))
-    graph.output.append(onnx.helper.make_tensor_value_info(ANSWERS, onnx.TensorProto.FLOAT, [n, k]))
+        graph.node.append(make("Identity", [_OUTPUTS], [_ANSWERS], name="retain.numbers"))
+    graph.output.append(onnx.helper.make_tensor_value_info(_ANSWERS, onnx.TensorProto.FLOAT, [n, k]))
 
 
 def _settled(model: onnx.ModelProto, onnx: Any) -> onnx.ModelProto:
@@ -225,9 +225,9 @@ def _bare(model: onnx.ModelProto) -> None:
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
-    """What torch tells of its exporter is for those who write it."""
-    logger = logging.getLogger("torch.onnx")
+def quiet(name: str, /) -> Generator[None]:
+    """What exporters and quantisers say of themselves, by a logger or as warnings, is for those who write them."""
+    logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
     with warnings.catch_warnings():

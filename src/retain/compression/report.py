@@ -76,7 +76,9 @@ class CompressionReport:
             style = None if rung.fate in ("parent", "taken") else "dim"
             grid.add_row(*_cells(rung, sizes)[: len(titles)], style=style)
         yield grid
-        yield Text(f"judged on {self.rows:,} rows, taught by {self.taught:,}", "dim")
+        past = any(rung.judgement is not None and rung.judgement.forgetting is not None for rung in self.rungs)
+        untold = "; no row tells its experience, so that forgetting is not judged" if self.classes and not past else ""
+        yield Text(f"judged on {self.rows:,} rows, taught by {self.taught:,}{untold}", "dim")
         for rung in self.rungs:
             if rung.why:
                 yield Text(f"{rung.name}: {rung.fate}, {rung.why}", "dim")

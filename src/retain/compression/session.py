@@ -27,18 +27,17 @@ class Session:
 
     Args:
         model: the bytes of an ONNX graph.
-        threads: to answer with; None: as many as ONNX Runtime thinks good.
+        threads: to answer with.
 
     Raises:
         StateError: bytes that are no graph, or one that this ONNX Runtime cannot run.
     """
 
-    def __init__(self, model: bytes, /, *, threads: int | None) -> None:
+    def __init__(self, model: bytes, /, *, threads: int) -> None:
         ort = _runtime()
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads
         # Threads that wait by spinning take the processor from whoever learns beside them.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:

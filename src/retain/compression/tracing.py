@@ -86,8 +86,8 @@ def traced(module: nn.Module, rows: Tensor, /, *, head: nn.Module | None, stream
     if not groups:
         why = "; ".join(kept) or "it has no hidden layer that was traced"
         raise SettingError(
-            f"nothing in the module may be cut: {why}. Expected "
-            "linear layers or convolutions in a row; keep its shape, and make its numbers smaller instead"
+            f"nothing in the module may be cut: {why}. Expected linear layers or convolutions in a row; keep its "
+            "shape, and make its numbers smaller instead"
         )
     return tuple(groups)
 

@@ -4,7 +4,7 @@ from tests.compression.nets import Case
 
 from retain.compression.graph import drawn, folded, initialisers
 from retain.compression.session import Session
-from retain.compression.steps.int8 import Int8, Int8Format
+from retain.compression.steps.int8 import Int8
 from retain.errors import SettingError
 
 
@@ -14,7 +14,7 @@ def answers(model, x):
 
 
 def made(case: Case, **settings):
-    return Int8Format(**settings).made(folded(case.graph()), case.rows.x)
+    return Int8(**settings).made(folded(case.graph()), case.rows.x)
 
 
 def test_a_quarter_of_the_bytes_and_about_the_same_answers(plain: Case, images: Case) -> None:
@@ -35,7 +35,7 @@ def test_rows_of_all_times_calibrate(images: Case) -> None:
     """The range of the input is that of all rows, though few of them are looked at: the last are ten times as large."""
     x = images.rows.x.copy()
     x[-len(x) // 4 :] *= 10
-    model = Int8Format(rows=16).made(folded(images.graph()), x)
+    model = Int8(rows=16).made(folded(images.graph()), x)
     assert initialisers(model)["rows_scale"] * 255 > 2 * np.abs(images.rows.x).max()
 
 
@@ -49,6 +49,6 @@ def test_a_weight_is_the_nearest_of_255_steps(plain: Case) -> None:
 
 def test_nothing_to_calibrate_by_is_refused(images: Case) -> None:
     with pytest.raises(SettingError, match="no rows to calibrate by; give some: patch"):
-        Int8Format().made(folded(images.graph()), images.rows.x[:0])
+        Int8().made(folded(images.graph()), images.rows.x[:0])
     with pytest.raises(SettingError, match="rows=0"):
         Int8(rows=0)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
-import warnings
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -14,14 +11,14 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from retain.compression.draft import Draft, Lessons
-from retain.compression.graph import ROWS
+from retain.compression.graph import ROWS, quiet
 from retain.core import Array
 from retain.errors import SettingError
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Int8", "Int8Format"]
+__all__ = ["Int8"]
 
 _CALIBRATED = 512  # rows
 _AT_ONCE = 64
@@ -33,11 +30,21 @@ class Int8:
     """Integers of eight bits for weights and activations; the learner stays in float32.
 
     A weight w of output channel c is kept as round(w / s_c), s_c = max |w_c| / 127. Convolutions are static: the range
-    of activations is found beforehand, on rows that the ladder is given. Other nets are dynamic: each block of rows X
+    of activations is found beforehand, on rows that the ladder is given. Other nets are dynamic: each block of rows has
+    a range of its own, found in a pass over it, so that a row's answer depends by a rounding on what it comes with.
+    Convolutions would be slower than in float32 so. It is a step, and the format of the graphs that come of it.
 
     Args:
         static: None: where the graph has convolutions.
         rows: to calibrate by, at most.
+
+    >>> import retain as rt
+    >>> draft = rt.compression.Draft(rt.Neural(rt.neural.MLP(4, 8, 2)))
+    >>> Int8(rows=64)(draft, rt.compression.Lessons([], teacher=draft.learner)).format
+    Int8(static=None, rows=64)
+
+    Raises:
+        SettingError: rows < 1.
 
     References:
         Jacob et al. 2018, Quantization and training of neural networks for efficient integer-arithmetic-only inference.
@@ -56,22 +63,10 @@ class Int8:
         return "int8"
 
     def __call__(self, draft: Draft, lessons: Lessons, /) -> Draft:
-        return replace(draft, format=Int8Format(self.static, self.rows))
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Int8Format:
-    """What `Int8` does to a graph."""
-
-    static: bool | None = None
-    rows: int = _CALIBRATED
-
-    @property
-    def name(self) -> str:
-        return "int8"
+        return replace(draft, format=self)
 
     def made(self, graph: onnx.ModelProto, rows: Array, /) -> onnx.ModelProto:
+        """As `retain.compression.Format.made`."""
         import onnx
         from onnxruntime import quantization as q
 
@@ -83,7 +78,7 @@ class Int8Format:
                 "int8 has no rows to calibrate by; give some: patch(learner, rows=x), or compress with static=False"
             )
         inferred = onnx.shape_inference.infer_shapes(graph)
-        with tempfile.TemporaryDirectory() as folder, _quiet():
+        with tempfile.TemporaryDirectory() as folder, quiet(""):
             before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
             onnx.save(inferred, before)
             if static:
@@ -112,17 +107,3 @@ class _Rows:
     def get_next(self) -> dict[str, Array] | None:
         block = next(self._blocks, None)
         return None if block is None else {ROWS: block}
-
-
-@contextmanager
-def _quiet() -> Generator[None]:
-    """What ONNX Runtime recommends while it works is for other graphs than ours."""
-    root: Any = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            root.setLevel(level)

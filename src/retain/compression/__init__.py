@@ -41,8 +41,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         try:
             return getattr(import_module(f"retain.compression.{_HOME[name]}"), name)
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
+        except ImportError as error:
+            if error.name != "torch" and not isinstance(error, MissingExtraError):
                 raise
             raise MissingExtraError("compression needs torch: pip install 'retain[deploy]'") from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(_HOME)}")

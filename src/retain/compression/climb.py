@@ -34,7 +34,7 @@ __all__ = ["compress"]
 
 _SIZES = (1, 64)  # rows at once
 _SMALLER, _FASTER = 1.05, 1.1  # a step must gain as much, or it is not worth its risk; times are noisy
-_SHARES = (0.25, 0.33, 0.5)  # each of what the rung before left: 75 %, 50 % and 25 % of all units
+_SHARES = (0.5, 0.5, 0.25, 0.25)  # of the units that are left: halves as long as they are within, then quarters
 _PASSES = 5  # through the lessons, to learn again what a cut cost
 _TAUGHT = 5  # every fifth row teaches where no others are given
 _AT_ONCE = 256  # rows answered at once by either model when they are judged
@@ -56,11 +56,12 @@ def compress(
 
     Rung by rung: a step makes a smaller model of the last one that was taken; what it would run as is timed beside the
     parent, and asked the same held-out rows. It is taken if it is within the budget and smaller or faster here than
-    the one before; else it is dropped, the report says why, and the next step starts from the last one taken.
+    the one before; else it is dropped, the report says why, and the next step starts from the last one taken. A step
+    that was dropped is not tried again before another was taken.
 
     Args:
         learner: what is to be made smaller; a chain too.
-        steps: rungs, gentle ones first; if none, those of `retain.compression.ladder`.
+        steps: rungs, in order; if none, those of `retain.compression.ladder`.
         data: labelled rows that the learner has not learnt, to judge by; with `Batch.task`, forgetting is judged too.
         budget: what may be lost and what must be gained; `Within()` if None.
         lessons: labelled rows that steps may calibrate by and learn from. If None, every fifth row of `data`, which
@@ -99,7 +100,10 @@ def compress(
 
 
 def ladder(learner: Learner, /) -> tuple[Step, ...]:
-    """The rungs that `compress` tries where none are given, gentle ones first."""
+    """The rungs that `compress` tries where none are given: shorter numbers, then cuts, large ones first.
+
+    What a large cut leaves is taught as long as what small ones would leave, so that small ones come where it failed.
+    """
     _net(learner)
     return (Half(), Int8(), *(Shrink(share, recover=Distil(passes=_PASSES)) for share in _SHARES))
 
@@ -214,7 +218,11 @@ def _climb(trial: _Trial, steps: Sequence[Step], budget: Within, told: Callable[
     last = trial.graph(best)
     rungs.append(last)
     told(last)
+    dropped: list[Step] = []  # since one was taken
     for step in steps:
+        if step in dropped:
+            continue
+        dropped.append(step)
         try:
             next_draft = step(draft, trial.lessons)
             artifact = trial.made(next_draft)
@@ -228,6 +236,7 @@ def _climb(trial: _Trial, steps: Sequence[Step], budget: Within, told: Callable[
         told(rung)
         if rung.fate == "taken":
             draft, best, last = next_draft, artifact, rung
+            dropped.clear()
     report = CompressionReport(
         tuple(rungs),
         rows=trial.rows,

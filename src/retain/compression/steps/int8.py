@@ -91,6 +91,7 @@ class Int8:
                     per_channel=True,
                     weight_type=q.QuantType.QInt8,
                     activation_type=q.QuantType.QUInt8,
+                    nodes_to_exclude=[node.name for node in graph.graph.node if node.op_type == "Softmax"],
                 )
             else:
                 q.quantize_dynamic(before, after, per_channel=True, weight_type=q.QuantType.QInt8)

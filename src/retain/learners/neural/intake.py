@@ -5,6 +5,7 @@ Shapes: n rows, k outputs.
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import numpy as np
@@ -131,7 +132,7 @@ def checked(x: Features, /, *, shape: tuple[int, ...] | None, whole: bool, reade
             "or start a new learner"
         )
     if array.dtype.kind == "f":
-        return np.ascontiguousarray(_finite(array, reader))
+        return _finite(array, reader)
     return np.ascontiguousarray(array, dtype=np.int64 if whole and array.dtype.kind in "iu" else np.float32)
 
 
@@ -142,10 +143,11 @@ def _targets(y: Array) -> int:
 def _finite(array: Array, reader: str) -> Array:
     """Rows in float32; a row that holds NaN, infinity or what float32 has no number for is refused."""
     with np.errstate(over="ignore"):
-        single = array.astype(np.float32, copy=False)
-        total = float(single.sum())
-    # The sum of finite numbers is finite, but for an overflow: only then they are looked at one by one.
-    if np.isfinite(total) or np.isfinite(single).all():
+        single = np.ascontiguousarray(array, dtype=np.float32)
+        flat = single.reshape(-1)
+        total = flat.dot(flat)
+    # Squares of finite numbers have a finite sum, but for an overflow: only then they are looked at one by one.
+    if math.isfinite(total) or np.isfinite(single).all():
         return single
     place = tuple(int(i) for i in np.argwhere(~np.isfinite(single))[0])
     raise PoisonError(

@@ -130,7 +130,7 @@ def test_poison_is_refused_as_the_learner_would(artifact: Artifact, plain: Case)
 def test_damage_is_told(artifact: Artifact) -> None:
     state = artifact.state_dict()
     for broken in (state["form"]["model"][:5000], np.zeros(100, dtype=np.uint8)):
-        with pytest.raises(StateError, match="compress anew"):
+        with pytest.raises(StateError, match="anew"):
             Artifact(net()).load_state_dict({**state, "form": {**state["form"], "model": broken}})
     with pytest.raises(StateError, match="empty"):
         Artifact(net()).predict(np.zeros((1, 32), dtype=np.float32))

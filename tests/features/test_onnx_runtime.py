@@ -75,6 +75,22 @@ def test_rounded_weights_are_near_and_not_the_same():
     assert (rounded * exact).sum(axis=1).min() > 0.99
 
 
+@pytest.mark.parametrize("of", ["texts", "images"])
+def test_the_same_encoder_by_a_graph_that_was_made_before(of):
+    net = tiny() if of == "texts" else torch.nn.Sequential(rt.Pixels(), Net(), torch.nn.Linear(6, 4000))
+    x = SOME if of == "texts" else images(6, 8)
+    embed = rt.Embed(net)
+    small = embed.by(rt.OnnxRuntime(int8=True))
+    assert (embed.runtime, small.model) == (None, None)
+    features = small.apply(x)
+    assert small.encoder_hash == rt.Embed(net, runtime=rt.OnnxRuntime(int8=True)).encoder_hash
+    assert small.size == len(small.model)
+    assert of == "texts" or small.size < 0.6 * embed.size  # of texts it is smaller than the names in the graph
+    again = rt.Embed(net).by(rt.OnnxRuntime(int8=True), small.model)
+    np.testing.assert_array_equal(again.apply(x), features)
+    assert embed.model is None
+
+
 @pytest.mark.parametrize(
     ("module", "x", "says"),
     [
@@ -106,4 +122,4 @@ def test_what_to_install_is_said():
         "except MissingExtraError as error:\n    print(error)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "needs onnxscript: pip install 'retain[deploy]'" in said
+    assert "needs onnxscript, which is absent; install it with: pip install 'retain[deploy]'" in said

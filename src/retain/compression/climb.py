@@ -34,7 +34,7 @@ __all__ = ["compress"]
 
 _SIZES = (1, 64)  # rows at once
 _SMALLER, _FASTER = 1.05, 1.1  # a step must gain as much, or it is not worth its risk; times are noisy
-_SHARES = (0.5, 0.5, 0.25, 0.25)  # of the units that are left: halves as long as they are within, then quarters
+_SHARES = (0.5, 0.25)  # of the units that are left, each twice if it was within
 _PASSES = 5  # through the lessons, to learn again what a cut cost
 _TAUGHT = 5  # every fifth row teaches where no others are given
 _AT_ONCE = 256  # rows answered at once by either model when they are judged
@@ -105,7 +105,8 @@ def ladder(learner: Learner, /) -> tuple[Step, ...]:
     What a large cut leaves is taught as long as what small ones would leave, so that small ones come where it failed.
     """
     _net(learner)
-    return (Half(), Int8(), *(Shrink(share, recover=Distil(passes=_PASSES)) for share in _SHARES))
+    cuts = [Shrink(share, recover=Distil(passes=_PASSES)) for share in _SHARES]
+    return (Half(), Int8(), *(cut for cut in cuts for _ in range(2)))
 
 
 @final

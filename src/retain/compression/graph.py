@@ -5,23 +5,21 @@ Shapes: n rows, k classes or outputs.
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from retain import graphs
 from retain.core import Array
-from retain.errors import MissingExtraError, SettingError
+from retain.errors import SettingError
 from retain.learners.neural import Neural
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["ROWS", "drawn", "exported", "filled", "folded", "hollow", "initialisers", "quiet"]
+__all__ = ["ROWS", "drawn", "exported", "filled", "folded", "hollow", "initialisers"]
 
 ROWS = "rows"
 _ANSWERS, _OUTPUTS, _CLASSES = "answers", "retain.outputs", "retain.classes"
@@ -46,27 +44,14 @@ def exported(learner: Neural, /) -> onnx.ModelProto:
     module.load_state_dict({name: torch.from_numpy(value) for name, value in drawn(learner).items()}, strict=False)
     if example.is_floating_point():
         example = example.float()
-    rows = torch.export.Dim("n")
     try:
-        with quiet("torch.onnx"):
-            program = torch.onnx.export(
-                module,
-                (example,),
-                dynamo=True,
-                optimize=False,  # or else initialisers lose their names
-                dynamic_shapes=({0: rows},),
-                input_names=[ROWS],
-                output_names=[_OUTPUTS],
-                verbose=False,
-            )
+        program = graphs.exported(module, (example,), free=1, inputs=[ROWS], outputs=[_OUTPUTS])
     except Exception as error:  # whatever a module of the user's makes torch raise
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SettingError(
             f"the module cannot be exported to ONNX ({first}); write its forward without branches on values, and with "
             "layers of torch"
         ) from error
-    if program is None:
-        raise SettingError("torch exported nothing; update torch and onnxscript")
     model = program.model_proto
     sizes = {one.name: tuple(one.dims) for one in model.graph.initializer}
     for name, value in drawn(learner).items():
@@ -224,27 +209,8 @@ def _bare(model: onnx.ModelProto) -> None:
     del model.metadata_props[:], model.graph.metadata_props[:]
 
 
-@contextmanager
-def quiet(name: str, /) -> Generator[None]:
-    """What exporters and quantisers say of themselves, by a logger or as warnings, is for those who write them."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-
-
 def _onnx() -> Any:
-    try:
-        import onnx
-        import onnxscript
-    except ImportError as error:
-        raise MissingExtraError(
-            f"compression needs {error.name}, which is absent; install it with: pip install 'retain[deploy]'"
-        ) from error
-    del onnxscript
+    graphs.needed("onnx", "onnxscript", reader="compression")
+    import onnx
+
     return onnx

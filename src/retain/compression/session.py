@@ -5,12 +5,13 @@ Shapes: n rows, k classes or outputs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 
 from retain.core import Array, Features
-from retain.errors import MissingExtraError, PoisonError, StateError
+from retain.errors import PoisonError, StateError
+from retain.graphs import needed, opened
 from retain.learners.neural.intake import checked
 
 if TYPE_CHECKING:
@@ -34,17 +35,8 @@ class Session:
     """
 
     def __init__(self, model: bytes, /, *, threads: int) -> None:
-        ort = _runtime()
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads
-        # Threads that wait by spinning take the processor from whoever learns beside them.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session: Any = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime has an error of its own for each way in which bytes can be wrong
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise StateError(f"the graph of the artefact cannot be run ({first}); compress anew") from error
+        needed("onnxruntime", reader=_READER)
+        self._session = opened(model, threads=threads)
         given = self._session.get_inputs()[0]
         self._name, self._whole = given.name, given.type == "tensor(int64)"
         self._shape = tuple(int(size) for size in given.shape[1:])
@@ -73,13 +65,3 @@ def parsed(model: bytes, /) -> onnx.ModelProto:
         return onnx.load_model_from_string(model)
     except DecodeError as error:
         raise StateError("the graph of the artefact is damaged; compress anew") from error
-
-
-def _runtime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError(
-            "compression needs onnxruntime, which is absent; install it with: pip install 'retain[deploy]'"
-        ) from error
-    return onnxruntime

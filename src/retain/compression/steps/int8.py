@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from retain.compression.draft import Draft, Lessons
-from retain.compression.graph import ROWS, quiet
+from retain.compression.graph import ROWS
 from retain.core import Array
 from retain.errors import SettingError
+from retain.graphs import quiet, rounded, simplified
 
 if TYPE_CHECKING:
     import onnx
@@ -77,14 +78,15 @@ class Int8:
             raise SettingError(
                 "int8 has no rows to calibrate by; give some: patch(learner, rows=x), or compress with static=False"
             )
-        inferred = onnx.shape_inference.infer_shapes(graph)
-        with tempfile.TemporaryDirectory() as folder, quiet(""):
+        with tempfile.TemporaryDirectory() as folder:
             before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
-            onnx.save(inferred, before)
-            if static:
+            onnx.save(graph, before)
+            if not static:
+                return onnx.load(rounded(before))
+            with quiet(""):
                 reader: Any = _Rows(rows[np.linspace(0, len(rows) - 1, min(self.rows, len(rows))).astype(np.int64)])
                 q.quantize_static(
-                    before,
+                    simplified(before),
                     after,
                     reader,
                     quant_format=q.QuantFormat.QDQ,
@@ -93,8 +95,6 @@ class Int8:
                     activation_type=q.QuantType.QUInt8,
                     nodes_to_exclude=[node.name for node in graph.graph.node if node.op_type == "Softmax"],
                 )
-            else:
-                q.quantize_dynamic(before, after, per_channel=True, weight_type=q.QuantType.QInt8)
             return onnx.load(after)
 
 

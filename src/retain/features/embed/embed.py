@@ -1,3 +1,5 @@
+# ruff: noqa: SLF001
+# Only `by` looks into another instance: the copy that it makes.
 """`Embed`: texts, images and other arrays as the features of a frozen encoder.
 
 Shapes: n rows, m different items among them, d features.
@@ -8,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
 
@@ -127,6 +130,32 @@ class Embed(Composable):
             told = f"{self._encoder.fingerprint()} {self._normalised}"
             self._hash = hashlib.sha256(told.encode()).hexdigest()
         return self._hash
+
+    @property
+    def runtime(self) -> OnnxRuntime | None:
+        """What computes the encoder; None: torch."""
+        return self._encoder.runtime
+
+    @property
+    def model(self) -> bytes | None:
+        """The graph in eight bits by which it is computed; None while there is none."""
+        running = self._encoder.running
+        return None if running is None else running.model
+
+    @property
+    def size(self) -> int:
+        """Bytes of the encoder: of its graph where there is one, else of its weights."""
+        running = self._encoder.running
+        if running is not None:
+            return running.size
+        weights = {tensor.data_ptr(): tensor for tensor in self._encoder.net.state_dict().values()}
+        return sum(tensor.nbytes for tensor in weights.values())
+
+    def by(self, runtime: OnnxRuntime, model: bytes | None = None, /) -> Embed:
+        """The same, computed by a runtime; `model` is the graph that one like it made before."""
+        other = copy(self)
+        other._encoder, other._hash = self._encoder.by(runtime, model), None
+        return other
 
     def learn(self, batch: Batch, /) -> Batch:
         x = self.apply(batch.x)

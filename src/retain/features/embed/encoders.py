@@ -1,3 +1,5 @@
+# ruff: noqa: SLF001
+# Only `by` looks into another instance: the copy that it makes.
 """Frozen encoders: a net, and how what it says becomes features.
 
 Shapes: n items, t tokens, h hidden units, d features.
@@ -11,6 +13,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-    from retain.features.embed.onnx_runtime import OnnxRuntime
+    from retain.features.embed.onnx_runtime import OnnxRuntime, Running
 
 __all__ = ["ArrayEncoder", "Encoder", "TextEncoder", "in_folder", "torch_threads"]
 
@@ -36,6 +39,22 @@ _PIXELS = 255.0
 
 class Encoder(ABC):
     """A frozen net: items in, features out, always the same ones."""
+
+    runtime: OnnxRuntime | None  # what computes it; None: torch
+
+    @property
+    @abstractmethod
+    def net(self) -> Module:
+        """Whose weights they are."""
+
+    @property
+    @abstractmethod
+    def running(self) -> Running | None:
+        """The graph, once it was made."""
+
+    @abstractmethod
+    def by(self, runtime: OnnxRuntime, model: bytes | None, /) -> Encoder:
+        """The same net, computed by a runtime: by a graph that it made before, or one that it makes when items come."""
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -65,8 +84,8 @@ class TextEncoder(Encoder):
         runtime: OnnxRuntime | None,
         trained_with: int | None = None,
     ) -> None:
-        self._runtime = runtime
-        self._graph: Callable[..., Tensor] | None = None
+        self.runtime = runtime
+        self._graph: Running | None = None
         self._model: Any = model.eval()
         self._tokenizer: Any = tokenizer
         limits = [
@@ -80,9 +99,22 @@ class TextEncoder(Encoder):
         self._tokens = tokens or min(known, default=512)
         self._pooling = pooling
 
+    @property
+    def net(self) -> Module:
+        return self._model
+
+    @property
+    def running(self) -> Running | None:
+        return self._graph
+
+    def by(self, runtime: OnnxRuntime, model: bytes | None, /) -> TextEncoder:
+        other = copy(self)
+        other.runtime, other._graph = runtime, None if model is None else runtime.again(model)
+        return other
+
     def fingerprint(self) -> str:
         told = f"{self._model.config.to_json_string()} {self._pooling} {self._tokens} {_vocabulary(self._tokenizer)}"
-        told += "" if self._runtime is None else self._runtime.tag
+        told += "" if self.runtime is None else self.runtime.tag
         return _fingerprint(self._model, told)
 
     def encode(self, items: Sequence[str], batch_size: int, told: Callable[[int], None], /) -> Floats:
@@ -111,7 +143,7 @@ class TextEncoder(Encoder):
         for i, one in enumerate(ids):
             ids_NT[i, : len(one)] = one
             mask_NT[i, : len(one)] = 1
-        device = "cpu" if self._runtime else _device(self._model)
+        device = "cpu" if self.runtime else _device(self._model)
         mask = torch.from_numpy(mask_NT).to(device)
         hidden_NTH = self._states(torch.from_numpy(ids_NT).to(device), mask).float()
         if self._pooling == "cls":
@@ -121,13 +153,13 @@ class TextEncoder(Encoder):
 
     def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
         """What the net says of each token (n, t, h)."""
-        if self._runtime is None:
+        if self.runtime is None:
             return self._model(input_ids=ids, attention_mask=mask).last_hidden_state
         if self._graph is None:
             from retain.features.embed.onnx_runtime import TokenStates
 
             some = ids.new_zeros((2, min(self._tokens, 8))).to(_device(self._model))
-            self._graph = self._runtime.graph(TokenStates(self._model), some, some + 1, free=2)
+            self._graph = self.runtime.graph(TokenStates(self._model), some, some + 1, free=2)
         return self._graph(ids, mask)
 
     def _ids(self, items: Sequence[str]) -> list[list[int]]:
@@ -160,11 +192,25 @@ class ArrayEncoder(Encoder):
 
     def __init__(self, module: Module, /, *, runtime: OnnxRuntime | None) -> None:
         self._module = module.eval()
-        self._runtime = runtime
-        self._graph: tuple[tuple[int, ...], Callable[..., Tensor]] | None = None  # and of which rows
+        self.runtime = runtime
+        self._graph: tuple[tuple[int, ...], Running] | None = None  # and of which rows
+
+    @property
+    def net(self) -> Module:
+        return self._module
+
+    @property
+    def running(self) -> Running | None:
+        return None if self._graph is None else self._graph[1]
+
+    def by(self, runtime: OnnxRuntime, model: bytes | None, /) -> ArrayEncoder:
+        other = copy(self)
+        graph = None if model is None else runtime.again(model)
+        other.runtime, other._graph = runtime, None if graph is None else (graph.shape, graph)
+        return other
 
     def fingerprint(self) -> str:
-        return _fingerprint(self._module, repr(self._module) + ("" if self._runtime is None else self._runtime.tag))
+        return _fingerprint(self._module, repr(self._module) + ("" if self.runtime is None else self.runtime.tag))
 
     def encode(self, items: Array, batch_size: int, told: Callable[[int], None], /) -> Floats:
         import torch
@@ -198,14 +244,14 @@ class ArrayEncoder(Encoder):
         import torch
 
         shape, device = tuple(rows.shape[1:]), _device(self._module)
-        if self._runtime is None or not len(rows):
+        if self.runtime is None or not len(rows):
             return self._module(rows.to(device))
         if self._graph is None or self._graph[0] != shape:
             out = self._module(rows[:2].to(device))
             if not isinstance(out, torch.Tensor) or out.ndim != 2:
                 return out  # what does not fit is told of the net itself, not of its export
             example = torch.zeros((2, *shape), device=device)
-            self._graph = shape, self._runtime.graph(self._module, example, free=1)
+            self._graph = shape, self.runtime.graph(self._module, example, free=1)
         return self._graph[1](rows)
 
 

@@ -6,18 +6,16 @@ Shapes: n items, t tokens.
 from __future__ import annotations
 
 import tempfile
-import warnings
-from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from retain.errors import MissingExtraError, SettingError
+from retain.errors import SettingError
+from retain.graphs import exported, needed, opened, rounded
 
-__all__ = ["OnnxRuntime", "TokenStates"]
+__all__ = ["OnnxRuntime", "Running", "TokenStates"]
 
 
 @final
@@ -46,9 +44,7 @@ class OnnxRuntime:
     """
 
     def __init__(self, *, int8: bool = False) -> None:
-        missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
-        if missing:
-            raise MissingExtraError(f"OnnxRuntime needs {' and '.join(missing)}: pip install 'retain[deploy]'")
+        needed("onnx", "onnxruntime", "onnxscript", reader="OnnxRuntime")
         self.int8 = int8
 
     @property
@@ -56,25 +52,51 @@ class OnnxRuntime:
         """What it changes about features: nothing, or that they are rounded."""
         return " int8" if self.int8 else ""
 
-    def graph(self, net: nn.Module, /, *example: Tensor, free: int) -> Callable[..., Tensor]:
-        """The net as a function of inputs like the examples, the first `free` dimensions of any size."""
-        import onnxruntime as ort
+    def again(self, model: bytes, /) -> Running:
+        """A graph that was made before."""
+        return Running(model)
 
-        options: Any = ort.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+    def graph(self, net: nn.Module, /, *example: Tensor, free: int) -> Running:
+        """The net as a function of inputs like the examples, the first `free` dimensions of any size."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "net.onnx"
-            _export(net, example, path, free=free)
-            if self.int8:
-                path = _rounded(path)
-            session: Any = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        names = [one.name for one in session.get_inputs()]
+            try:
+                exported(net, example, free=free).save(path)
+            except Exception as error:
+                first = str(error).strip().splitlines()[0]
+                raise SettingError(
+                    f"no graph can be made of the encoder ({type(error).__name__}: {first:.200}); leave runtime= out"
+                ) from error
+            return Running(rounded(path).read_bytes() if self.int8 else path)
 
-        def run(*inputs: Tensor) -> Tensor:
-            given = {name: one.numpy() for name, one in zip(names, inputs, strict=True)}
-            return torch.from_numpy(session.run(None, given)[0])
 
-        return run
+@final
+class Running:
+    """A graph as a function of tensors, by as many threads as torch has when it is made.
+
+    Args:
+        model: its bytes, which are kept, or where it lies.
+    """
+
+    def __init__(self, model: bytes | Path, /) -> None:
+        self._session = opened(model, threads=torch.get_num_threads())
+        self.model = model if isinstance(model, bytes) else None
+        self.size = (
+            len(model) if isinstance(model, bytes) else sum(one.stat().st_size for one in model.parent.iterdir())
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one row of its first input."""
+        return tuple(self._session.get_inputs()[0].shape[1:])
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        names = [one.name for one in self._session.get_inputs()]
+        given = {name: one.numpy() for name, one in zip(names, inputs, strict=True)}
+        return torch.from_numpy(self._session.run(None, given)[0])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Running:
+        return self
 
 
 @final
@@ -87,39 +109,3 @@ class TokenStates(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         return self.net(input_ids=ids, attention_mask=mask).last_hidden_state
-
-
-def _export(net: nn.Module, example: tuple[Tensor, ...], path: Path, *, free: int) -> None:
-    shapes = tuple(dict.fromkeys(range(free), torch.export.Dim.DYNAMIC) for _ in example)
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # what exporters say about themselves
-            program: Any = torch.onnx.export(
-                net, example, dynamo=True, optimize=False, dynamic_shapes=shapes, verbose=False
-            )
-            program.save(path)
-    except Exception as error:
-        first = str(error).strip().splitlines()[0]
-        raise SettingError(
-            f"no graph can be made of the encoder ({type(error).__name__}: {first:.200}); leave runtime= out"
-        ) from error
-
-
-def _rounded(path: Path) -> Path:
-    """The graph with weights of matrix products in 8 bits."""
-    import onnxruntime as ort
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    # Weights come as transposes; only where these are worked out beforehand does the quantiser see weights.
-    options: Any = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(plain := path.with_name("plain.onnx"))
-    ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    quantize_dynamic(
-        plain,
-        rounded := path.with_name("rounded.onnx"),
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        op_types_to_quantize=["MatMul", "Gemm"],
-    )
-    return rounded

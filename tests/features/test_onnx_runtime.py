@@ -80,15 +80,19 @@ def test_the_same_encoder_by_a_graph_that_was_made_before(of):
     net = tiny() if of == "texts" else torch.nn.Sequential(rt.Pixels(), Net(), torch.nn.Linear(6, 4000))
     x = SOME if of == "texts" else images(6, 8)
     embed = rt.Embed(net)
-    small = embed.by(rt.OnnxRuntime(int8=True))
+    small = embed.rounded()
     assert (embed.runtime, small.model) == (None, None)
     features = small.apply(x)
     assert small.encoder_hash == rt.Embed(net, runtime=rt.OnnxRuntime(int8=True)).encoder_hash
     assert small.size == len(small.model)
     assert of == "texts" or small.size < 0.6 * embed.size  # of texts it is smaller than the names in the graph
-    again = rt.Embed(net).by(rt.OnnxRuntime(int8=True), small.model)
+    again = rt.Embed(net)
+    again.load_state_dict(small.state_dict())
+    assert again.model == small.model  # before any item came
     np.testing.assert_array_equal(again.apply(x), features)
-    assert embed.model is None
+    assert (embed.model, "model" in embed.state_dict()) == (None, False)
+    with pytest.raises(StateError, match="other weights or settings"):
+        rt.Embed(net, normalised=False).load_state_dict(small.state_dict())
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,7 @@ class Embed(Composable):
         self._encoder = _encoder(encoder, pooling, tokens, runtime)
         self._of_texts = isinstance(self._encoder, TextEncoder)
         self._hash: str | None = None
+        self._carries = False  # whether the graph is part of the state
         self._shape: tuple[int, ...] | None = None  # of a row of arrays
 
     @property
@@ -151,10 +152,19 @@ class Embed(Composable):
         weights = {tensor.data_ptr(): tensor for tensor in self._encoder.net.state_dict().values()}
         return sum(tensor.nbytes for tensor in weights.values())
 
-    def by(self, runtime: OnnxRuntime, model: bytes | None = None, /) -> Embed:
-        """The same, computed by a runtime; `model` is the graph that one like it made before."""
+    def rounded(self, model: bytes | None = None, /) -> Embed:
+        """The same in eight bits by ONNX Runtime: other features, with a hash of their own.
+
+        Its state carries the graph, so that whoever loads it answers by this one, without making it again.
+
+        Args:
+            model: the graph, where it was made before.
+        """
+        from retain.features.embed.onnx_runtime import OnnxRuntime
+
         other = copy(self)
-        other._encoder, other._hash = self._encoder.by(runtime, model), None
+        other._encoder, other._hash = self._encoder.by(OnnxRuntime(int8=True), model), None
+        other._carries = True
         return other
 
     def learn(self, batch: Batch, /) -> Batch:
@@ -173,9 +183,18 @@ class Embed(Composable):
         return self._table(x)
 
     def state_dict(self) -> State:
-        return {"encoder": self.encoder_hash, "shape": None if self._shape is None else list(self._shape)}
+        shape = None if self._shape is None else list(self._shape)
+        model = self.model if self._carries else None
+        kept = {} if model is None else {"model": np.frombuffer(model, dtype=np.uint8)}
+        return {"encoder": self.encoder_hash, "shape": shape, **kept}
 
     def load_state_dict(self, state: State, /) -> None:
+        if "model" in state:
+            other = self.rounded(np.asarray(state["model"], dtype=np.uint8).tobytes())
+            other.load_state_dict({name: value for name, value in state.items() if name != "model"})
+            self._encoder, self._hash, self._carries = other._encoder, other._hash, True
+            self._shape = other._shape
+            return
         if state["encoder"] != self.encoder_hash:
             raise StateError(
                 f"this state was made with the encoder {state['encoder'][:12]}, and this one is "

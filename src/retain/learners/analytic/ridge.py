@@ -9,12 +9,13 @@ from typing import final
 
 import numpy as np
 
-from retain.compose import Bounding
+from retain.compose import Bounding, Scoring
 from retain.core import Array, Features, Floats
 from retain.errors import SettingError
 from retain.learners.analytic.intervals import around, share
 from retain.learners.analytic.moments import Moments, solve
 from retain.learners.analytic.summed import Summed
+from retain.scores import Scores
 
 __all__ = ["Ridge"]
 
@@ -24,7 +25,7 @@ _UNTIL_CHOSEN = 1.0  # while there are no rows to hold out
 
 
 @final
-class Ridge(Summed, Bounding):
+class Ridge(Summed, Bounding, Scoring):
     """The solution that `RLS` has, from sums that are added by the block: for wide rows and many outputs.
 
     With sample weights v, the weights W (D, k) minimise, exactly and whatever the order and the blocks of the rows,
@@ -141,6 +142,11 @@ class Ridge(Summed, Bounding):
             squares = _errors(solution, sums)
         bounds = around(z_nD @ solution, leverage, squares, rows=sums.weight, freedom=freedom, coverage=coverage)
         return bounds[:, 0] if self.intake.flat else bounds
+
+    def scores(self) -> Scores:
+        """What it answers with now; see `retain.scores`."""
+        solution = self._solution_of_rows()
+        return self._scored(solution[1:], solution[0], "numbers" if self.intake.classes is None else "shares")
 
     def _inverted(self, sums: Moments, solution: Floats) -> Floats:
         """(G + l2 I)^-1, kept for as long as the solution is."""

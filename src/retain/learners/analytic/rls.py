@@ -11,11 +11,12 @@ from typing import Any, final
 
 import numpy as np
 
-from retain.compose import Bounding
+from retain.compose import Bounding, Scoring
 from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import SettingError
 from retain.learners.analytic.intake import Intake
 from retain.learners.analytic.intervals import around, share
+from retain.scores import Scores
 
 __all__ = ["RLS"]
 
@@ -23,7 +24,7 @@ _WIDEST = 8192  # the triangle of so many features takes half a gigabyte
 
 
 @final
-class RLS(Bounding):
+class RLS(Bounding, Scoring):
     """The least-squares solution on all rows so far, after every row: no learning rate, no epochs, no forgetting.
 
     With sample weights v, the weights W (D, k) minimise, exactly and whatever the order and the blocks of the rows,
@@ -125,6 +126,15 @@ class RLS(Bounding):
             coverage=coverage,
         )
         return bounds[:, 0] if self._intake.flat else bounds
+
+    def scores(self) -> Scores:
+        """What it answers with now; see `retain.scores`."""
+        intake = self._intake
+        if not intake.outputs:
+            raise SettingError("RLS has learnt nothing yet; learn some rows first")
+        solution = self._solution()
+        link = "numbers" if intake.classes is None else "shares"
+        return Scores(solution[1:].T.copy(), self._settings[2] * solution[0], link, bool(intake.flat))
 
     def _inverse_factor(self) -> Floats:
         """R^-1 (D, D), so that A^-1 = R^-1 R^-T; zeros for features that depend on those before them."""

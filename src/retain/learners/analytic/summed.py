@@ -17,6 +17,7 @@ from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError, SettingError
 from retain.learners.analytic.intake import Given, Intake
 from retain.learners.analytic.moments import Moments, hash_rows, total
+from retain.scores import Link, Scores
 
 __all__ = ["Summed"]
 
@@ -287,6 +288,20 @@ class Summed(Consolidating, Settling, Wary, ABC):
         for fold, other in zip(sums, others, strict=False):
             fold.merge(other, sign=sign)
         self._folds, self._waiting, self._solution = sums, [], None
+
+    def _scored(self, weights_dk: Floats, bias_k: Floats, link: Link, *, unseen: float = 0.0) -> Scores:
+        """Scores of all features and outputs that are known; `unseen` is the bias of classes that wait."""
+        k, d = self.intake.outputs, self.intake.width or 0
+        weights, bias = np.zeros((k, d)), np.full(k, unseen)
+        weights[: weights_dk.shape[1], : len(weights_dk)] = weights_dk.T
+        bias[: len(bias_k)] = bias_k
+        return Scores(weights, bias, link, bool(self.intake.flat))
+
+    def _solution_of_rows(self) -> Any:
+        """The solution, if there is one. Raises SettingError where no block was learnt."""
+        if not self._ready:
+            raise SettingError(f"{self._reader} has learnt no full block yet; learn more rows, or settle()")
+        return self._solved()
 
     def _novelty(self, x: Floats) -> Floats:
         if self.intake.flat is not None:

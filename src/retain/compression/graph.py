@@ -10,18 +10,20 @@ import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from retain.core import Array
 from retain.errors import MissingExtraError, SettingError
-from retain.learners.neural import Neural
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["ROWS", "drawn", "exported", "filled", "folded", "hollow", "initialisers", "quiet"]
+    from retain.learners.neural import Neural
+
+__all__ = ["ROWS", "drawn", "exported", "filled", "folded", "hollow", "initialisers", "library", "quiet"]
 
 ROWS = "rows"
 _ANSWERS, _OUTPUTS, _CLASSES = "answers", "retain.outputs", "retain.classes"
@@ -33,7 +35,7 @@ def exported(learner: Neural, /) -> onnx.ModelProto:
 
     Raises SettingError for what has learnt nothing yet, answers by a head of its own, or cannot be exported.
     """
-    onnx = _onnx()
+    onnx = library("onnxscript")
     import torch
 
     if learner.head is not None:
@@ -85,7 +87,7 @@ def drawn(learner: Neural, /) -> dict[str, Array]:
 
 def initialisers(model: onnx.ModelProto, /) -> dict[str, Array]:
     """The constants of a graph by their names."""
-    to_array = _onnx().numpy_helper.to_array
+    to_array = library().numpy_helper.to_array
     return {one.name: to_array(one) for one in model.graph.initializer}
 
 
@@ -102,7 +104,7 @@ def hollow(model: onnx.ModelProto, weights: Mapping[str, Array], /) -> onnx.Mode
 
 def filled(skeleton: onnx.ModelProto, weights: Mapping[str, Array], /, *, classes: int) -> onnx.ModelProto:
     """The graph with these weights, and so many classes. Raises SettingError where their shapes are others."""
-    onnx = _onnx()
+    onnx = library()
     model = type(skeleton)()
     model.CopyFrom(skeleton)
     for one in model.graph.initializer:
@@ -125,7 +127,7 @@ def folded(model: onnx.ModelProto, /) -> onnx.ModelProto:
 
     The convolution's weight keeps its name; its bias takes the one of the norm's shift.
     """
-    onnx = _onnx()
+    onnx = library()
     values = initialisers(model)
     makers = {node.output[0]: node for node in model.graph.node}
     uses: dict[str, int] = {}
@@ -238,13 +240,13 @@ def quiet(name: str, /) -> Generator[None]:
             logger.setLevel(level)
 
 
-def _onnx() -> Any:
+def library(*others: str) -> Any:
+    """ONNX. Raises MissingExtraError where it, or another that is needed with it, is not there."""
     try:
-        import onnx
-        import onnxscript
+        for name in ("onnx", *others):
+            import_module(name)
     except ImportError as error:
         raise MissingExtraError(
             f"compression needs {error.name}, which is absent; install it with: pip install 'retain[deploy]'"
         ) from error
-    del onnxscript
-    return onnx
+    return import_module("onnx")

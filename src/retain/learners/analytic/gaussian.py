@@ -9,7 +9,7 @@ from typing import final
 
 import numpy as np
 
-from retain.compose import Scoring
+from retain.compose import Narrowing, Scoring
 from retain.core import Floats
 from retain.errors import SettingError
 from retain.learners.analytic.moments import Moments, solve
@@ -52,6 +52,13 @@ class _Solution:
         """Weights (d, k) and bias (k,) of rows as they are."""
         return self._weights, self._offset - self._centre @ self._weights
 
+    def worth(self) -> Floats:
+        """(d,) how much nearer the means are to that of all rows without a feature: |w|^2 / L at its place."""
+        inverse = _inverse(self._within)
+        own = (self._weights**2).sum(axis=1)
+        diagonal = inverse.diagonal() if inverse.ndim else np.full(len(own), float(inverse))
+        return np.divide(own, diagonal, out=np.zeros_like(own), where=diagonal > 0)
+
     def votes(self, x: Floats) -> Floats:
         """exp(score), the largest 1: (n, k)."""
         score = self._centred(x) @ self._weights + self._offset
@@ -70,7 +77,7 @@ class _Solution:
 
 
 @final
-class SLDA(Summed, Scoring):
+class SLDA(Summed, Scoring, Narrowing):
     """Streaming linear discriminant analysis: a mean for each class, one covariance for all; nothing is forgotten.
 
     With n_c the weight and m_c the mean of the rows of class c, n the weight of all rows, and the covariance within
@@ -127,6 +134,11 @@ class SLDA(Summed, Scoring):
         weights, bias = self._solution_of_rows().plain()
         return self._scored(weights, bias, "softmax", unseen=-np.inf)
 
+    def worth(self) -> Floats:
+        """(d,) by how much the squared distances of the means, in units of the covariance, shrink without a feature."""
+        worth = self._solution_of_rows().worth()
+        return np.pad(worth, (0, (self.intake.width or 0) - len(worth)))
+
     def _solve(self) -> _Solution:
         sums = self._whole()
         centre_d, mean_dk = _means(sums)
@@ -156,7 +168,7 @@ class SLDA(Summed, Scoring):
 
 
 @final
-class NearestMean(Summed, Scoring):
+class NearestMean(Summed, Scoring, Narrowing):
     """The class whose mean is nearest, as a probability: every class is a Gaussian of the same variance s around it.
 
         p(c | x) ~ exp(-|x - m_c|^2 / 2s),    s = sum_c sum_{rows of c} v |x - m_c|^2 / (n d).
@@ -195,6 +207,11 @@ class NearestMean(Summed, Scoring):
         """What it answers with now; see `retain.scores`."""
         weights, bias = self._solution_of_rows().plain()
         return self._scored(weights, bias, "softmax", unseen=-np.inf)
+
+    def worth(self) -> Floats:
+        """(d,) by how much the squared distances of the means, in units of the covariance, shrink without a feature."""
+        worth = self._solution_of_rows().worth()
+        return np.pad(worth, (0, (self.intake.width or 0) - len(worth)))
 
     def _solve(self) -> _Solution:
         sums = self._whole()

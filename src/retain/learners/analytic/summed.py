@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from copy import copy, deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from retain.blocks import concat_arrays
+from retain.blocks import concat_arrays, dense
 from retain.compose import Consolidating, Settling, Wary
 from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError, SettingError
-from retain.learners.analytic.intake import Given, Intake
+from retain.learners.analytic.intake import Given, Intake, check_kept
 from retain.learners.analytic.moments import Moments, hash_rows, total
 from retain.scores import Link, Scores
 
@@ -133,6 +135,21 @@ class Summed(Consolidating, Settling, Wary, ABC):
             raise SettingError(f"{self._reader} cannot merge one that chooses l2 otherwise; expected the same settings")
         self.intake.merge(other.intake)
         self._replace(self.sums() if self._waiting else self._folds, theirs)
+
+    def narrowed(self, kept: Ints, /) -> Summed:
+        """A copy of these features (q,), in ascending order: its sums are those of the rows without the others."""
+        width = self.intake.width or 0
+        check_kept(kept, width, reader=self._reader)
+
+        def rows(parts: list[Given]) -> list[Given]:
+            return [replace(part, x=dense(part.x, width)[:, kept]) for part in parts]
+
+        other: Summed = copy(self)
+        other.intake = deepcopy(self.intake)
+        other.intake.width = len(kept)
+        other._replace([fold.part(kept) for fold in self._folds], [])
+        other._waiting, other._inside = rows(self._waiting), rows(self._inside)
+        return other
 
     def sums(self) -> list[Moments]:
         """Sums over all rows learnt, those that wait included, for each fold: copies."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import cache
 from importlib import import_module
 from typing import Any, final
@@ -15,6 +16,7 @@ from retain import blocks
 from retain.compose import Blending, Paced, Scoring
 from retain.core import Array, Batch, Features, Floats, Ints, Learner, State
 from retain.errors import PoisonError, SettingError
+from retain.learners.linear import smaller
 from retain.learners.linear.losses import Hinge, Huber, Loss, Poisson, Quantile, Squared, code, shape
 from retain.learners.linear.rows import Rows, on_lines, ones, plain, rows_of
 from retain.learners.linear.updates import FTRL, SGD, Adaptive, Coin, PassiveAggressive, Update, plan
@@ -157,6 +159,26 @@ class Linear(Paced, Blending, Scoring):
             return None, None
         known = low <= high
         return np.where(known, low, -np.inf), np.where(known, high, np.inf)
+
+    def effects(self) -> Floats:
+        """(outputs, d) what each weight moves, by how often and how strongly its feature came: see `smaller`."""
+        return smaller.effects(self._slots(), self._update)
+
+    def truncated(self, gone: Array, /) -> Linear:
+        """A copy in which the weights are 0 that are `gone` (outputs, d); what it learns may bring them back."""
+        return self._having(smaller.truncated(self._slots(), gone, self._update, l1=self._settings[1]))
+
+    def folded(self, width: int, /) -> Linear:
+        """A copy of so many features: what was learnt of feature i counts for feature i mod width from now on."""
+        l1, l2 = self._settings[1:3]
+        return self._having(smaller.folded(self._slots(), width, self._update, l1=l1, l2=l2))
+
+    def _having(self, slots: Floats) -> Linear:
+        """A copy that remembers these of its features."""
+        other = deepcopy(self)
+        other._width = slots.shape[1]
+        other._store(slots)
+        return other
 
     def pace(self, factor: float, /) -> None:
         """Multiply the learning rate, of SGD and Adaptive; the other updates find their own."""

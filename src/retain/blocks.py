@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "array",
     "bounded",
     "check_labels",
     "codes",
@@ -180,6 +181,29 @@ def matrix(x: Features, /, *, reader: str, columns: int | None = None) -> Floats
         value = x[row, column] if isinstance(x, np.ndarray) else x.column(column)[row].as_py()
         raise _not_finite(row, names[column] if names is not None else str(column), value, reader)
     return rows
+
+
+def array(x: Features, /, *, shape: tuple[int, ...] | None, whole: bool, reader: str) -> Array:
+    """Rows (n, ...) in float32; where `whole` numbers are taken, as codes are, those stay so, in int64.
+
+    Raises PoisonError for what is not finite, not numbers, or not of the shape that rows are known to have.
+    """
+    if isinstance(x, CSR):
+        raise SettingError(f"{reader} got sparse rows; expected an array: make them dense or embed them first")
+    rows = x if isinstance(x, np.ndarray) else np.asarray(matrix(x, reader=reader))
+    if rows.ndim < 2 or rows.dtype.kind not in "fiub":
+        raise PoisonError(
+            f"{reader} got input of shape {rows.shape} and type {rows.dtype}; expected numbers of shape (rows, "
+            "...): reshape or encode it first"
+        )
+    if shape is not None and rows.shape[1:] != shape:
+        raise PoisonError(
+            f"{reader} got rows of shape {rows.shape[1:]}; expected {shape} as learnt before: give the same columns, "
+            "or start a new learner"
+        )
+    if rows.dtype.kind == "f":
+        return np.ascontiguousarray(_single(rows, reader))
+    return np.ascontiguousarray(rows, dtype=np.int64 if whole and rows.dtype.kind in "iu" else np.float32)
 
 
 def dense(x: Floats | CSR, columns: int, /) -> Floats:
@@ -419,3 +443,19 @@ def _buffers() -> Any:
     from retain import buffers
 
     return buffers
+
+
+def _single(array: Array, reader: str) -> Array:
+    """Rows in float32; a row that holds NaN, infinity or what float32 has no number for is refused."""
+    with np.errstate(over="ignore"):
+        single = np.ascontiguousarray(array, dtype=np.float32)
+        flat = single.reshape(-1)
+        total = flat.dot(flat)
+    # Squares of finite numbers have a finite sum, but for an overflow: only then they are looked at one by one.
+    if np.isfinite(total) or np.isfinite(single).all():
+        return single
+    place = tuple(int(i) for i in np.argwhere(~np.isfinite(single))[0])
+    raise PoisonError(
+        f"{reader} got {array[place]} in row {place[0]}, column {', '.join(map(str, place[1:]))}; expected finite "
+        "numbers: fill what is missing first, e.g. rt.Impute() |"
+    )

@@ -19,6 +19,7 @@ import numpy as np
 from retain.blocks import check_labels, concat_batches, from_state, labelled, take_batch, to_state
 from retain.core import Array, Batch, Features, Floats, Ints, Learner, State
 from retain.errors import RetainError, SettingError
+from retain.scores import Scores
 
 __all__ = [
     "Blending",
@@ -29,8 +30,10 @@ __all__ = [
     "Kept",
     "LabelTransform",
     "LateLearner",
+    "Narrowing",
     "Paced",
     "Renewing",
+    "Scoring",
     "Settling",
     "Steps",
     "Wary",
@@ -268,6 +271,26 @@ class Wary(ABC):
     @abstractmethod
     def learn_novelty(self, batch: Batch, /) -> tuple[Array, Floats]:
         """Learn the rows in order; return the predictions and the novelty (n,), each from just before the update."""
+
+
+class Scoring(ABC):
+    """A learner whose answers are a weighted sum of the features, and a fixed function of it."""
+
+    @abstractmethod
+    def scores(self) -> Scores:
+        """What it answers with now. Raises SettingError where nothing is learnt, or weights depend on the row."""
+
+
+class Narrowing(ABC):
+    """A learner that can do with fewer features, as if it had never had the others."""
+
+    @abstractmethod
+    def worth(self) -> Floats:
+        """(d,) what each feature gives that the others cannot; only how they compare means something."""
+
+    @abstractmethod
+    def narrowed(self, kept: Ints, /) -> Learner:
+        """A copy that has only ever had these features, given in ascending order; this learner stays as it is."""
 
 
 class Wrapper(ABC):

@@ -77,7 +77,7 @@ def test_learning_goes_on_and_is_patched_in(plain: Case) -> None:
     layers = [torch.nn.Tanh() if isinstance(one, torch.nn.ReLU) else one for one in net().module]
     tanh = rt.Neural(torch.nn.Sequential(*layers))
     tanh.learn(rows(500, seed=12))
-    with pytest.raises(SettingError, match="answers otherwise than the module"):
+    with pytest.raises(SettingError, match="answers otherwise than the learner"):
         artifact.patch(tanh)
     learner.learn(rt.Batch(plain.rows.x[:96], y=np.full(96, 4)))  # the fifth class of a net of four
     with pytest.raises(SettingError, match="compress anew"):

@@ -130,3 +130,17 @@ def test_what_cannot_be_hashed_is_refused(x, error, says):
 def test_bits(bits):
     with pytest.raises(SettingError):
         rt.Hash(bits=bits)
+
+
+def test_fewer_bits_are_those_that_a_hash_of_fewer_bits_has():
+    table = pa.record_batch({"t": ["a few words", "and some more of them"], "n": [1.5, -2.0]})
+    many = rt.Hash(bits=12, text="t")
+    few = many.folded(5)
+    np.testing.assert_array_equal(dense(few.apply(table), 32), dense(rt.Hash(bits=5, text="t").apply(table), 32))
+    assert (many.bits, many.apply(table).width) == (12, 4096)
+    again = rt.Hash(bits=12, text="t")
+    again.load_state_dict(few.state_dict())
+    np.testing.assert_array_equal(dense(again.apply(table), 32), dense(few.apply(table), 32))
+    for bits in (0, 12):
+        with pytest.raises(SettingError, match="expected fewer, and at least 1"):
+            many.folded(bits)

@@ -95,3 +95,18 @@ def test_what_makes_no_sense_is_refused(x):
     for other in (x[:, :3], narrow):
         with pytest.raises(PoisonError, match="expected"):
             features.apply(other)
+
+
+@pytest.mark.parametrize("kind", ["relu", "fourier"])
+def test_fewer_of_them_are_what_they_were(x, kind):
+    whole = rt.RandomFeatures(50, kind=kind)
+    z = whole.learn(rt.Batch(x)).x
+    kept = np.arange(0, 50, 3)
+    part = whole.narrowed(kept).narrowed(np.array([1, 4]))
+    assert (part.outputs, part.products, whole.products) == (2, 12, 300)
+    np.testing.assert_allclose(part.apply(x), z[:, [3, 12]], rtol=1e-5, atol=1e-6)
+    again = rt.RandomFeatures(50, kind=kind)
+    again.apply(x)
+    again.load_state_dict(part.state_dict())
+    np.testing.assert_array_equal(again.apply(x), part.apply(x))
+    np.testing.assert_array_equal(whole.apply(x), z)

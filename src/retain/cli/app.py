@@ -518,7 +518,9 @@ def export(
     folder: Registry,
     version: Annotated[str, typer.Argument(help="A version's name, its beginning, or an alias.")] = "serving",
     *,
-    to: Annotated[str, typer.Option(help="onnx, onnx-half, onnx-int8 or numpy.", metavar="FORMAT")] = "onnx",
+    to: Annotated[
+        str, typer.Option(help="onnx, table, each with -half or -int8 too, or numpy.", metavar="FORMAT")
+    ] = "onnx",
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.", metavar="FILE")],
     pipeline: PipelineFile = None,
 ) -> None:

@@ -19,13 +19,16 @@ from retain.cli.catalogue import Entry, find
 from retain.cli.pipelines import held
 from retain.cli.registry import opened
 from retain.compose import learns
-from retain.core import Batch, Learner, State, Stream, Version
+from retain.core import Array, Batch, Learner, State, Stream, Version
 from retain.errors import SettingError
 from retain.registry import FileRegistry
 from retain.run import Pipeline
 
 if TYPE_CHECKING:
     from retain.compression import Rung, Step, Within
+    from retain.compression.packed import Numbers
+    from retain.learners.neural import Neural
+    from retain.scores import Scores
 
 __all__ = ["STEPS", "compress_version", "export_version"]
 
@@ -51,9 +54,22 @@ STEPS: Mapping[str, Entry[Callable[[float], Step]]] = {
         "the smallest weights become zero: fewer bytes once zipped, no gain of speed: magnitude=.8",
         lambda share: rt.compression.Magnitude(share, recover=_distil()),
     ),
+    "truncate": Entry(
+        "the weights of a linear learner that move least become zero: truncate=.5",
+        lambda share: rt.compression.Truncate(share),  # noqa: PLW0108 - imported where it is asked for
+    ),
+    "fewer-bits": Entry(
+        "a hashed linear learner has so many bits from then on: fewer-bits=16",
+        lambda bits: rt.compression.FewerBits(_whole(bits)),
+    ),
+    "narrow": Entry(
+        "random features that an analytic learner can do without are not computed: narrow=.5",
+        lambda share: rt.compression.Narrow(share),  # noqa: PLW0108
+    ),
 }
 _SHARELESS = ("half", "int8")
-_FORMATS = ("onnx", "onnx-int8", "onnx-half", "numpy")
+_FORMATS = ("onnx", "onnx-int8", "onnx-half", "table", "table-int8", "table-half", "numpy")
+_NUMBERS: Mapping[str, Numbers] = {"": "float32", "half": "float16", "int8": "int8"}  # by what a format ends with
 _BEHIND = "the file begins behind the transforms: give it what they put out\n"
 _WITHIN = ("accuracy", "per_class", "forgetting", "faster", "smaller", "confidence")
 _LAST = 20_000  # rows of a pipeline's stream that judge where its file names no data
@@ -176,9 +192,15 @@ def _step(word: str) -> Step:
     name, given, value = word.partition("=")
     make = find(STEPS, name, "step")
     if bool(given) == (name in _SHARELESS):
-        example = name if name in _SHARELESS else f"{name}=.5"
+        example = name if name in _SHARELESS else f"{name}={16 if name == 'fewer-bits' else 0.5}"
         raise SettingError(f"--step got {word!r}; expected {example}: see retain compress DIR --ladder")
     return make(_number(value, f"--step {word}") if given else 0.0)
+
+
+def _whole(value: float) -> int:
+    if not value.is_integer():
+        raise SettingError(f"--step fewer-bits got {value:g}; expected a whole number, e.g. 16")
+    return int(value)
 
 
 def _number(value: str, where: str) -> float:
@@ -190,32 +212,51 @@ def _number(value: str, where: str) -> float:
 
 def _of_artifact(state: State, to: str) -> bytes:
     """What an artefact runs as, if it is of that format."""
-    form = state["form"]
+    from retain.compression.forms import loaded
+
+    form = loaded(state["form"])
     if "transforms" in state["master"]:
         sys.stderr.write(_BEHIND)
-    has = "onnx" if form["format"] is None else f"onnx-{'half' if form['format'] == 'float16' else form['format']}"
+    ends = {numbers: f"-{word}" if word else "" for word, numbers in _NUMBERS.items()}
+    has = f"{'onnx' if form.name == 'graph' else form.name}{ends[form.numbers]}"
     if to != has:
         raise SettingError(f"the artefact is {has}, and --to is {to}; export the learner that it descends from")
-    return np.asarray(form["model"], dtype=np.uint8).tobytes()
+    return form.data
 
 
 def _of_learner(learner: Learner, to: str) -> bytes:
     """A learner as a file; a chain's transforms are not in it."""
+    from retain.compression.draft import neural
     from retain.compression.forms import shipped
-    from retain.compression.graph import drawn
-    from retain.learners.neural import Neural
+    from retain.compression.packed import packed
+    from retain.compression.source import scored
 
-    net = learns(learner)
-    if net is not learner:
+    last = learns(learner)
+    if last is not learner:
         sys.stderr.write(_BEHIND)
-    if not isinstance(net, Neural):
-        raise SettingError(f"{type(net).__name__} cannot be exported yet; a neural learner can")
-    if to == "numpy":
-        out = io.BytesIO()
-        np.savez(out, **drawn(net))  # pyright: ignore[reportArgumentType] - names are those of the module's state
-        return out.getvalue()
-    formats = {"onnx": None, "onnx-int8": rt.compression.Int8(), "onnx-half": rt.compression.Half()}
-    return shipped(net, formats[to])
+    kind, _, short = to.partition("-")
+    if kind == "table":
+        return packed(scored(learner), _NUMBERS[short])
+    if kind == "onnx":
+        formats = {"": None, "int8": rt.compression.Int8(), "half": rt.compression.Half()}
+        return shipped(learner, formats[short])
+    out = io.BytesIO()
+    np.savez(out, **(_of_net(last) if neural(last) else _of_scores(scored(last))))  # pyright: ignore[reportArgumentType]
+    return out.getvalue()
+
+
+def _of_net(net: Neural) -> dict[str, Array]:
+    """Weights and buffers by the names of the module's state."""
+    from retain.compression.graph import drawn
+
+    return drawn(net)
+
+
+def _of_scores(scores: Scores) -> dict[str, Array]:
+    """Weights (k, d), bias (k,), the link, and bounds where there are any."""
+    bounds = {name: getattr(scores, name) for name in ("low", "high", "reach")}
+    given = {name: bound for name, bound in bounds.items() if bound is not None}
+    return {"weights": scores.weights, "bias": scores.bias, "link": np.array(scores.link), **given}
 
 
 def _tell(rung: Rung) -> None:

@@ -1,6 +1,6 @@
 """Compression that goes on learning: smaller, faster models made of one that learns, gated by what they really cost.
 
-Steps bring torch with them: each name is found when it is asked for.
+Steps for nets bring torch with them: each name is found when it is asked for.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ _HOME = {
     "Cost": "cost",
     "Distil": "steps.distil",
     "Draft": "draft",
+    "FewerBits": "steps.fewer_bits",
+    "Form": "forms",
     "Format": "draft",
     "Half": "steps.half",
     "Int8": "steps.int8",
@@ -27,9 +29,11 @@ _HOME = {
     "Lessons": "draft",
     "LowRank": "steps.low_rank",
     "Magnitude": "steps.magnitude",
+    "Narrow": "steps.narrow",
     "Rung": "report",
     "Shrink": "steps.shrink",
     "Step": "draft",
+    "Truncate": "steps.truncate",
     "Within": "budget",
 }
 
@@ -44,7 +48,7 @@ def __getattr__(name: str) -> Any:
         except ImportError as error:
             if error.name != "torch" and not isinstance(error, MissingExtraError):
                 raise
-            raise MissingExtraError("compression needs torch: pip install 'retain[deploy]'") from error
+            raise MissingExtraError(f"compression.{name} needs torch: pip install 'retain[deploy]'") from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(_HOME)}")
 
 
@@ -61,11 +65,15 @@ if TYPE_CHECKING:
     from retain.compression.draft import Format as Format
     from retain.compression.draft import Lessons as Lessons
     from retain.compression.draft import Step as Step
+    from retain.compression.forms import Form as Form
     from retain.compression.report import CompressionReport as CompressionReport
     from retain.compression.report import Rung as Rung
     from retain.compression.steps.distil import Distil as Distil
+    from retain.compression.steps.fewer_bits import FewerBits as FewerBits
     from retain.compression.steps.half import Half as Half
     from retain.compression.steps.int8 import Int8 as Int8
     from retain.compression.steps.low_rank import LowRank as LowRank
     from retain.compression.steps.magnitude import Magnitude as Magnitude
+    from retain.compression.steps.narrow import Narrow as Narrow
     from retain.compression.steps.shrink import Shrink as Shrink
+    from retain.compression.steps.truncate import Truncate as Truncate

@@ -6,13 +6,11 @@ from copy import deepcopy
 from typing import final
 
 from retain.compose import Steps, learns
-from retain.compression.draft import end, ending, transforms
-from retain.compression.forms import Graph
+from retain.compression.draft import ending, neural, transforms
+from retain.compression.forms import Form, loaded
 from retain.compression.report import CompressionReport
-from retain.compression.shape import plan, restored
 from retain.core import Array, Features, Learner, State
 from retain.errors import SettingError, StateError
-from retain.learners.neural import Neural
 
 __all__ = ["Artifact"]
 
@@ -43,18 +41,18 @@ class Artifact:
     def __init__(self, learner: Learner, /) -> None:
         self._blank = self._master = learner
         self._parent: Learner | None = None
-        self._form: Graph | None = None
+        self._form: Form | None = None
         self.report: CompressionReport | None = None
 
     @staticmethod
-    def of(parent: Learner, master: Learner, form: Graph, /) -> Artifact:
+    def of(parent: Learner, master: Learner, form: Form, /) -> Artifact:
         """A learner as it runs."""
         artifact = Artifact(parent)
         artifact._parent, artifact._master, artifact._form = parent, master, form
         return artifact
 
     @property
-    def form(self) -> Graph:
+    def form(self) -> Form:
         """The model as it runs. Raises StateError before a state was loaded."""
         if self._form is None:
             raise StateError("the artefact is empty; load the state of one, or make it by rt.compress")
@@ -67,7 +65,7 @@ class Artifact:
 
     @property
     def data(self) -> bytes:
-        """What is shipped: for neural nets, an ONNX graph from rows to answers."""
+        """What is shipped: an ONNX graph from rows to answers, or for sparse rows a file of weights."""
         return self.form.data
 
     def predict(self, x: Features, /) -> Array:
@@ -109,10 +107,9 @@ class Artifact:
         self._master, self.report = deepcopy(learner), None
 
     def state_dict(self) -> State:
-        net = learns(self._master)
         return {
             "form": self.form.state_dict(),
-            "plan": plan(net.module) if isinstance(net, Neural) else None,
+            "plan": _plan(self._master),
             "master": self._master.state_dict(),
             "report": None if self.report is None else self.report.to_dict(),
         }
@@ -120,9 +117,28 @@ class Artifact:
     def load_state_dict(self, state: State, /) -> None:
         master = deepcopy(self._blank)
         if state["plan"] is not None:
-            net = end(master, Neural, needs="the artefact is of a neural net")
-            master = ending(master, restored(net, state["plan"]))
+            master = _restored(master, state["plan"])
         master.load_state_dict(state["master"])
-        form = Graph.from_state(state["form"])
+        form = loaded(state["form"])
         self.report = None if state["report"] is None else CompressionReport.from_dict(state["report"])
         self._parent, self._master, self._form = None, master, form
+
+
+def _plan(master: Learner) -> State | None:
+    """The shape of a module. Other learners, and transforms, have theirs in their state."""
+    net = learns(master)
+    if not neural(net):
+        return None
+    from retain.compression.shape import plan
+
+    return plan(net.module)
+
+
+def _restored(blank: Learner, plan: State) -> Learner:
+    """A chain whose module is in the shape of a plan. Raises SettingError for a learner without a module."""
+    net = learns(blank)
+    if not neural(net):
+        raise SettingError(f"the artefact is of a neural net, and is loaded into {type(net).__name__}")
+    from retain.compression.shape import restored
+
+    return ending(blank, restored(net, plan))

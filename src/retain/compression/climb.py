@@ -6,35 +6,43 @@ Shapes: n rows.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
+from operator import is_not
 from typing import Any, final
 
 import numpy as np
 
 from retain.blocks import codes, concat_batches, labelled, numbers, take, take_batch
-from retain.compose import within
+from retain.compose import Composable, Narrowing, learns, within
 from retain.compression.artifact import Artifact
 from retain.compression.budget import Within
 from retain.compression.cost import Cost, Latency, cost_of, latencies, multiply_adds, packed
-from retain.compression.draft import Draft, Lessons, Step, end, transforms
-from retain.compression.forms import Graph
+from retain.compression.draft import Draft, Lessons, Step, neural, transforms
+from retain.compression.forms import Form, formed
 from retain.compression.report import CompressionReport, Rung
-from retain.compression.steps.distil import Distil
+from retain.compression.source import scored
+from retain.compression.steps.fewer_bits import FewerBits
 from retain.compression.steps.half import Half
 from retain.compression.steps.int8 import Int8
-from retain.compression.steps.shrink import Shrink
+from retain.compression.steps.narrow import Narrow
+from retain.compression.steps.truncate import Truncate
 from retain.core import Array, Batch, Features, Learner, Predictor
 from retain.errors import BudgetError, RetainError, SettingError
-from retain.learners.neural import Neural
+from retain.features.hash import Hash
+from retain.features.random_features import RandomFeatures
+from retain.learners.linear import Linear
 
 __all__ = ["compress"]
 
 _SIZES = (1, 64)  # rows at once
 _SMALLER, _FASTER = 1.05, 1.1  # a step must gain as much, or it is not worth its risk; times are noisy
 _SHARES = (0.5, 0.25)  # of the units that are left, each twice if it was within
+_TRUNCATED = (0.1, 0.25, 0.5)  # of the weights that are left
+_LESS = (2, 4)  # bits, than the hash has
 _PASSES = 5  # through the lessons, to learn again what a cut cost
 _TAUGHT = 5  # every fifth row teaches where no others are given
 _AT_ONCE = 256  # rows answered at once by either model when they are judged
@@ -91,7 +99,9 @@ def compress(
     budget = budget or Within()
     steps = steps or ladder(learner)
     transforms(learner)  # refuses what has no end of which a graph could be made
-    judges, taught = _shares(data, lessons, classes=_net(learner).model.classes, seed=seed)
+    last = learns(learner)
+    classes = last.model.classes if neural(last) else scored(last).classes
+    judges, taught = _shares(data, lessons, classes=classes, seed=seed)
     budget.enough(np.asarray(judges.y))
     with _threaded(threads):
         kept = Lessons(taught, learner, seed)
@@ -102,11 +112,28 @@ def compress(
 def ladder(learner: Learner, /) -> tuple[Step, ...]:
     """The rungs that `compress` tries where none are given: shorter numbers, then cuts, large ones first.
 
-    What a large cut leaves is taught as long as what small ones would leave, so that small ones come where it failed.
+    For nets these are smaller shapes, for a hashed linear learner fewer weights and fewer bits, for an analytic learner
+    behind random features fewer of these. What a large cut leaves is taught as long as what small ones would leave, so
+    that small ones come where it failed. Raises SettingError for what compression does not know.
     """
-    _net(learner)
-    cuts = [Shrink(share, recover=Distil(passes=_PASSES)) for share in _SHARES]
-    return (Half(), Int8(), *(cut for cut in cuts for _ in range(2)))
+    last, front = learns(learner), transforms(learner)
+    if neural(last):
+        from retain.compression.steps.distil import Distil
+        from retain.compression.steps.shrink import Shrink
+
+        cuts: list[Step] = [Shrink(share, recover=Distil(passes=_PASSES)) for share in _SHARES]
+        return (Half(), Int8(), *(cut for cut in cuts for _ in range(2)))
+    scored(last)
+    steps: tuple[Step, ...] = ()
+    match front[-1:]:
+        case (Hash() as hashing,) if isinstance(last, Linear):
+            fewer = (hashing.bits - less for less in _LESS if hashing.bits > less)
+            steps = (*map(Truncate, _TRUNCATED), *map(FewerBits, fewer))
+        case (RandomFeatures(),) if isinstance(last, Narrowing):
+            steps = tuple(cut for cut in map(Narrow, _SHARES) for _ in range(2))
+        case _:
+            pass
+    return (Half(), Int8(), *steps)
 
 
 @final
@@ -119,9 +146,10 @@ class _Trial:
         self.parent, self._judges, self._budget, self._seconds = parent, judges, budget, seconds
         self.lessons = lessons
         self._said = _answers(parent, judges)
-        self._rows = next(iter(within(parent, lessons.batches))).x  # what the learner at the end is given
         self._threads = threads
-        self._exported: tuple[Learner, Graph] | None = None
+        self.first = Draft(deepcopy(parent))
+        self._given: tuple[tuple[Composable, ...], Features] | None = None
+        self._formed: tuple[Learner, Form] | None = None
         self.rows, self.classes = len(judges), self._labels().dtype.kind in "iub"
         self.parents = self._first()
 
@@ -129,30 +157,40 @@ class _Trial:
         """The parent, as it is."""
         times = self._timed({"parent": self.parent.predict})["parent"]
         found = self._budget.judge(self._labels(), self._said, self._said)
-        return Rung("parent", "parent", cost=cost_of(_net(self.parent), latency=times), judgement=found)
+        cost = cost_of(self.parent, self._end(self.first.learner), latency=times)
+        return Rung("parent", "parent", cost=cost, judgement=found)
 
     def made(self, draft: Draft) -> Artifact:
         """What a draft runs as. To export takes seconds, so it is done once for each shape."""
         try:
-            if self._exported is None or self._exported[0] is not draft.learner:
-                self._exported = draft.learner, Graph.of(draft.learner, self._rows, threads=self._threads)
-            form = self._exported[1].formatted(draft.learner, draft.format, self._rows)
+            rows = self._end(draft.learner)
+            if self._formed is None or self._formed[0] is not draft.learner:
+                self._formed = draft.learner, formed(draft.learner, rows, threads=self._threads)
+            form = self._formed[1].formatted(draft.learner, draft.format, rows)
         except RetainError:
             raise
         except Exception as error:  # what ONNX Runtime and the exporter make of a module of the user's
             raise SettingError(f"no graph can be made of it ({type(error).__name__}: {error})") from error
         return Artifact.of(self.parent, draft.learner, form)
 
-    def graph(self, artifact: Artifact) -> Rung:
-        """The parent as a graph, which is taken whatever it gains: it answers as the parent does.
+    def _end(self, learner: Learner) -> Features:
+        """What the learner at the end is given of the lessons; transforms may take long, so once for each chain."""
+        front = transforms(learner)
+        if self._given is None or len(front) != len(self._given[0]) or any(map(is_not, front, self._given[0])):
+            self._given = front, next(iter(within(learner, self.lessons.batches))).x
+        return self._given[1]
+
+    def whole(self, artifact: Artifact) -> Rung:
+        """The parent as it would run, which is taken whatever it gains: it answers as the parent does.
 
         Raises SettingError where even that cannot be told from the rows.
         """
-        rung = self.rung("graph", artifact, artifact, self.parents)
+        form = artifact.form.name
+        rung = self.rung(form, artifact, artifact, self.parents)
         verdict = "" if rung.judgement is None else rung.judgement.verdict
         if verdict == "outside":
             raise SettingError(
-                f"the graph answers otherwise than the learner ({rung.why}); report the module to retain"
+                f"the {form} answers otherwise than the learner ({rung.why}); report the learner to retain"
             )
         if verdict == "undecided":
             raise SettingError(
@@ -167,7 +205,7 @@ class _Trial:
             bytes=len(artifact.data),
             packed=packed(artifact.data),
             memory=artifact.form.memory,
-            multiply_adds=multiply_adds(_net(artifact.master)),
+            multiply_adds=multiply_adds(artifact.master, self._end(artifact.master)),
             latency=times["this"],
         )
         said = _answers(artifact, self._judges)
@@ -214,9 +252,9 @@ def _climb(trial: _Trial, steps: Sequence[Step], budget: Within, told: Callable[
     """Step by step, from the last draft that was taken."""
     rungs = [trial.parents]
     told(rungs[0])
-    draft = Draft(deepcopy(trial.parent))
+    draft = trial.first
     best = trial.made(draft)
-    last = trial.graph(best)
+    last = trial.whole(best)
     rungs.append(last)
     told(last)
     dropped: list[Step] = []  # since one was taken
@@ -254,10 +292,6 @@ def _climb(trial: _Trial, steps: Sequence[Step], budget: Within, told: Callable[
     return best
 
 
-def _net(learner: Learner) -> Neural:
-    return end(learner, Neural, needs="compression makes graphs of neural nets, alone or at the end of a chain")
-
-
 def _ratios(slow: Mapping[int, Latency], fast: Mapping[int, Latency]) -> dict[int, float]:
     return {n: slow[n].median / fast[n].median for n in slow}
 
@@ -266,14 +300,15 @@ def _ratios(slow: Mapping[int, Latency], fast: Mapping[int, Latency]) -> dict[in
 def _threaded(threads: int) -> Generator[None]:
     if threads < 1:
         raise SettingError(f"compress() got threads={threads}; expected a number >= 1")
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch = sys.modules.get("torch")  # who has not imported it computes nothing by it
+    before = torch and torch.get_num_threads()
     try:
+        if torch:
+            torch.set_num_threads(threads)
         yield
     finally:
-        torch.set_num_threads(before)
+        if torch:
+            torch.set_num_threads(before)
 
 
 def _missed(last: Rung, budget: Within) -> dict[str, float]:

@@ -14,8 +14,12 @@ from typing import final
 import numpy as np
 
 from retain.blocks import take
-from retain.core import Array, Features
-from retain.learners.neural import Neural
+from retain.compose import learns
+from retain.compression.draft import neural, transforms
+from retain.compression.source import scored
+from retain.compression.weighted import constants
+from retain.core import CSR, Array, Features, Learner
+from retain.features.random_features import RandomFeatures
 
 __all__ = ["Cost", "Latency", "cost_of", "latencies", "multiply_adds", "packed"]
 
@@ -44,12 +48,25 @@ class Cost:
     latency: Mapping[int, Latency]  # by rows at once
 
 
-def cost_of(net: Neural, /, *, latency: Mapping[int, Latency]) -> Cost:
-    """What a neural learner costs as it is: its weights in float32, its products, and the time that was measured."""
-    weights = {tensor.data_ptr(): tensor for tensor in net.serving().values()}  # tied ones are shipped once
-    data = [(one.float() if one.is_floating_point() else one).cpu().numpy().tobytes() for one in weights.values()]
-    size = sum(map(len, data))
-    return Cost(size, packed(b"".join(data)), size, multiply_adds(net), latency)
+def cost_of(learner: Learner, rows: Features, /, *, latency: Mapping[int, Latency]) -> Cost:
+    """What a learner costs as it is: what answers of it, in float32 and whole, and the time that was measured.
+
+    That is its weights, zeros too, and not what it needs to learn, which would have to be shipped nowhere.
+
+    Args:
+        learner: a chain too; transforms are not counted, but for products that they tell of.
+        rows: what the learner at its end is given.
+        latency: measured.
+    """
+    last = learns(learner)
+    if neural(last):
+        tensors = {one.data_ptr(): one for one in last.serving().values()}  # tied ones are shipped once
+        arrays = [(one.float() if one.is_floating_point() else one).cpu().numpy() for one in tensors.values()]
+    else:
+        arrays = list(constants(scored(last)).values())
+    data = b"".join(one.tobytes() for one in arrays)
+    memory = len(data) if neural(last) else 2 * len(data)  # in float64
+    return Cost(len(data), packed(data), memory, multiply_adds(learner, rows), latency)
 
 
 def packed(data: bytes, /) -> int:
@@ -57,14 +74,25 @@ def packed(data: bytes, /) -> int:
     return len(zlib.compress(data, 1))
 
 
-def multiply_adds(learner: Neural, /) -> int:
-    """Products that the module adds up for one row, in its layers and attention."""
+def multiply_adds(learner: Learner, rows: Features, /) -> int:
+    """Products that are added up for one row: of a module in its layers and attention, of weights and random features.
+
+    Args:
+        learner: a chain, or what is at its end.
+        rows: what that is given; of sparse ones the numbers that are there are counted, in the mean.
+    """
+    last = learns(learner)
+    before = sum(one.products for one in transforms(learner) if isinstance(one, RandomFeatures))
+    if not neural(last):
+        k, d = scored(last).weights.shape
+        entries = len(rows.indices) / max(len(rows), 1) if isinstance(rows, CSR) else d
+        return before + round(k * entries)
     from torch.utils.flop_counter import FlopCounterMode
 
-    row = learner.example(1).cpu()
+    row = last.example(1).cpu()
     with FlopCounterMode(display=False) as counter:
-        learner.predict((row.float() if row.is_floating_point() else row).numpy())
-    return counter.get_total_flops() // 2
+        last.predict((row.float() if row.is_floating_point() else row).numpy())
+    return before + counter.get_total_flops() // 2
 
 
 def latencies(

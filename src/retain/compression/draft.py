@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeGuard, TypeVar
 
 from retain.compose import Chain, Composable, Wrapper, learns
 from retain.core import Array, Batch, Learner
@@ -13,9 +14,11 @@ from retain.errors import SettingError
 if TYPE_CHECKING:
     import onnx
 
+    from retain.learners.neural import Neural
+
 T = TypeVar("T")
 
-__all__ = ["Draft", "Format", "Lessons", "Step", "end", "ending", "transforms"]
+__all__ = ["Draft", "Format", "Lessons", "Step", "end", "ending", "neural", "swapped", "transforms"]
 
 
 class Format(Protocol):
@@ -86,6 +89,19 @@ def transforms(learner: Learner, /) -> tuple[Composable, ...]:
     if isinstance(learner, Wrapper):
         raise SettingError(f"{type(learner).__name__} cannot be made smaller as it is; compress the learner inside it")
     return (*learner.transforms, *transforms(learner.learner)) if isinstance(learner, Chain) else ()
+
+
+def neural(learner: Learner, /) -> TypeGuard[Neural]:
+    """Whether a learner is a neural net. Torch is not imported to find out: where it is not, there is none."""
+    module = sys.modules.get("retain.learners.neural")
+    return module is not None and isinstance(learner, module.Neural)
+
+
+def swapped(learner: Learner, old: Composable, new: Composable, /) -> Learner:
+    """The same chain with another transform in the place of one; all else is shared."""
+    if not isinstance(learner, Chain):
+        return learner
+    return Chain([new if one is old else one for one in learner.transforms], swapped(learner.learner, old, new))
 
 
 def ending(learner: Learner, last: Learner, /) -> Learner:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +15,13 @@ import numpy as np
 from retain import graphs
 from retain.core import Array
 from retain.errors import SettingError
-from retain.learners.neural import Neural
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["ROWS", "drawn", "exported", "filled", "folded", "hollow", "initialisers"]
+    from retain.learners.neural import Neural
+
+__all__ = ["ROWS", "drawn", "exported", "filled", "folded", "hollow", "initialisers", "library"]
 
 ROWS = "rows"
 _ANSWERS, _OUTPUTS, _CLASSES = "answers", "retain.outputs", "retain.classes"
@@ -31,7 +33,7 @@ def exported(learner: Neural, /) -> onnx.ModelProto:
 
     Raises SettingError for what has learnt nothing yet, answers by a head of its own, or cannot be exported.
     """
-    onnx = _onnx()
+    onnx = library("onnxscript")
     import torch
 
     if learner.head is not None:
@@ -70,7 +72,7 @@ def drawn(learner: Neural, /) -> dict[str, Array]:
 
 def initialisers(model: onnx.ModelProto, /) -> dict[str, Array]:
     """The constants of a graph by their names."""
-    to_array = _onnx().numpy_helper.to_array
+    to_array = library().numpy_helper.to_array
     return {one.name: to_array(one) for one in model.graph.initializer}
 
 
@@ -87,7 +89,7 @@ def hollow(model: onnx.ModelProto, weights: Mapping[str, Array], /) -> onnx.Mode
 
 def filled(skeleton: onnx.ModelProto, weights: Mapping[str, Array], /, *, classes: int) -> onnx.ModelProto:
     """The graph with these weights, and so many classes. Raises SettingError where their shapes are others."""
-    onnx = _onnx()
+    onnx = library()
     model = type(skeleton)()
     model.CopyFrom(skeleton)
     for one in model.graph.initializer:
@@ -110,7 +112,7 @@ def folded(model: onnx.ModelProto, /) -> onnx.ModelProto:
 
     The convolution's weight keeps its name; its bias takes the one of the norm's shift.
     """
-    onnx = _onnx()
+    onnx = library()
     values = initialisers(model)
     makers = {node.output[0]: node for node in model.graph.node}
     uses: dict[str, int] = {}
@@ -209,8 +211,7 @@ def _bare(model: onnx.ModelProto) -> None:
     del model.metadata_props[:], model.graph.metadata_props[:]
 
 
-def _onnx() -> Any:
-    graphs.needed("onnx", "onnxscript", reader="compression")
-    import onnx
-
-    return onnx
+def library(*others: str) -> Any:
+    """ONNX. Raises MissingExtraError where it, or another that is needed with it, is not there."""
+    graphs.needed("onnx", *others, reader="compression")
+    return import_module("onnx")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
+from retain import blocks
 from retain.core import Array, Features
 from retain.errors import PoisonError, StateError
 from retain.graphs import needed, opened
-from retain.learners.neural.intake import checked
 
 if TYPE_CHECKING:
     import onnx
@@ -44,7 +44,7 @@ class Session:
 
     def rows(self, x: Features, /) -> Array:
         """Rows as the graph takes them. Raises PoisonError as the learner would."""
-        array = checked(x, shape=self._shape, whole=self._whole, reader=_READER)
+        array = blocks.array(x, shape=self._shape, whole=self._whole, reader=_READER)
         if self._whole and array.dtype.kind == "f" and not (array == np.rint(array)).all():
             raise PoisonError(
                 f"{_READER} takes codes, and got numbers that are not whole; expected rows as were learnt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -355,11 +356,19 @@ class Hash(Composable):
             _shorten(indptr, values)
         return CSR(indptr, indices[:used], values[:used], width)
 
+    def folded(self, bits: int, /) -> Hash:
+        """A copy of fewer bits: what fell to slot i now falls to slot i mod 2^bits, with the sign that it had."""
+        if not 1 <= bits < self.bits:
+            raise SettingError(f"Hash of {self.bits} bits got bits={bits}; expected fewer, and at least 1")
+        other = copy(self)
+        other.load_state_dict({**self.state_dict(), "bits": bits})
+        return other
+
     def state_dict(self) -> State:
-        return {"texts": list(self._texts)}
+        return {"texts": list(self._texts), "bits": self.bits}
 
     def load_state_dict(self, state: State, /) -> None:
-        self._texts, self._plan = list(state["texts"]), None
+        self._texts, self._plan, self.bits = list(state["texts"]), None, state["bits"]
 
     def _told(self, schema: Schema | None) -> list[str]:
         """Columns of text by the schema that were not known to be."""

@@ -5,6 +5,7 @@ Shapes: n rows, d features, w random features.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from typing import Literal, final
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from retain.blocks import dense, matrix, width
 from retain.compose import Composable
-from retain.core import Batch, Features, Floats, State
+from retain.core import Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError, SettingError
 
 __all__ = ["RandomFeatures"]
@@ -71,7 +72,29 @@ class RandomFeatures(Composable):
             raise SettingError(f"{_READER} got scale={scale}; expected a number above 0")
         self.width, self.kind, self.scale, self.seed = width, kind, scale, seed
         self._inputs: int | None = None
-        self._layer: tuple[Floats, Floats] | None = None  # slopes (d, w) and phases (w,)
+        self._kept: Ints | None = None  # which of the w features there are; None for all
+        self._layer: tuple[Floats, Floats] | None = None  # of those: slopes (d, w) and phases (w,)
+
+    @property
+    def outputs(self) -> int:
+        """How many features there are."""
+        return self.width if self._kept is None else len(self._kept)
+
+    @property
+    def products(self) -> int:
+        """Multiply-adds for one row."""
+        return (self._inputs or 0) * self.outputs
+
+    def narrowed(self, kept: Ints, /) -> RandomFeatures:
+        """A copy that puts out only these of its features (q,); they stay what they are."""
+        if not len(kept) or (np.diff(kept) <= 0).any() or kept[0] < 0 or kept[-1] >= self.outputs:
+            raise SettingError(
+                f"{_READER} got {len(kept)} features to keep of {self.outputs}; expected their numbers, at least one, "
+                f"ascending and below {self.outputs}"
+            )
+        other = copy(self)
+        other.load_state_dict({"inputs": self._inputs, "kept": kept if self._kept is None else self._kept[kept]})
+        return other
 
     def learn(self, batch: Batch, /) -> Batch:
         rows = self._rows(batch.x)
@@ -83,10 +106,11 @@ class RandomFeatures(Composable):
         return self._through(self._rows(x))
 
     def state_dict(self) -> State:
-        return {"inputs": self._inputs}
+        return {"inputs": self._inputs} | ({} if self._kept is None else {"kept": self._kept.copy()})
 
     def load_state_dict(self, state: State, /) -> None:
-        self._inputs = state["inputs"]
+        kept = state.get("kept")
+        self._inputs, self._kept, self._layer = state["inputs"], None if kept is None else kept.copy(), None
 
     def _rows(self, x: Features) -> Floats:
         rows = matrix(x, reader=_READER, columns=self._inputs)
@@ -100,9 +124,11 @@ class RandomFeatures(Composable):
 
     def _through(self, rows: Floats) -> Floats:
         if self._layer is None or len(self._layer[0]) != rows.shape[1]:
-            self._layer = _draw(rows.shape[1], self.width, self.scale, self.seed)
+            slope_dw, phase_w = _draw(rows.shape[1], self.width, self.scale, self.seed)
+            kept = slice(None) if self._kept is None else self._kept
+            self._layer = np.ascontiguousarray(slope_dw[:, kept]), phase_w[kept]
         slope_dw, phase_w = self._layer
-        out = np.empty((len(rows), self.width), dtype=np.float32)
+        out = np.empty((len(rows), self.outputs), dtype=np.float32)
         whole = len(rows) - len(rows) % _ROWS
         np.matmul(rows[:whole], slope_dw, out=out[:whole])
         if whole < len(rows):

@@ -9,10 +9,12 @@ from typing import final
 
 import numpy as np
 
+from retain.compose import Narrowing, Scoring
 from retain.core import Floats
 from retain.errors import SettingError
 from retain.learners.analytic.moments import Moments, solve
 from retain.learners.analytic.summed import Summed
+from retain.scores import Scores
 
 __all__ = ["SLDA", "NearestMean"]
 
@@ -46,6 +48,17 @@ class _Solution:
         self._within, self._around = within, around
         self._metric: Floats | None = None  # worked out when it is asked for
 
+    def plain(self) -> tuple[Floats, Floats]:
+        """Weights (d, k) and bias (k,) of rows as they are."""
+        return self._weights, self._offset - self._centre @ self._weights
+
+    def worth(self) -> Floats:
+        """(d,) how much nearer the means are to that of all rows without a feature: |w|^2 / L at its place."""
+        inverse = _inverse(self._within)
+        own = (self._weights**2).sum(axis=1)
+        diagonal = inverse.diagonal() if inverse.ndim else np.full(len(own), float(inverse))
+        return np.divide(own, diagonal, out=np.zeros_like(own), where=diagonal > 0)
+
     def votes(self, x: Floats) -> Floats:
         """exp(score), the largest 1: (n, k)."""
         score = self._centred(x) @ self._weights + self._offset
@@ -64,7 +77,7 @@ class _Solution:
 
 
 @final
-class SLDA(Summed):
+class SLDA(Summed, Scoring, Narrowing):
     """Streaming linear discriminant analysis: a mean for each class, one covariance for all; nothing is forgotten.
 
     With n_c the weight and m_c the mean of the rows of class c, n the weight of all rows, and the covariance within
@@ -116,6 +129,16 @@ class SLDA(Summed):
             raise SettingError(f"SLDA got shrinkage={shrinkage}; expected a share, 0 to 1")
         self._shrinkage, self._balanced = shrinkage, balanced
 
+    def scores(self) -> Scores:
+        """What it answers with now; see `retain.scores`."""
+        weights, bias = self._solution_of_rows().plain()
+        return self._scored(weights, bias, "softmax", unseen=-np.inf)
+
+    def worth(self) -> Floats:
+        """(d,) by how much the squared distances of the means, in units of the covariance, shrink without a feature."""
+        worth = self._solution_of_rows().worth()
+        return np.pad(worth, (0, (self.intake.width or 0) - len(worth)))
+
     def _solve(self) -> _Solution:
         sums = self._whole()
         centre_d, mean_dk = _means(sums)
@@ -145,7 +168,7 @@ class SLDA(Summed):
 
 
 @final
-class NearestMean(Summed):
+class NearestMean(Summed, Scoring, Narrowing):
     """The class whose mean is nearest, as a probability: every class is a Gaussian of the same variance s around it.
 
         p(c | x) ~ exp(-|x - m_c|^2 / 2s),    s = sum_c sum_{rows of c} v |x - m_c|^2 / (n d).
@@ -179,6 +202,16 @@ class NearestMean(Summed):
 
     def __init__(self, *, batch_size: int = 256) -> None:
         super().__init__(batch_size=batch_size, regresses=False, products=False)
+
+    def scores(self) -> Scores:
+        """What it answers with now; see `retain.scores`."""
+        weights, bias = self._solution_of_rows().plain()
+        return self._scored(weights, bias, "softmax", unseen=-np.inf)
+
+    def worth(self) -> Floats:
+        """(d,) by how much the squared distances of the means, in units of the covariance, shrink without a feature."""
+        worth = self._solution_of_rows().worth()
+        return np.pad(worth, (0, (self.intake.width or 0) - len(worth)))
 
     def _solve(self) -> _Solution:
         sums = self._whole()

@@ -14,7 +14,7 @@ from retain import blocks
 from retain.core import Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError, SettingError
 
-__all__ = ["Given", "Intake"]
+__all__ = ["Given", "Intake", "check_kept"]
 
 
 @final
@@ -148,3 +148,12 @@ class Intake:
 
     def _labels(self) -> str:
         return "class codes" if self.classes is not None else f"{self.outputs} numbers to a row"
+
+
+def check_kept(kept: Ints, width: int, /, *, reader: str) -> None:
+    """Refuse features to keep that are none, out of order, or beyond those there are."""
+    if not len(kept) or (np.diff(kept) <= 0).any() or kept[0] < 0 or kept[-1] >= width:
+        raise SettingError(
+            f"{reader} got {len(kept)} features to keep of {width}; expected their numbers, at least one, ascending "
+            f"and below {width}"
+        )

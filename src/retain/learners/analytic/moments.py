@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from retain.core import Floats, State
+from retain.core import Floats, Ints, State
 from retain.learners.analytic.intake import Given
 
 __all__ = ["Moments", "hash_rows", "solve", "total"]
@@ -88,6 +88,15 @@ class Moments:
         rest = self.copy()
         rest.merge(part, sign=-1)
         return rest
+
+    def part(self, kept: Ints, /) -> Moments:
+        """New sums of the same rows, of these features alone."""
+        own = np.r_[0, 1 + kept[1 + kept < len(self.cross)]]  # all rows of others are 0
+        other = Moments(products=self.gram.ndim == 2)
+        other.gram = self.gram[np.ix_(own, own)] if self.gram.ndim == 2 else self.gram[own]
+        other.cross, other.power = self.cross[own], self.power.copy()
+        other.widen(len(kept), 0)
+        return other
 
     def copy(self) -> Moments:
         """The same sums, to be changed."""

@@ -9,12 +9,13 @@ from typing import final
 
 import numpy as np
 
-from retain.compose import Bounding
+from retain.compose import Bounding, Narrowing, Scoring
 from retain.core import Array, Features, Floats
 from retain.errors import SettingError
 from retain.learners.analytic.intervals import around, share
 from retain.learners.analytic.moments import Moments, solve
 from retain.learners.analytic.summed import Summed
+from retain.scores import Scores
 
 __all__ = ["Ridge"]
 
@@ -24,7 +25,7 @@ _UNTIL_CHOSEN = 1.0  # while there are no rows to hold out
 
 
 @final
-class Ridge(Summed, Bounding):
+class Ridge(Summed, Bounding, Scoring, Narrowing):
     """The solution that `RLS` has, from sums that are added by the block: for wide rows and many outputs.
 
     With sample weights v, the weights W (D, k) minimise, exactly and whatever the order and the blocks of the rows,
@@ -142,12 +143,26 @@ class Ridge(Summed, Bounding):
         bounds = around(z_nD @ solution, leverage, squares, rows=sums.weight, freedom=freedom, coverage=coverage)
         return bounds[:, 0] if self.intake.flat else bounds
 
+    def scores(self) -> Scores:
+        """What it answers with now; see `retain.scores`."""
+        solution = self._solution_of_rows()
+        return self._scored(solution[1:], solution[0], "numbers" if self.intake.classes is None else "shares")
+
+    def worth(self) -> Floats:
+        """(d,) by how much what is minimised grows where a feature goes: |w|^2 / A^-1 at its place, A = G + l2 I."""
+        solution = self._solution_of_rows()
+        inverse = self._inverted(self._whole(), solution).diagonal()[1:]
+        worth, own = np.zeros(self.intake.width or 0), (solution[1:] ** 2).sum(axis=1)
+        np.divide(own, inverse, out=worth[: len(own)], where=inverse > 0)
+        return worth
+
     def _inverted(self, sums: Moments, solution: Floats) -> Floats:
         """(G + l2 I)^-1, kept for as long as the solution is."""
         if self._inverse is None or self._inverse[0] is not solution:
-            first, D = 0 if self._bias else 1, len(sums.gram)
+            gram, _ = self._system(sums)
+            first, D = 0 if self._bias else 1, len(gram)
             penalty = np.r_[0.0, np.full(D - 1, self.l2)][first:]
-            inverse = solve(sums.gram[first:, first:], np.eye(D - first), penalty)
+            inverse = solve(gram[first:, first:], np.eye(D - first), penalty)
             self._inverse = solution, np.pad(inverse, (first, 0))
         return self._inverse[1]
 
@@ -159,6 +174,13 @@ class Ridge(Summed, Bounding):
 
     def _weights(self, sums: Moments, l2: float) -> Floats:
         """W (D, k) from these sums."""
+        gram, right = self._system(sums)
+        penalty = np.r_[0.0, np.full(len(gram) - 1, l2)]
+        first = 0 if self._bias else 1
+        return np.pad(solve(gram[first:, first:], right[first:], penalty[first:]), ((first, 0), (0, 0)))
+
+    def _system(self, sums: Moments) -> tuple[Floats, Floats]:
+        """G (D, D) and Q (D, k), in which all classes count alike if they are to."""
         gram, right = sums.gram, sums.cross
         if self._balanced and self.intake.classes is not None:
             there = sums.power > 0
@@ -166,9 +188,7 @@ class Ridge(Summed, Bounding):
             mean_Dk = np.divide(right, sums.power, out=np.zeros_like(right), where=there)
             gram = gram + (mean_Dk * (alike - sums.power)) @ mean_Dk.T
             right = alike * mean_Dk
-        penalty = np.r_[0.0, np.full(len(gram) - 1, l2)]
-        first = 0 if self._bias else 1
-        return np.pad(solve(gram[first:, first:], right[first:], penalty[first:]), ((first, 0), (0, 0)))
+        return gram, right
 
     def _chosen(self) -> float:
         """The penalty with the least squared error on folds held out, found by going downhill.

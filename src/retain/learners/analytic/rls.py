@@ -11,11 +11,12 @@ from typing import Any, final
 
 import numpy as np
 
-from retain.compose import Bounding
+from retain.compose import Bounding, Narrowing, Scoring
 from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import SettingError
-from retain.learners.analytic.intake import Intake
+from retain.learners.analytic.intake import Intake, check_kept
 from retain.learners.analytic.intervals import around, share
+from retain.scores import Scores
 
 __all__ = ["RLS"]
 
@@ -23,7 +24,7 @@ _WIDEST = 8192  # the triangle of so many features takes half a gigabyte
 
 
 @final
-class RLS(Bounding):
+class RLS(Bounding, Scoring, Narrowing):
     """The least-squares solution on all rows so far, after every row: no learning rate, no epochs, no forgetting.
 
     With sample weights v, the weights W (D, k) minimise, exactly and whatever the order and the blocks of the rows,
@@ -125,6 +126,35 @@ class RLS(Bounding):
             coverage=coverage,
         )
         return bounds[:, 0] if self._intake.flat else bounds
+
+    def scores(self) -> Scores:
+        """What it answers with now; see `retain.scores`."""
+        intake = self._intake
+        if not intake.outputs:
+            raise SettingError("RLS has learnt nothing yet; learn some rows first")
+        solution = self._solution()
+        link = "numbers" if intake.classes is None else "shares"
+        return Scores(solution[1:].T.copy(), self._settings[2] * solution[0], link, bool(intake.flat))
+
+    def worth(self) -> Floats:
+        """(d,) by how much what is minimised grows where a feature goes: see `Ridge.worth`."""
+        inverse = (self._inverse_factor()[1:] ** 2).sum(axis=1)
+        own = (self._solution()[1:] ** 2).sum(axis=1)
+        return np.divide(own, inverse, out=np.zeros_like(own), where=inverse > 0)
+
+    def narrowed(self, kept: Ints, /) -> RLS:
+        """A copy of these features (q,): the triangle of the columns that stay, R = Q R', and Z' = Q'Z."""
+        check_kept(kept, len(self._factor) - 1, reader="RLS")
+        own, state = np.r_[0, 1 + kept], self.state_dict()
+        q_Dq, factor = np.linalg.qr(self._factor[:, own])
+        sign = np.where(factor.diagonal() < 0, -1.0, 1.0)
+        right = sign[:, None] * (q_Dq.T @ self._right)
+        spare = self._spare.copy()
+        spare[1:] += (self._right**2).sum(axis=0) - (right**2).sum(axis=0)
+        sums = {"factor": sign[:, None] * factor, "right": right, "norms": self._norms[own], "spare": spare}
+        other = RLS(l2=self._settings[0], forgetting=self._settings[1], bias=bool(self._settings[2]))
+        other.load_state_dict({**state, **sums, "intake": {**state["intake"], "width": len(kept)}})
+        return other
 
     def _inverse_factor(self) -> Floats:
         """R^-1 (D, D), so that A^-1 = R^-1 R^-T; zeros for features that depend on those before them."""

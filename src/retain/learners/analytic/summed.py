@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from copy import copy, deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from retain.blocks import concat_arrays
+from retain.blocks import concat_arrays, dense
 from retain.compose import Consolidating, Settling, Wary
 from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError, SettingError
-from retain.learners.analytic.intake import Given, Intake
+from retain.learners.analytic.intake import Given, Intake, check_kept
 from retain.learners.analytic.moments import Moments, hash_rows, total
+from retain.scores import Link, Scores
 
 __all__ = ["Summed"]
 
@@ -132,6 +135,21 @@ class Summed(Consolidating, Settling, Wary, ABC):
             raise SettingError(f"{self._reader} cannot merge one that chooses l2 otherwise; expected the same settings")
         self.intake.merge(other.intake)
         self._replace(self.sums() if self._waiting else self._folds, theirs)
+
+    def narrowed(self, kept: Ints, /) -> Summed:
+        """A copy of these features (q,), in ascending order: its sums are those of the rows without the others."""
+        width = self.intake.width or 0
+        check_kept(kept, width, reader=self._reader)
+
+        def rows(parts: list[Given]) -> list[Given]:
+            return [replace(part, x=dense(part.x, width)[:, kept]) for part in parts]
+
+        other: Summed = copy(self)
+        other.intake = deepcopy(self.intake)
+        other.intake.width = len(kept)
+        other._replace([fold.part(kept) for fold in self._folds], [])
+        other._waiting, other._inside = rows(self._waiting), rows(self._inside)
+        return other
 
     def sums(self) -> list[Moments]:
         """Sums over all rows learnt, those that wait included, for each fold: copies."""
@@ -287,6 +305,20 @@ class Summed(Consolidating, Settling, Wary, ABC):
         for fold, other in zip(sums, others, strict=False):
             fold.merge(other, sign=sign)
         self._folds, self._waiting, self._solution = sums, [], None
+
+    def _scored(self, weights_dk: Floats, bias_k: Floats, link: Link, *, unseen: float = 0.0) -> Scores:
+        """Scores of all features and outputs that are known; `unseen` is the bias of classes that wait."""
+        k, d = self.intake.outputs, self.intake.width or 0
+        weights, bias = np.zeros((k, d)), np.full(k, unseen)
+        weights[: weights_dk.shape[1], : len(weights_dk)] = weights_dk.T
+        bias[: len(bias_k)] = bias_k
+        return Scores(weights, bias, link, bool(self.intake.flat))
+
+    def _solution_of_rows(self) -> Any:
+        """The solution, if there is one. Raises SettingError where no block was learnt."""
+        if not self._ready:
+            raise SettingError(f"{self._reader} has learnt no full block yet; learn more rows, or settle()")
+        return self._solved()
 
     def _novelty(self, x: Floats) -> Floats:
         if self.intake.flat is not None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import cache
 from importlib import import_module
 from typing import Any, final
@@ -12,20 +13,23 @@ from typing import Any, final
 import numpy as np
 
 from retain import blocks
-from retain.compose import Blending, Paced
+from retain.compose import Blending, Paced, Scoring
 from retain.core import Array, Batch, Features, Floats, Ints, Learner, State
 from retain.errors import PoisonError, SettingError
-from retain.learners.linear.losses import Hinge, Loss, Poisson, Quantile, Squared, code, shape
+from retain.learners.linear import smaller
+from retain.learners.linear.losses import Hinge, Huber, Loss, Poisson, Quantile, Squared, code, shape
 from retain.learners.linear.rows import Rows, on_lines, ones, plain, rows_of
 from retain.learners.linear.updates import FTRL, SGD, Adaptive, Coin, PassiveAggressive, Update, plan
+from retain.scores import Link, Scores
 
 __all__ = ["Linear"]
 
+_LOG_MOST = 80.0  # of the mean of a count, as in `kernels`
 _UNSEEN = (np.inf, -np.inf, 0.0, 0.0, 0.0)  # span of an output that has seen no target
 
 
 @final
-class Linear(Paced, Blending):
+class Linear(Paced, Blending, Scoring):
     """Predicts from a weighted sum of the features, m = w'x + b, and learns the weights one row at a time.
 
     The loss says what m means and what a good one is, the update how weights move; the defaults need no tuning and no
@@ -119,6 +123,62 @@ class Linear(Paced, Blending):
         if self._classes:
             self._answer(rows, out)
         return out
+
+    def scores(self) -> Scores:
+        """What it answers with now; see `retain.scores`. Refused for Coin, whose weights depend on the row."""
+        if isinstance(self._update, Coin):
+            raise SettingError(
+                "Linear with Coin() divides what it answers by how large rows were, this one among them, so that there "
+                "is no fixed weight to ship; expected Adaptive, SGD, FTRL or PassiveAggressive"
+            )
+        numbers = self._shape == "numbers"
+        if self._width is None or not (numbers or self._classes):
+            raise SettingError("Linear has learnt nothing yet; learn some rows first")
+        slots = self._slots()
+        weights, bias = self._weights(slots), self.intercept
+        adaptive = isinstance(self._update, Adaptive)
+        reach = slots[0] if adaptive else None
+        if not numbers:
+            steep = 2.0 if isinstance(self._loss, Hinge) else 1.0
+            if self._classes == 1:  # is certain
+                return Scores(0.0 * weights, 0.0 * bias, "softmax")
+            link: Link = "softmax" if self._shape == "softmax" else "odds" if self._classes == 2 else "rest"
+            return Scores(steep * weights, steep * bias, link, reach=reach)
+        low, high = self._bounds(adaptive=adaptive)
+        link = "exp" if isinstance(self._loss, Poisson) else "numbers"
+        return Scores(weights, bias, link, self._flat, low, high, reach)
+
+    def _bounds(self, *, adaptive: bool) -> tuple[Floats | None, Floats | None]:
+        """Between which margins of numbers are held (k,), as kernels do."""
+        low, high = self._span[:, 0], self._span[:, 1]
+        if isinstance(self._loss, Poisson):
+            most = np.full(len(high), _LOG_MOST)
+            np.log(high, out=most, where=adaptive & (high > 0))
+            return None, np.minimum(most, _LOG_MOST)
+        if not adaptive or not isinstance(self._loss, (Squared, Quantile, Huber)):
+            return None, None
+        known = low <= high
+        return np.where(known, low, -np.inf), np.where(known, high, np.inf)
+
+    def effects(self) -> Floats:
+        """(outputs, d) what each weight moves, by how often and how strongly its feature came: see `smaller`."""
+        return smaller.effects(self._slots(), self._update)
+
+    def truncated(self, gone: Array, /) -> Linear:
+        """A copy in which the weights are 0 that are `gone` (outputs, d); what it learns may bring them back."""
+        return self._having(smaller.truncated(self._slots(), gone, self._update, l1=self._settings[1]))
+
+    def folded(self, width: int, /) -> Linear:
+        """A copy of so many features: what was learnt of feature i counts for feature i mod width from now on."""
+        l1, l2 = self._settings[1:3]
+        return self._having(smaller.folded(self._slots(), width, self._update, l1=l1, l2=l2))
+
+    def _having(self, slots: Floats) -> Linear:
+        """A copy that remembers these of its features."""
+        other = deepcopy(self)
+        other._width = slots.shape[1]
+        other._store(slots)
+        return other
 
     def pace(self, factor: float, /) -> None:
         """Multiply the learning rate, of SGD and Adaptive; the other updates find their own."""

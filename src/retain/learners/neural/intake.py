@@ -5,7 +5,6 @@ Shapes: n rows, k outputs.
 
 from __future__ import annotations
 
-import math
 from typing import final
 
 import numpy as np
@@ -13,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from retain import blocks
-from retain.core import CSR, Array, Batch, Features, Rows, State
+from retain.core import Array, Batch, Features, Rows, State
 from retain.errors import PoisonError, SettingError
 from retain.learners.neural.criteria import Criterion
 
-__all__ = ["Intake", "checked"]
+__all__ = ["Intake"]
 
 _READER = "Neural"
 
@@ -47,7 +46,7 @@ class Intake:
 
     def rows(self, x: Features, /) -> Tensor:
         """Rows of input (n, ...); raises PoisonError for what is not finite, not numbers, or of another shape."""
-        array = checked(x, shape=self._shape, whole=self._whole, reader=_READER)
+        array = blocks.array(x, shape=self._shape, whole=self._whole, reader=_READER)
         tensor = torch.from_numpy(array).to(self._device)
         return tensor if array.dtype.kind == "i" else tensor.to(self._dtype)
 
@@ -113,44 +112,5 @@ class Intake:
         return torch.from_numpy(wide.astype(np.float32))
 
 
-def checked(x: Features, /, *, shape: tuple[int, ...] | None, whole: bool, reader: str) -> Array:
-    """Rows (n, ...) in float32; where `whole` numbers are taken, as codes are, those stay so, in int64.
-
-    Raises PoisonError for what is not finite, not numbers, or not of the shape that rows are known to have.
-    """
-    if isinstance(x, CSR):
-        raise SettingError(f"{reader} got sparse rows; expected an array: make them dense or embed them first")
-    array = x if isinstance(x, np.ndarray) else np.asarray(blocks.matrix(x, reader=reader))
-    if array.ndim < 2 or array.dtype.kind not in "fiub":
-        raise PoisonError(
-            f"{reader} got input of shape {array.shape} and type {array.dtype}; expected numbers of shape (rows, "
-            "...): reshape or encode it first"
-        )
-    if shape is not None and array.shape[1:] != shape:
-        raise PoisonError(
-            f"{reader} got rows of shape {array.shape[1:]}; expected {shape} as learnt before: give the same columns, "
-            "or start a new learner"
-        )
-    if array.dtype.kind == "f":
-        return _finite(array, reader)
-    return np.ascontiguousarray(array, dtype=np.int64 if whole and array.dtype.kind in "iu" else np.float32)
-
-
 def _targets(y: Array) -> int:
     return 0 if y.ndim == 1 else y.shape[1]
-
-
-def _finite(array: Array, reader: str) -> Array:
-    """Rows in float32; a row that holds NaN, infinity or what float32 has no number for is refused."""
-    with np.errstate(over="ignore"):
-        single = np.ascontiguousarray(array, dtype=np.float32)
-        flat = single.reshape(-1)
-        total = flat.dot(flat)
-    # Squares of finite numbers have a finite sum, but for an overflow: only then they are looked at one by one.
-    if math.isfinite(total) or np.isfinite(single).all():
-        return single
-    place = tuple(int(i) for i in np.argwhere(~np.isfinite(single))[0])
-    raise PoisonError(
-        f"{reader} got {array[place]} in row {place[0]}, column {', '.join(map(str, place[1:]))}; expected finite "
-        "numbers: fill what is missing first, e.g. rt.Impute() |"
-    )

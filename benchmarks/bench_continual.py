@@ -91,6 +91,10 @@ def ewc(seed: int, *, masks: bool = False, **settings) -> Learner:
     return neural(seed, strategies=[rt.strategies.EWC()], task_masks=masks, **settings)
 
 
+def packnet(seed: int) -> Learner:
+    return neural(seed, strategies=[rt.strategies.PackNet(size=128, seed=seed)], task_masks=True)
+
+
 @dataclass(frozen=True)
 class Setting:
     """A row of the table: a scenario, a recipe, and the published figure that is to be reached."""
@@ -133,6 +137,7 @@ SPLIT = standardised(scenarios.class_incremental)
 JOINT = standardised(lambda data: scenarios.joint(scenarios.class_incremental(data)))
 ONCE = standardised(lambda data: scenarios.online(scenarios.class_incremental(data)))
 MASKED, DOMAIN = standardised(scenarios.task_incremental), standardised(scenarios.domain_incremental)
+TOGETHER = standardised(lambda data: scenarios.joint(scenarios.task_incremental(data)))
 VAN_DE_VEN = {"widths": (1024, 1000, 1000, 10), "adam": 1e-4, "batch": 256}
 HSU, ICARL, DER = "Hsu 2018", "iCaRL, van de Ven 2019: 94.6", "Buzzega 2020"
 SMALL = partial(derpp, memory=200, rate=0.1, strength=1.0, labels=0.5)
@@ -176,6 +181,9 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "domain, ewc": Setting(DOMAIN, ewc, source=f"{HSU}: 58.9"),
     "domain, lwf": Setting(DOMAIN, lwf, source=f"{HSU}: 71.0"),
+    "task, naive": Setting(MASKED, partial(neural, task_masks=True), source=f"{HSU}: 93.5"),
+    "task, joint": Setting(TOGETHER, partial(neural, task_masks=True), source=f"{HSU}: 99.5"),
+    "task, packnet": Setting(MASKED, packnet),
     "task, lwf": Setting(MASKED, partial(lwf, masks=True), 99.5, source=f"{HSU}: 99.6"),
     "task, si": Setting(MASKED, partial(si, masks=True), 98.5, source=f"{HSU}: 98.6"),
     "task, ewc": Setting(MASKED, partial(ewc, masks=True), 98.0, source=f"{HSU}, online: 98.0"),

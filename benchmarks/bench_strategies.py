@@ -33,7 +33,10 @@ NO_ROWS = {
 }
 
 
-def measured(strategy: str, scenario: str) -> dict[str, Any]:
+def measured(strategy: str, scenario: str) -> dict[str, Any] | None:
+    """What came of it; None where the strategy must be told tasks, and the scenario has none."""
+    if RECIPES[strategy].tasks and scenario != "task":
+        return None
     command = [sys.executable, "-m", "retain", "continual", "digits", "--strategy", strategy, "--scenario", scenario]
     options = ["--memory", "200", "--hidden", "100,100", "--seeds", str(SEEDS), *SCENARIOS[scenario][1], "--json"]
     return json.loads(run([*command, *options]).output.splitlines()[-1])

@@ -111,13 +111,15 @@ class Network:
         """Take note of the classes, all below `classes`, and of which task they are, that are about to be learnt."""
         self.classes = max(self.classes, classes)
         task = rows.extra.get("task")
-        if task is None or not classes:
+        if not classes or (task is None and not len(self.seen)):
             return
-        tasks = max(len(self.seen), int(task.max()) + 1)
+        tasks = len(self.seen) if task is None else max(len(self.seen), int(task.max()) + 1)
         if self.seen.shape != (tasks, self.classes):
             seen = torch.zeros((tasks, self.classes), dtype=torch.bool, device=rows.y.device)
             seen[: self.seen.shape[0], : self.seen.shape[1]] = self.seen.to(seen.device)
             self.seen = seen
+        if task is None:
+            return
         told = task >= 0
         self.seen[task[told], rows.y[told]] = True
 

@@ -220,6 +220,10 @@ def _packnet(settings: Settings, seed: int) -> Strategy:
     return rt.strategies.PackNet(size=settings.batch_size, rate=settings.rate, seed=seed)
 
 
+def _progress(settings: Settings, seed: int) -> Strategy:
+    return rt.strategies.ProgressCompress(size=settings.batch_size, rate=settings.rate, seed=seed)
+
+
 def _as_it_is(scenario: Scenario) -> Scenario:
     return scenario
 
@@ -272,6 +276,10 @@ RECIPES: Mapping[str, Recipe] = {
     "online-ewc": Recipe(
         "ewc that fades with every experience",
         _alone(lambda: rt.strategies.OnlineEWC()),
+    ),
+    "progress-compress": Recipe(
+        "learns an experience freely, then teaches it to a base that online-ewc holds; keeps no rows",
+        lambda settings, seed: _neural(settings, seed, [_progress(settings, seed)]),
     ),
     "si": Recipe(
         "weights are held by what their steps did for the loss; keeps no rows",

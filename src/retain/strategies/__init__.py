@@ -15,6 +15,7 @@ from retain.strategies.lwf import LwF
 from retain.strategies.mas import MAS
 from retain.strategies.nearest_mean import NearestMean
 from retain.strategies.packnet import PackNet
+from retain.strategies.progress import ProgressCompress
 from retain.strategies.replay import Replay
 from retain.strategies.shrink import ShrinkPerturb
 from retain.strategies.si import SI
@@ -42,6 +43,7 @@ __all__ = [
     "NearestMean",
     "OnlineEWC",
     "PackNet",
+    "ProgressCompress",
     "Replay",
     "ShrinkPerturb",
     "Solved",

@@ -28,8 +28,10 @@ def again(
     random: Generator,
     gradient: Callable[[Rows], Tensor],
     stepped: Callable[[], None] = lambda: None,
-) -> None:
+) -> int:
     """Steps of Adam along a gradient, in training mode. One that is not finite is left out, as by the learner.
+
+    Returns how many were made.
 
     Args:
         model: whose weights are stepped.
@@ -45,7 +47,7 @@ def again(
 
     module, weights = model.module, model.weights
     adam = torch.optim.Adam([weights], lr=rate)
-    training = module.training
+    training, steps = module.training, 0
     module.train()
     try:
         for _ in range(passes):
@@ -57,6 +59,8 @@ def again(
                         weights.grad = slope
                         adam.step()
                         stepped()
+                        steps += 1
     finally:
         weights.grad = None
         module.train(training)
+    return steps

@@ -5,7 +5,7 @@ Shapes: n rows, k outputs, p parameters.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import final
 
@@ -77,10 +77,10 @@ class Network:
         with self.evaluating():
             return self.through.features(x, self.weights if weights is None else weights)
 
-    def gradient(self, rows: Rows, /) -> Tensor:
-        _, slope = self.slope(Forward(rows, self.through.forward(rows.x)))
+    def gradient(self, rows: Rows, /, *, slope: Callable[[Forward], Tensor] | None = None) -> Tensor:
+        forward = Forward(rows, self.through.forward(rows.x))
         gradient = torch.empty_like(self.weights)
-        self.through.backward(slope, gradient)
+        self.through.backward(self.slope(forward)[1] if slope is None else slope(forward), gradient)
         return gradient
 
     def magnitudes(self, x: Tensor, slope: Tensor, /, *, power: int) -> Tensor:

@@ -91,6 +91,19 @@ def ewc(seed: int, *, masks: bool = False, **settings) -> Learner:
     return neural(seed, strategies=[rt.strategies.EWC()], task_masks=masks, **settings)
 
 
+def progress(seed: int, *, masks: bool = False) -> Learner:
+    part = rt.strategies.ProgressCompress(size=128, passes=4, seed=seed)
+    return neural(seed, strategies=[part], task_masks=masks)
+
+
+def online(seed: int, *, masks: bool = False) -> Learner:
+    return neural(seed, strategies=[rt.strategies.OnlineEWC()], task_masks=masks)
+
+
+def packnet(seed: int) -> Learner:
+    return neural(seed, strategies=[rt.strategies.PackNet(size=128, seed=seed)], task_masks=True)
+
+
 @dataclass(frozen=True)
 class Setting:
     """A row of the table: a scenario, a recipe, and the published figure that is to be reached."""
@@ -133,6 +146,7 @@ SPLIT = standardised(scenarios.class_incremental)
 JOINT = standardised(lambda data: scenarios.joint(scenarios.class_incremental(data)))
 ONCE = standardised(lambda data: scenarios.online(scenarios.class_incremental(data)))
 MASKED, DOMAIN = standardised(scenarios.task_incremental), standardised(scenarios.domain_incremental)
+TOGETHER = standardised(lambda data: scenarios.joint(scenarios.task_incremental(data)))
 VAN_DE_VEN = {"widths": (1024, 1000, 1000, 10), "adam": 1e-4, "batch": 256}
 HSU, ICARL, DER = "Hsu 2018", "iCaRL, van de Ven 2019: 94.6", "Buzzega 2020"
 SMALL = partial(derpp, memory=200, rate=0.1, strength=1.0, labels=0.5)
@@ -175,10 +189,17 @@ SETTINGS: Mapping[str, Setting] = {
         DOMAIN, partial(replay, memory=1100, averaged=True), 95.2, 97, source=f"{HSU}: 95.2"
     ),
     "domain, ewc": Setting(DOMAIN, ewc, source=f"{HSU}: 58.9"),
+    "domain, online ewc": Setting(DOMAIN, online, source=f"{HSU}: 57.3"),
+    "domain, progress and compress": Setting(DOMAIN, progress),
     "domain, lwf": Setting(DOMAIN, lwf, source=f"{HSU}: 71.0"),
+    "task, naive": Setting(MASKED, partial(neural, task_masks=True), source=f"{HSU}: 93.5"),
+    "task, joint": Setting(TOGETHER, partial(neural, task_masks=True), source=f"{HSU}: 99.5"),
+    "task, packnet": Setting(MASKED, packnet),
     "task, lwf": Setting(MASKED, partial(lwf, masks=True), 99.5, source=f"{HSU}: 99.6"),
     "task, si": Setting(MASKED, partial(si, masks=True), 98.5, source=f"{HSU}: 98.6"),
     "task, ewc": Setting(MASKED, partial(ewc, masks=True), 98.0, source=f"{HSU}, online: 98.0"),
+    "task, online ewc": Setting(MASKED, partial(online, masks=True), source=f"{HSU}: 98.0"),
+    "task, progress and compress": Setting(MASKED, partial(progress, masks=True)),
     "rotated, der++ 200": Setting(rotated, SMALL, 90.4, 91.4, epochs=1, source=f"{DER}: 90.4"),
     "rotated, der++ 200, averaged weights": Setting(
         rotated, partial(SMALL, averaged=True), 90.4, 91.4, epochs=1, source=f"{DER}: 90.4"

@@ -125,9 +125,15 @@ def test_every_strategy_runs_by_name(strategy: str, tmp_path: Path, capfd: pytes
     y = np.arange(400) % 4
     np.savez(tmp_path / "rows.npz", x=(rng.normal(size=(4, 6))[y] * 3 + rng.normal(size=(400, 6))).astype("f4"), y=y)
     args = ["--strategy", strategy, "--experiences", "2", "--hidden", "16", "--memory", "40", "--epochs", "10"]
-    for scenario in ("class", "task"):
+    for scenario in ("task",) if RECIPES[strategy].tasks else ("class", "task"):
         result = said(capfd, f"npz:{tmp_path / 'rows.npz'}", *args, "--scenario", scenario, "--rate", "0.01")
         assert result["acc"]["mean"] > (0.6 if scenario == "task" else 0.2), scenario
+
+
+def test_a_strategy_that_must_be_told_tasks_says_so(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    assert main(["continual", "digits", "--strategy", "packnet"]) == 2
+    assert "--scenario task" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("model", ["conv"])

@@ -216,6 +216,14 @@ def _gdumb(settings: Settings, seed: int) -> Learner:
     return rt.neural.GDumb(partial(_neural, settings, seed), memory, every=every, seed=seed)
 
 
+def _packnet(settings: Settings, seed: int) -> Strategy:
+    return rt.strategies.PackNet(size=settings.batch_size, rate=settings.rate, seed=seed)
+
+
+def _progress(settings: Settings, seed: int) -> Strategy:
+    return rt.strategies.ProgressCompress(size=settings.batch_size, rate=settings.rate, seed=seed)
+
+
 def _as_it_is(scenario: Scenario) -> Scenario:
     return scenario
 
@@ -229,6 +237,7 @@ class Recipe:
     make: Callable[[Settings, int], Learner]
     arrange: Callable[[Scenario], Scenario] = _as_it_is
     neural: bool = True
+    tasks: bool = False  # whether rows must tell their task
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -268,6 +277,10 @@ RECIPES: Mapping[str, Recipe] = {
         "ewc that fades with every experience",
         _alone(lambda: rt.strategies.OnlineEWC()),
     ),
+    "progress-compress": Recipe(
+        "learns an experience freely, then teaches it to a base that online-ewc holds; keeps no rows",
+        lambda settings, seed: _neural(settings, seed, [_progress(settings, seed)]),
+    ),
     "si": Recipe(
         "weights are held by what their steps did for the loss; keeps no rows",
         _alone(lambda: rt.strategies.SI()),
@@ -275,6 +288,11 @@ RECIPES: Mapping[str, Recipe] = {
     "mas": Recipe(
         "weights are held by how far they move the outputs; keeps no rows",
         _alone(lambda: rt.strategies.MAS()),
+    ),
+    "packnet": Recipe(
+        "every task has weights of its own, and those of tasks before: forgets nothing; --scenario task; keeps no rows",
+        lambda settings, seed: _neural(settings, seed, [_packnet(settings, seed)]),
+        tasks=True,
     ),
     "l2-sp": Recipe(
         "all weights are drawn to where the experience began; keeps no rows",

@@ -5,7 +5,7 @@ Shapes: n rows, k classes (or outputs), p parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -123,8 +123,8 @@ class Model(Protocol):
         """What the last linear layer is given for rows (n, d), in evaluation mode and without a graph."""
         ...
 
-    def gradient(self, rows: Rows, /) -> Tensor:
-        """(p,) the gradient of the mean loss of rows, in training mode."""
+    def gradient(self, rows: Rows, /, *, slope: Callable[[Forward], Tensor] | None = None) -> Tensor:
+        """(p,) the gradient of the mean loss of rows, in training mode; of that with such a slope (n, k), if given."""
         ...
 
     def magnitudes(self, x: Tensor, slope: Tensor, /, *, power: int) -> Tensor:

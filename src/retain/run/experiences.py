@@ -11,14 +11,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, final
 
 import numpy as np
 
 from retain.blocks import take_batch
-from retain.compose import consolidate
+from retain.compose import consolidate, late
 from retain.core import Array, Batch, Floats, Ints, Learner, State
 from retain.errors import SchemaError, SettingError
 from retain.report.continual import Continual, Run
@@ -60,8 +60,8 @@ class Experiences:
     In each stage the loop goes through the rows `epochs` times, in a new random order each time, tells the learner that
     the experience has ended (unless the scenario keeps that from it), and tests on the held-out rows of all of them.
     A row counts as right where its class has the largest probability; where the learner says nothing at all of a row,
-    as one that has learnt nothing, it counts as a guess, 1/k. With tasks told, only the classes of the row's experience
-    are compared, whatever the learner: the test asks for no other.
+    as one that has learnt nothing, it counts as a guess, 1/k. With tasks told, learners that take late labels are told
+    them in the test too, and only the classes of the row's experience are compared, whatever the learner.
 
     Args:
         scenario: what is learnt when.
@@ -200,22 +200,37 @@ class Experiences:
         clock = _Clock()
         k, tasks = self.scenario.classes, self.scenario.tasks
         found = [
-            accuracy(self.learner, one, classes=one.classes if tasks else np.arange(k), block=self._block)
-            for one in self.scenario.experiences
+            accuracy(
+                self.learner,
+                one,
+                classes=one.classes if tasks else np.arange(k),
+                task=i + 1 if tasks else None,
+                block=self._block,
+            )
+            for i, one in enumerate(self.scenario.experiences)
         ]
         self._rows.append(np.array(found))
         self._spent += clock.lap(learning=False)
         return Step(stage, epoch, self._samples, self._rows[-1])
 
 
-def accuracy(learner: Learner, experience: Experience, /, *, classes: Ints, block: int = BLOCK) -> float:
-    """The share of an experience's held-out rows whose class is likeliest among the given ones; NaN without rows."""
+def accuracy(
+    learner: Learner, experience: Experience, /, *, classes: Ints, task: int | None = None, block: int = BLOCK
+) -> float:
+    """The share of an experience's held-out rows whose class is likeliest among the given ones; NaN without rows.
+
+    With a task, it is told to who is asked.
+    """
     right = 0.0
     for start in range(0, len(experience.test), block):
         batch = seen(take_batch(experience.test, slice(start, start + block)), experience.views)
         if batch.y is None:
             raise SchemaError(f"the rows of {experience.name} have no labels to test on")
-        right += float(_right(learner.predict(batch.x), batch.y, classes).sum())
+        if task is None:
+            said = learner.predict(batch.x)
+        else:
+            said, _ = late(learner).meet(replace(batch, y=None, task=np.full(len(batch), task)))
+        right += float(_right(said, batch.y, classes).sum())
     return right / len(experience.test) if len(experience.test) else float("nan")
 
 

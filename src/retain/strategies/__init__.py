@@ -14,6 +14,8 @@ from retain.strategies.l2 import L2SP, L2Init
 from retain.strategies.lwf import LwF
 from retain.strategies.mas import MAS
 from retain.strategies.nearest_mean import NearestMean
+from retain.strategies.packnet import PackNet
+from retain.strategies.progress import ProgressCompress
 from retain.strategies.replay import Replay
 from retain.strategies.shrink import ShrinkPerturb
 from retain.strategies.si import SI
@@ -40,6 +42,8 @@ __all__ = [
     "LwF",
     "NearestMean",
     "OnlineEWC",
+    "PackNet",
+    "ProgressCompress",
     "Replay",
     "ShrinkPerturb",
     "Solved",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
@@ -13,7 +13,7 @@ from retain.errors import SettingError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Addend", "Carry", "Rehearsal", "Reshaping", "offer"]
+__all__ = ["Addend", "Carry", "Rehearsal", "Reshaping", "Tasked", "offer"]
 
 
 @final
@@ -42,6 +42,14 @@ class Reshaping(ABC):
         What measures weights (importances, masks) is carried along; what is another model of the same shape (a teacher,
         an average) begins again with the weights that there are.
         """
+
+
+class Tasked(ABC):
+    """A strategy by which rows are answered with weights of their task's own. A learner has at most one."""
+
+    @abstractmethod
+    def answering(self, model: Model, task: int, /) -> tuple[Tensor, Sequence[Tensor]]:
+        """Weights (p,), and the module's buffers in its order, that answer rows of a task. Changes nothing."""
 
 
 class Addend(Reshaping, ABC):

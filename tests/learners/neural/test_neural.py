@@ -188,6 +188,8 @@ def test_task_masks_let_only_the_classes_of_a_task_compete() -> None:
     assert (said.argmax(axis=1) == batch.y).mean() > 0.9
     assert not said[task == 0, 2:].any()
     assert learner.predict(batch.x).all()  # without a task every class competes
+    learner.learn(rows(10, classes=6))  # classes that come without a task are of none
+    np.testing.assert_array_equal(learner.predict(batch.x, task=task)[:, 4:], 0)
 
 
 # ---------------------------------------------------------------------------------------------------- what goes wrong

@@ -5,7 +5,7 @@ Shapes: n rows, k outputs, p parameters.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import final
 
@@ -77,10 +77,10 @@ class Network:
         with self.evaluating():
             return self.through.features(x, self.weights if weights is None else weights)
 
-    def gradient(self, rows: Rows, /) -> Tensor:
-        _, slope = self.slope(Forward(rows, self.through.forward(rows.x)))
+    def gradient(self, rows: Rows, /, *, slope: Callable[[Forward], Tensor] | None = None) -> Tensor:
+        forward = Forward(rows, self.through.forward(rows.x))
         gradient = torch.empty_like(self.weights)
-        self.through.backward(slope, gradient)
+        self.through.backward(self.slope(forward)[1] if slope is None else slope(forward), gradient)
         return gradient
 
     def magnitudes(self, x: Tensor, slope: Tensor, /, *, power: int) -> Tensor:
@@ -111,13 +111,15 @@ class Network:
         """Take note of the classes, all below `classes`, and of which task they are, that are about to be learnt."""
         self.classes = max(self.classes, classes)
         task = rows.extra.get("task")
-        if task is None or not classes:
+        if not classes or (task is None and not len(self.seen)):
             return
-        tasks = max(len(self.seen), int(task.max()) + 1)
+        tasks = len(self.seen) if task is None else max(len(self.seen), int(task.max()) + 1)
         if self.seen.shape != (tasks, self.classes):
             seen = torch.zeros((tasks, self.classes), dtype=torch.bool, device=rows.y.device)
             seen[: self.seen.shape[0], : self.seen.shape[1]] = self.seen.to(seen.device)
             self.seen = seen
+        if task is None:
+            return
         told = task >= 0
         self.seen[task[told], rows.y[told]] = True
 

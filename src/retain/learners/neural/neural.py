@@ -35,6 +35,7 @@ from retain.core import (
 )
 from retain.errors import SettingError
 from retain.learners.neural import intake, optimiser
+from retain.learners.neural.answers import Answers, unshared
 from retain.learners.neural.criteria import Criterion, CrossEntropy
 from retain.learners.neural.descent import Descent, flushing
 from retain.learners.neural.network import Network
@@ -114,7 +115,8 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         names = [strategy.name for strategy in strategies]
         if len(set(names)) < len(names):
             raise SettingError(f"two strategies are called alike, {sorted(names)}; give one another name=")
-        _unshared([*strategies, *(part for part in (projection, head) if part is not None)])
+        unshared([*strategies, *(part for part in (projection, head) if part is not None)])
+        self._said_by = Answers.of(strategies, averaging, head, task_masks=task_masks)
         self._net = Network(module, criterion or CrossEntropy(), compiled=compiled)
         self._optimizer = optimizer or torch.optim.Adam(self._net.layout.parameters, lr=1e-3, fused=True)
         optimiser.check(self._optimizer, self._net.layout.parameters)
@@ -196,7 +198,7 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         tensor = self._intake.rows(x)
         self._width(tensor)
         where = None if task is None else torch.from_numpy(task.astype(np.int64)).to(tensor.device)
-        return self._answers(self._padded(self._said(tensor, where)), flat=self._intake.flat)
+        return self._answers(self._padded(self._said_by.scores(self._net, tensor, where)), flat=self._intake.flat)
 
     def features(self, x: Features, /) -> Array:
         """What the last linear layer is given for rows (n, d) float32. Changes nothing."""
@@ -262,18 +264,12 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
 
     def _plain(self) -> bool:
         """Whether what the module says in a step is its prediction."""
-        return self._net.steady and self.head is None and self.averaging is None
+        return self._net.steady and self._said_by.plain
 
     def _said_of(self, pool: Rows, start: int, stop: int) -> Tensor:
         task = pool.extra.get("task")
-        return self._said(pool.x[start:stop], None if task is None else task[start:stop])
-
-    def _said(self, x: Tensor, task: Tensor | None) -> Tensor:
-        """Scores of rows with what is known now."""
-        if self.head is not None and (self._net.classes or not self._net.criterion.classes):
-            return self.head.answer(self._net, x)
-        weights = None if self.averaging is None else self.averaging.weights(self._net)
-        return self._net.scores(self._net.outputs(x, weights=weights), task)
+        task = None if task is None else task[start:stop]
+        return self._said_by.scores(self._net, pool.x[start:stop], task)
 
     def _padded(self, scores: Tensor) -> Tensor:
         """Scores with a column for every known class."""
@@ -431,6 +427,7 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
             with self._net.evaluating():
                 for part in self._parts():
                     part.consolidate(self._net, _Labelled(experience, self))
+            self._good = self._net.weights.clone()  # the last copy may not be what strategies hold on to now
 
     def pace(self, factor: float, /) -> None:
         """Multiply the learning rate of every group of the optimiser."""
@@ -587,13 +584,3 @@ class _Labelled:
             rows = self.learner.labelled(batch)
             if len(rows):
                 yield rows
-
-
-def _unshared(parts: Sequence[Strategy | Projection | Head], /) -> None:
-    """Refuse a memory that two parts would fill. Raises SettingError."""
-    memories = [part.memory for part in parts if part.memory is not None]
-    if len({id(memory) for memory in memories}) < len(memories):
-        raise SettingError(
-            "two of the strategies, the projection and the head keep their rows in the same memory, which would be "
-            "offered every row twice; give each a memory of its own"
-        )

@@ -1,0 +1,106 @@
+"""By what rows are answered: the module as it is trained, averaged weights, a head, or weights of the rows' task.
+
+Shapes: n rows, k classes or outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+from retain.core import Averaging, Head, Projection, Strategy
+from retain.errors import SettingError
+from retain.learners.neural.network import Network
+from retain.strategies.addend import Tasked
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Answers", "unshared"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What of a learner's parts has a say in its answers."""
+
+    averaging: Averaging | None
+    head: Head | None
+    tasked: Tasked | None
+
+    @staticmethod
+    def of(
+        strategies: Sequence[Strategy], averaging: Averaging | None, head: Head | None, *, task_masks: bool
+    ) -> Answers:
+        """Raises SettingError for parts that would answer in each other's place, or are not told of tasks."""
+        tasked = [one for one in strategies if isinstance(one, Tasked)]
+        if not tasked:
+            return Answers(averaging, head, None)
+        name = type(tasked[0]).__name__
+        others = [*tasked[1:], *(part for part in (averaging, head) if part is not None)]
+        if others:
+            raise SettingError(
+                f"{name} answers rows of each task by weights of its own, and so would {type(others[0]).__name__}; "
+                "give one of them"
+            )
+        if not task_masks:
+            raise SettingError(
+                f"{name} is for rows that tell their task, and the learner is not told of it: give task_masks=True, "
+                "and rows with Batch.task (a scenario of tasks: `retain continual --scenario task`)"
+            )
+        return Answers(averaging, head, tasked[0])
+
+    @property
+    def plain(self) -> bool:
+        """Whether the module answers as it is trained."""
+        return self.averaging is None and self.head is None and self.tasked is None
+
+    def scores(self, net: Network, x: Tensor, task: Tensor | None, /) -> Tensor:
+        """Scores (n, k) of rows with what is known now; `task` (n,) tells their tasks."""
+        if self.head is not None and (net.classes or not net.criterion.classes):
+            return self.head.answer(net, x)
+        if self.tasked is not None and task is not None and len(x):
+            return net.scores(_by_task(net, x, task, self.tasked), task)
+        weights = None if self.averaging is None else self.averaging.weights(net)
+        return net.scores(net.outputs(x, weights=weights), task)
+
+
+def _by_task(net: Network, x: Tensor, task: Tensor, part: Tasked) -> Tensor:
+    """Outputs (n, k), those of each task by its weights and buffers."""
+    tasks = task.unique().tolist()
+    found: list[Tensor] = []
+    for number in tasks:
+        weights, buffers = part.answering(net, number)
+        with _lent(net.buffers, buffers):
+            found.append(net.outputs(x if len(tasks) == 1 else x[task == number], weights=weights))
+    if len(tasks) == 1:
+        return found[0]
+    output = found[0].new_empty((len(x), found[0].shape[1]))
+    for number, rows in zip(tasks, found, strict=True):
+        output[task == number] = rows
+    return output
+
+
+@contextmanager
+def _lent(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> Generator[None]:
+    """A module's buffers with other values, and what they held afterwards."""
+    before = [buffer.clone() for buffer in buffers]
+    try:
+        for buffer, value in zip(buffers, values, strict=True):
+            buffer.copy_(value)
+        yield
+    finally:
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.copy_(value)
+
+
+def unshared(parts: Sequence[Strategy | Projection | Head], /) -> None:
+    """Refuse a memory that two parts would fill. Raises SettingError."""
+    memories = [part.memory for part in parts if part.memory is not None]
+    if len({id(memory) for memory in memories}) < len(memories):
+        raise SettingError(
+            "two of the strategies, the projection and the head keep their rows in the same memory, which would be "
+            "offered every row twice; give each a memory of its own"
+        )

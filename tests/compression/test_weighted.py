@@ -36,8 +36,8 @@ def test_a_graph_answers_as_its_learner(name, classes):
     x = 3 * numbers(200, seed=2).x
     whole = Graph.of(learner, x, threads=1)
     np.testing.assert_allclose(whole.predict(x), learner.predict(x), atol=1e-5)
-    for numbers, bound in ((Half(), 0.01), (Int8(), 0.1)):
-        short = whole.formatted(learner, numbers, x)
+    for kind, bound in ((Half(), 0.01), (Int8(), 0.1)):
+        short = whole.formatted(learner, kind, x)
         assert np.abs(short.predict(x) - learner.predict(x)).max() < bound
         again = Graph.from_state(short.state_dict())
         np.testing.assert_array_equal(again.predict(x), short.predict(x))

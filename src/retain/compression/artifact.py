@@ -65,7 +65,10 @@ class Artifact:
 
     @property
     def data(self) -> bytes:
-        """What is shipped: an ONNX graph from rows to answers, or for sparse rows a file of weights."""
+        """What is shipped: an ONNX graph from rows to answers, or for sparse rows a file of weights.
+
+        Of a chain it begins behind the transforms; the graph of an encoder in eight bits is in the state, beside it.
+        """
         return self.form.data
 
     def predict(self, x: Features, /) -> Array:

@@ -21,7 +21,7 @@ from retain.compose import Composable, Narrowing, learns, within
 from retain.compression.artifact import Artifact
 from retain.compression.budget import Within
 from retain.compression.cost import Cost, Latency, cost_of, latencies, multiply_adds, packed
-from retain.compression.draft import Draft, Lessons, Step, neural, transforms
+from retain.compression.draft import Draft, Lessons, Step, encoders, neural, transforms
 from retain.compression.forms import Form, formed
 from retain.compression.report import CompressionReport, Rung
 from retain.compression.source import scored
@@ -201,10 +201,11 @@ class _Trial:
     def rung(self, name: str, artifact: Artifact, last: Artifact, before: Rung) -> Rung:
         """What an artefact costs and loses, and what it gains beside the last one that was taken, of rung `before`."""
         times = self._timed({"parent": self.parent.predict, "last": last.predict, "this": artifact.predict})
+        beside = sum(one.size for one in encoders(artifact.master))
         cost = Cost(
-            bytes=len(artifact.data),
-            packed=packed(artifact.data),
-            memory=artifact.form.memory,
+            bytes=len(artifact.data) + beside,
+            packed=packed(artifact.data) + beside,
+            memory=artifact.form.memory + beside,
             multiply_adds=multiply_adds(artifact.master, self._end(artifact.master)),
             latency=times["this"],
         )

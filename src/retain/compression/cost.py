@@ -15,7 +15,7 @@ import numpy as np
 
 from retain.blocks import take
 from retain.compose import learns
-from retain.compression.draft import neural, transforms
+from retain.compression.draft import encoders, neural, transforms
 from retain.compression.source import scored
 from retain.compression.weighted import constants
 from retain.core import CSR, Array, Features, Learner
@@ -54,7 +54,7 @@ def cost_of(learner: Learner, rows: Features, /, *, latency: Mapping[int, Latenc
     That is its weights, zeros too, and not what it needs to learn, which would have to be shipped nowhere.
 
     Args:
-        learner: a chain too; transforms are not counted, but for products that they tell of.
+        learner: a chain too; of its transforms only the bytes of encoders and the products of random features count.
         rows: what the learner at its end is given.
         latency: measured.
     """
@@ -66,7 +66,9 @@ def cost_of(learner: Learner, rows: Features, /, *, latency: Mapping[int, Latenc
         arrays = list(constants(scored(last)).values())
     data = b"".join(one.tobytes() for one in arrays)
     memory = len(data) if neural(last) else 2 * len(data)  # in float64
-    return Cost(len(data), packed(data), memory, multiply_adds(learner, rows), latency)
+    beside = sum(one.size for one in encoders(learner))
+    products = multiply_adds(learner, rows)
+    return Cost(len(data) + beside, packed(data) + beside, memory + beside, products, latency)
 
 
 def packed(data: bytes, /) -> int:

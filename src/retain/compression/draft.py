@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeGuard, TypeVar
 from retain.compose import Chain, Composable, Wrapper, learns
 from retain.core import Array, Batch, Learner
 from retain.errors import SettingError
+from retain.features.embed import Embed
 
 if TYPE_CHECKING:
     import onnx
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["Draft", "Format", "Lessons", "Step", "end", "ending", "neural", "swapped", "transforms"]
+__all__ = ["Draft", "Format", "Lessons", "Step", "encoders", "end", "ending", "neural", "swapped", "transforms"]
 
 
 class Format(Protocol):
@@ -95,6 +96,11 @@ def neural(learner: Learner, /) -> TypeGuard[Neural]:
     """Whether a learner is a neural net. Torch is not imported to find out: where it is not, there is none."""
     module = sys.modules.get("retain.learners.neural")
     return module is not None and isinstance(learner, module.Neural)
+
+
+def encoders(learner: Learner, /) -> tuple[Embed, ...]:
+    """The frozen encoders in a chain, which are most of its bytes and time where there are any."""
+    return tuple(one for one in transforms(learner) if isinstance(one, Embed))
 
 
 def swapped(learner: Learner, old: Composable, new: Composable, /) -> Learner:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from retain.compression.draft import Draft, Lessons
+from retain.compression.draft import Draft, Lessons, encoders, swapped
 from retain.compression.graph import ROWS
 from retain.core import Array
 from retain.errors import SettingError
@@ -33,7 +33,8 @@ class Int8:
     A weight w of output channel c is kept as round(w / s_c), s_c = max |w_c| / 127. Convolutions are static: the range
     of activations is found beforehand, on rows that the ladder is given. Other nets are dynamic: each block of rows has
     a range of its own, found in a pass over it, so that a row's answer depends by a rounding on what it comes with.
-    Convolutions would be slower than in float32 so. It is a step, and the format of the graphs that come of it.
+    Convolutions would be slower than in float32 so. It is a step, and the format of the graphs that come of it. Frozen
+    encoders in front (`rt.Embed`) are rounded along, dynamically; they go on without convolutions in eight bits.
 
     Args:
         static: None: where the graph has convolutions.
@@ -64,7 +65,11 @@ class Int8:
         return "int8"
 
     def __call__(self, draft: Draft, lessons: Lessons, /) -> Draft:
-        return replace(draft, format=self)
+        learner = draft.learner
+        for one in encoders(learner):
+            if one.model is None:
+                learner = swapped(learner, one, one.rounded())
+        return Draft(learner, self)
 
     def made(self, graph: onnx.ModelProto, rows: Array, /) -> onnx.ModelProto:
         """As `retain.compression.Format.made`."""

@@ -17,7 +17,7 @@ from retain.errors import PoisonError, SettingError, StateError
 from retain.testing.compare import same_state
 
 LEARNERS = {
-    "ftrl": lambda: learnt(),
+    "ftrl": learnt,
     "adaptive": lambda: learnt(update=rt.Adaptive(), l1=0.0),
     "sgd, hinge": lambda: learnt(update=rt.SGD(0.05), loss=rt.Hinge(), l1=0.0),
     "no bias": lambda: learnt(bias=False),
@@ -182,7 +182,7 @@ def test_other_numbers_are_refused(parent):
 
 
 def test_a_table_that_answers_otherwise_is_refused(parent, monkeypatch):
-    monkeypatch.setattr("retain.compression.table.packed", lambda scores, numbers: _wrong(scores, numbers))
+    monkeypatch.setattr("retain.compression.table.packed", _wrong)
     with pytest.raises(SettingError, match="answers otherwise than the"):
         Table.of(parent, None, rows(parent, texts(50)))
 

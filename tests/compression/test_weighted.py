@@ -1,11 +1,16 @@
 """Dense linear and analytic learners as ONNX graphs: every link, in all numbers, patched."""
 
+import io
+import re
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
 from tests.compression.light import numbers
 
 import retain as rt
+from retain.cli.compression import _of_learner
 from retain.compression import Half, Int8
 from retain.compression.forms import Graph, shipped
 from retain.compression.weighted import graph
@@ -121,3 +126,26 @@ def test_export_compares_short_numbers_too():
     spread.learn(rt.Batch(x, y=x @ np.logspace(4, -4, 8)))
     with pytest.raises(SettingError, match=r"in int8 it answers otherwise, by .* in the mean; export float32"):
         shipped(spread, Int8())
+
+
+def test_the_predictor_of_the_documentation_answers_as_every_learner_does():
+    """Its code is taken from the page, and given what `retain export --to numpy` writes."""
+    page = (Path(__file__).parents[2] / "docs" / "compression.md").read_text(encoding="utf-8")
+    space = {"np": np}
+    exec(re.search(r"```python\n(def predict\(model, x\):\n.*?)```", page, re.DOTALL)[1], space)  # noqa: S102 - what the page shows
+    linear = {
+        "squared": rt.Linear,
+        "poisson": lambda: rt.Linear(loss=rt.Poisson()),
+        "sgd": lambda: rt.Linear(loss=rt.Poisson(), update=rt.SGD()),
+        "rls": rt.RLS,
+    }
+    batch = numbers(600)
+    x = 3 * numbers(100, seed=1).x
+    learners = [learnt(name, classes) for name in LEARNERS for classes in (2, 3)]
+    for make in linear.values():
+        learners.append(make())
+        learners[-1].learn(rt.Batch(batch.x, y=np.abs(batch.x[:, 0])))
+    for learner in learners:
+        model = np.load(io.BytesIO(_of_learner(learner, "numpy")))
+        said = space["predict"](model, x)
+        np.testing.assert_allclose(said.reshape(len(x), -1), learner.predict(x).reshape(len(x), -1), atol=1e-9)

@@ -52,9 +52,7 @@ def test_shorter_numbers_are_near_and_small():
         data = packed(scores, numbers)
         again, _ = unpacked(data)
         step = np.abs(scores.weights).max(axis=1, keepdims=True) if numbers == "int8" else np.abs(scores.weights)
-        assert (
-            np.abs(again.weights - scores.weights) <= 1.001 * bound * step + 3e-8
-        ).all()  # what is left of the least float16
+        assert (np.abs(again.weights - scores.weights) <= 1.001 * bound * step + 3e-8).all()
         sizes[numbers] = len(data)
     count = np.count_nonzero(scores.weights)
     assert sizes["int8"] < 2.2 * count  # a byte for a weight, and about one for where it is

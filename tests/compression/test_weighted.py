@@ -1,11 +1,16 @@
 """Dense linear and analytic learners as ONNX graphs: every link, in all numbers, patched."""
 
+import io
+import re
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
 from tests.compression.light import numbers
 
 import retain as rt
+from retain.cli.compression import _of_learner
 from retain.compression import Half, Int8
 from retain.compression.forms import Graph, shipped
 from retain.compression.weighted import graph
@@ -36,21 +41,20 @@ def test_a_graph_answers_as_its_learner(name, classes):
     x = 3 * numbers(200, seed=2).x
     whole = Graph.of(learner, x, threads=1)
     np.testing.assert_allclose(whole.predict(x), learner.predict(x), atol=1e-5)
-    for kind, bound in ((Half(), 0.01), (Int8(), 0.1)):
-        short = whole.formatted(learner, kind, x)
+    for numbers_of, bound in ((Half(), 0.01), (Int8(), 0.1)):
+        short = whole.formatted(learner, numbers_of, x)
         assert np.abs(short.predict(x) - learner.predict(x)).max() < bound
         again = Graph.from_state(short.state_dict())
         np.testing.assert_array_equal(again.predict(x), short.predict(x))
 
 
 @pytest.mark.parametrize("k", [1, 2])
-@pytest.mark.parametrize(
-    "make", [rt.Linear, rt.RLS, lambda: rt.Linear(loss=rt.Poisson()), lambda: rt.Ridge(batch_size=50)]
-)
-def test_numbers(make, k):
+@pytest.mark.parametrize("name", ["linear", "poisson", "rls", "ridge"])
+def test_numbers(name, k):
     batch = numbers(600)
     y = np.abs(batch.x[:, :k] * [5.0, 2.0][:k]).astype(float)
-    learner = make()
+    make = {"linear": rt.Linear, "poisson": lambda: rt.Linear(loss=rt.Poisson()), "rls": rt.RLS, "ridge": rt.Ridge}
+    learner = make[name]()
     learner.learn(rt.Batch(batch.x, y=y[:, 0] if k == 1 else y))
     x = 10 * batch.x  # so far that bounds hold them
     said = Graph.of(learner, x, threads=1).predict(x)
@@ -99,9 +103,9 @@ def test_a_chain_keeps_its_transforms_outside():
 
 def test_features_for_which_float32_is_too_short_are_refused():
     rng = np.random.default_rng(0)
-    x = (1e6 + rng.normal(size=(600, 3))).astype(np.float32)
+    x = (1e4 + rng.normal(size=(600, 3))).astype(np.float32)
     learner = rt.SLDA(batch_size=50)
-    learner.learn(rt.Batch(x, y=(x[:, 0] > 1e6).astype(int)))
+    learner.learn(rt.Batch(x, y=(x[:, 0] > 1e4).astype(int)))
     with pytest.raises(SettingError, match=r"answers otherwise than the learner.*put rt.Scale\(\) in front"):
         Graph.of(learner, x, threads=1)
 
@@ -122,3 +126,26 @@ def test_export_compares_short_numbers_too():
     spread.learn(rt.Batch(x, y=x @ np.logspace(4, -4, 8)))
     with pytest.raises(SettingError, match=r"in int8 it answers otherwise, by .* in the mean; export float32"):
         shipped(spread, Int8())
+
+
+def test_the_predictor_of_the_documentation_answers_as_every_learner_does():
+    """Its code is taken from the page, and given what `retain export --to numpy` writes."""
+    page = (Path(__file__).parents[2] / "docs" / "compression.md").read_text(encoding="utf-8")
+    space = {"np": np}
+    exec(re.search(r"```python\n(def predict\(model, x\):\n.*?)```", page, re.DOTALL)[1], space)  # noqa: S102 - what the page shows
+    linear = {
+        "squared": rt.Linear,
+        "poisson": lambda: rt.Linear(loss=rt.Poisson()),
+        "sgd": lambda: rt.Linear(loss=rt.Poisson(), update=rt.SGD()),
+        "rls": rt.RLS,
+    }
+    batch = numbers(600)
+    x = 3 * numbers(100, seed=1).x
+    learners = [learnt(name, classes) for name in LEARNERS for classes in (2, 3)]
+    for make in linear.values():
+        learners.append(make())
+        learners[-1].learn(rt.Batch(batch.x, y=np.abs(batch.x[:, 0])))
+    for learner in learners:
+        model = np.load(io.BytesIO(_of_learner(learner, "numpy")))
+        said = space["predict"](model, x)
+        np.testing.assert_allclose(said.reshape(len(x), -1), learner.predict(x).reshape(len(x), -1), atol=1e-9)

@@ -114,6 +114,12 @@ CASES = {
     "Select, array": (lambda: rt.Select(drop=1), ARRAY, {"poison": False}),
     "RandomFeatures, array": (lambda: rt.RandomFeatures(40), ARRAY, {}),
     "RandomFeatures, table": (lambda: rt.RandomFeatures(7, kind="fourier", seed=3), NUMBERS, {}),
+    "RandomFeatures, fewer": (lambda: rt.RandomFeatures(40).narrowed(np.arange(0, 40, 3)), ARRAY, {}),
+    "Hash, fewer bits": (
+        lambda: rt.Hash(bits=12, text=("text",)).folded(6),
+        replace(TABLE, x=TABLE.x.drop_columns(["at"])),
+        {"poison": False},
+    ),
     "Hash": (
         lambda: rt.Hash(bits=7, text=("text",)),
         replace(TABLE, x=TABLE.x.drop_columns(["at"])),

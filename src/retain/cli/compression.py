@@ -192,7 +192,7 @@ def _step(word: str) -> Step:
     name, given, value = word.partition("=")
     make = find(STEPS, name, "step")
     if bool(given) == (name in _SHARELESS):
-        example = name if name in _SHARELESS else f"{name}={16 if name == 'fewer-bits' else 0.5}"
+        example = name if name in _SHARELESS else f"{name}={16 if name == 'fewer-bits' else '.5'}"
         raise SettingError(f"--step got {word!r}; expected {example}: see retain compress DIR --ladder")
     return make(_number(value, f"--step {word}") if given else 0.0)
 

@@ -83,7 +83,7 @@ def refuse_apart(said: Array, wanted: Array, /, *, bound: float) -> None:
     apart = float(np.abs(said - narrow).max(initial=0.0)) if narrow.shape == said.shape else np.inf
     if not apart <= bound * max(1.0, float(np.abs(narrow).max(initial=0.0))):
         raise SettingError(
-            f"the graph answers otherwise than the module (by {apart:.2g}), so that it cannot run so: look for "
+            f"what would run answers otherwise than the learner (by {apart:.2g}), so that it cannot run so: look for "
             "branches on values in its forward, for layers that are not those of which the graph was made, or for "
             "features that float32 is too short for: put rt.Scale() in front"
         )

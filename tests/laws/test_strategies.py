@@ -33,6 +33,7 @@ from retain.strategies import (
     PackNet,
     ProgressCompress,
     Replay,
+    Rounded,
     ShrinkPerturb,
     Solved,
     Sparse,
@@ -90,6 +91,8 @@ METHODS = {
     "sparse": lambda: {"strategies": [Sparse(0.5, every=3, renewal=0.5)]},
     "sparse, fixed": lambda: {"strategies": [Sparse(0.5, moving=False)]},
     "sparse, 2 of 4": lambda: {"strategies": [Sparse(pattern=(2, 4), every=2, renewal=1.0)]},
+    "rounded, ewc": lambda: {"strategies": [Rounded(bits=5), EWC()], "averaging": EMA(0.9)},
+    "rounded, lwf": lambda: {"strategies": [Rounded(bits=8), LwF()], "projection": AGEM(Reservoir(12), size=5)},
     "bic": lambda: {"strategies": [Replay(Reservoir(12), size=5)], "head": BiC(ClassBalanced(12))},
 }
 

@@ -17,6 +17,7 @@ from retain.strategies.nearest_mean import NearestMean
 from retain.strategies.packnet import PackNet
 from retain.strategies.progress import ProgressCompress
 from retain.strategies.replay import Replay
+from retain.strategies.rounded import Rounded
 from retain.strategies.shrink import ShrinkPerturb
 from retain.strategies.si import SI
 from retain.strategies.solved import Solved
@@ -45,6 +46,7 @@ __all__ = [
     "PackNet",
     "ProgressCompress",
     "Replay",
+    "Rounded",
     "ShrinkPerturb",
     "Solved",
     "Sparse",

@@ -13,7 +13,7 @@ from retain.errors import SettingError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Addend", "Carry", "Rehearsal", "Reshaping", "Tasked", "offer"]
+__all__ = ["Addend", "Carry", "Rehearsal", "Reshaping", "Tasked", "Viewing", "exemplars", "offer"]
 
 
 @final
@@ -50,6 +50,14 @@ class Tasked(ABC):
     @abstractmethod
     def answering(self, model: Model, task: int, /) -> tuple[Tensor, Sequence[Tensor]]:
         """Weights (p,), and the module's buffers in its order, that answer rows of a task. Changes nothing."""
+
+
+class Viewing(ABC):
+    """A strategy by which the module sees other weights than those that are trained. A learner has at most one."""
+
+    @abstractmethod
+    def viewed(self, weight: Tensor, /) -> Tensor:
+        """What the module is to see of one of its parameters, of the same shape. Changes nothing."""
 
 
 class Addend(Reshaping, ABC):
@@ -147,6 +155,21 @@ class Rehearsal(Addend):
 
 def _leaf(forward: Forward) -> Forward:
     return Forward(forward.rows, forward.output.detach().requires_grad_())
+
+
+def exemplars(memory: Memory, model: Model, /, *, reader: str, made: str) -> Rows:
+    """What a head reads of the memory of a strategy, of a learner of classes.
+
+    Raises SettingError where no class was learnt, or the memory, which somebody else fills, is empty.
+    """
+    if not model.classes:
+        raise SettingError(f"{reader} has no classes to choose from; learn rows with class codes first")
+    if not len(memory):
+        raise SettingError(
+            f"{reader} reads a memory that is empty; give it the memory of a strategy of the same learner, as in "
+            f"replay = Replay(...), strategies=[replay], head={made}"
+        )
+    return memory.rows()
 
 
 def offer(memory: Memory, model: Model, new: Forward, /, *, extra: Mapping[str, Tensor] | None = None) -> None:

@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, final
 
 from retain.core import Forward, Memory, Model, Rows, State
-from retain.errors import SettingError
 from retain.rows import from_array, to_array
-from retain.strategies.addend import Carry, Reshaping
+from retain.strategies.addend import Carry, Reshaping, exemplars
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,14 +81,7 @@ class NearestMean(Reshaping):
         pass
 
     def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
-        if not model.classes:
-            raise SettingError("NearestMean has no classes to choose from; learn rows with class codes first")
-        if not len(self._exemplars):
-            raise SettingError(
-                "NearestMean reads a memory that is empty; give it the memory of a strategy of the same learner, as in "
-                "replay = Replay(...), strategies=[replay], head=NearestMean(replay.memory)"
-            )
-        rows = self._exemplars.rows()
+        rows = exemplars(self._exemplars, model, reader="NearestMean", made="NearestMean(replay.memory)")
         self._means = centres(model.features(rows.x), rows.y, classes=model.classes)
 
     def reshaped(self, model: Model, carry: Carry, /) -> None:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, final
 
 from retain.compose import Settling, consolidate, learns
 from retain.core import Array, Averaging, Batch, Forward, Learner, Memory, Model, Rows, State
-from retain.errors import SettingError
-from retain.strategies.addend import Carry, Reshaping
+from retain.strategies.addend import Carry, Reshaping, exemplars
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,15 +67,9 @@ class Solved(Reshaping):
             self._teach(self._learner, model, new.rows)
 
     def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
-        if not model.classes:
-            raise SettingError("Solved has no classes to choose from; learn rows with class codes first")
-        if not len(self._exemplars):
-            raise SettingError(
-                "Solved reads a memory that is empty; give it the memory of a strategy of the same learner, as in "
-                "replay = Replay(...), strategies=[replay], head=Solved(make, replay.memory)"
-            )
+        rows = exemplars(self._exemplars, model, reader="Solved", made="Solved(make, replay.memory)")
         learner = self._make()
-        self._teach(learner, model, self._exemplars.rows())
+        self._teach(learner, model, rows)
         consolidate(learner, [])
         inner = learns(learner)
         if isinstance(inner, Settling):

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, final
 from retain.core import Averaging, Head, Projection, Strategy
 from retain.errors import SettingError
 from retain.learners.neural.network import Network
-from retain.strategies.addend import Tasked
+from retain.strategies.addend import Tasked, Viewing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Answers", "unshared"]
+__all__ = ["Answers", "unshared", "viewing"]
 
 
 @final
@@ -94,6 +94,14 @@ def _lent(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> Generator[None
     finally:
         for buffer, value in zip(buffers, before, strict=True):
             buffer.copy_(value)
+
+
+def viewing(strategies: Sequence[Strategy], /) -> Viewing | None:
+    """By whom the module sees other weights than those that are trained. Raises SettingError for two of these."""
+    found = [one for one in strategies if isinstance(one, Viewing)]
+    if len(found) > 1:
+        raise SettingError(f"{found[0].name} and {found[1].name} both say what the module sees of a weight; give one")
+    return found[0] if found else None
 
 
 def unshared(parts: Sequence[Strategy | Projection | Head], /) -> None:

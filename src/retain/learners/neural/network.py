@@ -18,7 +18,9 @@ from retain.learners.neural import modules
 from retain.learners.neural.captured import Captured
 from retain.learners.neural.criteria import Criterion
 from retain.learners.neural.passes import passes
+from retain.learners.neural.viewed import Viewed
 from retain.learners.neural.weights import Weights
+from retain.strategies.addend import Viewing
 
 __all__ = ["Network"]
 
@@ -40,7 +42,7 @@ _STEADY = frozenset(
 class Network:
     """A module and its criterion; `classes` of its outputs have been learnt, the others are not looked at."""
 
-    def __init__(self, module: nn.Module, criterion: Criterion, *, compiled: bool) -> None:
+    def __init__(self, module: nn.Module, criterion: Criterion, *, compiled: bool, view: Viewing | None = None) -> None:
         self.module, self.criterion = module, criterion
         self.layout = Weights(module)
         self.steady = _steady(module)
@@ -48,12 +50,22 @@ class Network:
         self.seen = torch.zeros((0, 0), dtype=torch.bool)  # (tasks, classes): which classes occurred in which task
         through = passes(module, self.layout, compiled=compiled)
         record = self.layout.flat.is_cuda and self.steady and not compiled
-        self.through = Captured(through, self.layout) if record else through
+        through = Captured(through, self.layout) if record else through
+        self.through = through if view is None else Viewed(through, self.layout, view)
         self.buffers = tuple(module.buffers())
 
     @property
     def weights(self) -> Tensor:
         return self.layout.flat
+
+    def seen_of(self, weights: Tensor, /) -> Tensor:
+        """(p,) what the module sees of weights (p,)."""
+        return self.through.view(weights) if isinstance(self.through, Viewed) else weights
+
+    def release(self) -> None:
+        """No way back follows the last way forwards: a strategy has raised an error in between."""
+        if isinstance(self.through, Viewed):
+            self.through.release()
 
     @property
     def head(self) -> nn.Linear | None:

@@ -35,7 +35,7 @@ from retain.core import (
 )
 from retain.errors import SettingError
 from retain.learners.neural import intake, optimiser
-from retain.learners.neural.answers import Answers, unshared
+from retain.learners.neural.answers import Answers, unshared, viewing
 from retain.learners.neural.criteria import Criterion, CrossEntropy
 from retain.learners.neural.descent import Descent, flushing
 from retain.learners.neural.network import Network
@@ -117,7 +117,7 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
             raise SettingError(f"two strategies are called alike, {sorted(names)}; give one another name=")
         unshared([*strategies, *(part for part in (projection, head) if part is not None)])
         self._said_by = Answers.of(strategies, averaging, head, task_masks=task_masks)
-        self._net = Network(module, criterion or CrossEntropy(), compiled=compiled)
+        self._net = Network(module, criterion or CrossEntropy(), compiled=compiled, view=viewing(strategies))
         self._optimizer = optimizer or torch.optim.Adam(self._net.layout.parameters, lr=1e-3, fused=True)
         optimiser.check(self._optimizer, self._net.layout.parameters)
         self._descent = Descent(self._optimizer, self._net.layout)
@@ -156,13 +156,13 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         return self._intake.example(rows)
 
     def serving(self) -> dict[str, Tensor]:
-        """The module's state as predictions use it: with averaged weights, where the learner averages."""
+        """The module's state as predictions use it: averaged weights, where the learner averages, or rounded ones."""
         net = self._net
         state = dict[str, Tensor](net.module.state_dict())
-        if self.averaging is None:
+        weights = net.seen_of(net.weights if self.averaging is None else self.averaging.weights(net))
+        if weights is net.weights:
             return state
-        averaged = net.layout.views(self.averaging.weights(net))
-        of = {p.data_ptr(): value for p, value in zip(net.layout.parameters, averaged, strict=True)}
+        of = {p.data_ptr(): value for p, value in zip(net.layout.parameters, net.layout.views(weights), strict=True)}
         return {name: of.get(tensor.data_ptr(), tensor) for name, tensor in state.items()}  # tied weights are one
 
     @property
@@ -400,7 +400,10 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         self._descent.renew(sure=False)  # nobody knows what was done to the weights in between
         with flushing():
             if self._net.steady:
-                yield
+                try:
+                    yield
+                finally:
+                    self._net.release()
                 return
             self._net.module.train()
             device = self._net.weights.device
@@ -411,7 +414,10 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
                         torch.cuda.manual_seed(int(torch.randint(2**62, ())))
                     else:
                         torch.cuda.set_rng_state(self._drawn, device)
-                yield
+                try:
+                    yield
+                finally:
+                    self._net.release()
                 self._random = torch.get_rng_state()
                 if device.type == "cuda":
                     self._drawn = torch.cuda.get_rng_state(device)

@@ -133,7 +133,7 @@ def test_every_kind_has_its_ladder():
     truncated = ["truncate 10%", "truncate 25%", "truncate 50%"]
     assert names == [
         ["float16", "int8", *truncated, f"{BITS - 2} bits", f"{BITS - 4} bits"],
-        ["float16", "int8", "narrow 25%", "narrow 33%", "narrow 50%"],
+        ["float16", "int8", "narrow 50%", "narrow 50%", "narrow 25%", "narrow 25%"],
         ["float16", "int8"],
     ]
 

@@ -40,7 +40,7 @@ class Narrow:
     >>> learner = rt.RandomFeatures(200) | rt.Ridge()
     >>> said = learner.learn(rows)
     >>> small = Narrow(0.8)(Draft(learner), Lessons([], teacher=learner)).learner
-    >>> small.transforms[0].outputs, (small.predict(x).argmax(axis=1) == rows.y).mean() > 0.95
+    >>> small.transforms[0].outputs, bool((small.predict(x).argmax(axis=1) == rows.y).mean() > 0.95)
     (40, True)
 
     Raises:

@@ -1,7 +1,7 @@
 """What compression brings on this machine and what it costs: the default ladder, rung by rung, against the eager net.
 
 One thread, parent and artefact asked in turn. `mlp`: 784-512-512-10 after Split-MNIST (five pairs of digits, one pass
-each, replay from 1,000 rows), judged on 8,000 test rows with their experience. `resnet8`: on 10,000 images of CIFAR-10
+each, replay from 1,000 rows), judged on the test rows with their experience. `resnet8`: on 10,000 images of CIFAR-10
 kept as JPEG, 10 epochs on 6,000, judged on 3,200 others. `resnet18`: the same, 4 epochs, one cut taught by two passes.
 `minilm`: an encoder of sentences with SLDA behind it, on CLINC150, judged on its 4,500 test sentences. Then `patch`:
 what it takes to renew the artefact when only weights changed. Needs the data sets beside the repository:
@@ -36,7 +36,7 @@ BARS = {  # smaller, faster for one row and for 64, points lost
 }
 NEEDS = {"mlp": MNIST, "resnet8": PICTURES, "resnet18": PICTURES, "minilm": CLINC}
 WITHIN = {
-    "mlp": rt.Within(accuracy=0.005, per_class=0.02),
+    "mlp": rt.Within(accuracy=0.01, per_class=0.03, forgetting=0.01),  # so wide are intervals of 10,000 rows
     "resnet8": rt.Within(accuracy=0.01, per_class=None),
     "resnet18": rt.Within(accuracy=0.01, per_class=None),
     "minilm": rt.Within(accuracy=0.005, per_class=None),
@@ -73,8 +73,7 @@ def of_mlp() -> tuple[Learner, Batch, Batch]:
     for part in parts:
         learner.learn(part)
         learner.consolidate([part])
-    judges = take_batch(test, np.flatnonzero(np.arange(len(test)) % 5 < 4))
-    return learner, Batch(judges.x, y=judges.y, task=judges.y // 2), parts[-1]
+    return learner, Batch(test.x, y=test.y, task=test.y // 2), parts[-1]
 
 
 def of_resnet(net: nn.Module, epochs: int) -> tuple[Learner, Batch, Batch]:
@@ -131,7 +130,7 @@ def patched(artifact: Artifact, lessons: Batch) -> str:
     learner = artifact.resume()
     learner.learn(take_batch(lessons, slice(2_000)))
     start = time.perf_counter()
-    artifact.patch(learner, rows=lessons.x[:512])
+    artifact.patch(learner, rows=lessons.x[:512] if lessons.x.ndim > 2 else None)  # convolutions are calibrated
     taken = time.perf_counter() - start
     last, given = learns(learner), next(iter(within(learner, [take_batch(lessons, slice(500))]))).x
     exact = artifact.form.formatted(last, None, given)

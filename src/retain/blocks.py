@@ -6,6 +6,7 @@ function here treats all three, so that no other room has to.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -202,7 +203,7 @@ def array(x: Features, /, *, shape: tuple[int, ...] | None, whole: bool, reader:
             "or start a new learner"
         )
     if rows.dtype.kind == "f":
-        return np.ascontiguousarray(_single(rows, reader))
+        return _single(rows, reader)
     return np.ascontiguousarray(rows, dtype=np.int64 if whole and rows.dtype.kind in "iu" else np.float32)
 
 
@@ -452,7 +453,7 @@ def _single(array: Array, reader: str) -> Array:
         flat = single.reshape(-1)
         total = flat.dot(flat)
     # Squares of finite numbers have a finite sum, but for an overflow: only then they are looked at one by one.
-    if np.isfinite(total) or np.isfinite(single).all():
+    if math.isfinite(total) or np.isfinite(single).all():
         return single
     place = tuple(int(i) for i in np.argwhere(~np.isfinite(single))[0])
     raise PoisonError(

@@ -39,7 +39,8 @@ class Artifact:
     """
 
     def __init__(self, learner: Learner, /) -> None:
-        self._blank = self._master = learner
+        self._blank = learner
+        self._follow(learner)
         self._parent: Learner | None = None
         self._form: Form | None = None
         self.report: CompressionReport | None = None
@@ -48,7 +49,8 @@ class Artifact:
     def of(parent: Learner, master: Learner, form: Form, /) -> Artifact:
         """A learner as it runs."""
         artifact = Artifact(parent)
-        artifact._parent, artifact._master, artifact._form = parent, master, form
+        artifact._parent, artifact._form = parent, form
+        artifact._follow(master)
         return artifact
 
     @property
@@ -72,7 +74,7 @@ class Artifact:
         return self.form.data
 
     def predict(self, x: Features, /) -> Array:
-        return self.form.predict(Steps(transforms(self._master)).apply(x))
+        return self.form.predict(self._front.apply(x))
 
     def revert(self) -> Learner:
         """The learner that was compressed, which was not changed.
@@ -103,11 +105,12 @@ class Artifact:
             SettingError: its shape is another by now (a new class that needs more outputs), or it is another chain:
                 compress anew; or rows are needed.
         """
-        front = transforms(learner)
-        if [type(one) for one in front] != [type(one) for one in transforms(self._master)]:
+        front = Steps(transforms(learner))
+        if [type(one) for one in front.transforms] != [type(one) for one in self._front.transforms]:
             raise SettingError("the learner is another chain than the artefact's; give what artifact.resume() gave")
-        self._form = self.form.renewed(learner, None if rows is None else Steps(front).apply(rows))
-        self._master, self.report = deepcopy(learner), None
+        self._form = self.form.renewed(learner, None if rows is None else front.apply(rows))
+        self._follow(deepcopy(learner))
+        self.report = None
 
     def state_dict(self) -> State:
         return {
@@ -124,7 +127,11 @@ class Artifact:
         master.load_state_dict(state["master"])
         form = loaded(state["form"])
         self.report = None if state["report"] is None else CompressionReport.from_dict(state["report"])
-        self._parent, self._master, self._form = None, master, form
+        self._parent, self._form = None, form
+        self._follow(master)
+
+    def _follow(self, master: Learner) -> None:
+        self._master, self._front = master, Steps(transforms(master))
 
 
 def _plan(master: Learner) -> State | None:

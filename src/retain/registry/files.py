@@ -266,6 +266,7 @@ class FileRegistry:
     def retire(self, *, keep: int, since: int | None = None) -> tuple[str, ...]:
         """Delete the files of all but the newest `keep` versions and those with an alias; return their names.
 
+        What a version with an alias descends from directly is spared, too: it is the way back of what was made of it.
         With `since`, a number of entries, also of all but those that had an alias or came when the log was longer.
         """
         if keep < 0:
@@ -274,10 +275,10 @@ class FileRegistry:
             self._own_still()
             kept = [one for one in self.versions() if one.kept]
             old = kept[: max(len(kept) - keep, 0)]
-            spared: set[str] = set()
+            spared = {one.parent for one in kept if one.aliases}
             if since is not None:
                 entries = self._journal.entries
-                spared = {*History().follow(entries[:since]).aliases.values()}
+                spared |= {*History().follow(entries[:since]).aliases.values()}
                 spared |= {entry.about["version"] for entry in entries[since:] if "version" in entry.about}
             names = tuple(one.name for one in old if not one.aliases and one.name not in spared)
             if names:

@@ -4,9 +4,9 @@
     rt.testing.check_learner(lambda: MyLearner(), rt.testing.examples("classification"))
 
 Each law is a plain function that raises `AssertionError` with what differed; `check_learner`, `check_transform`,
-`check_metric`, `check_stream`, `check_memory`, `check_detector`, `check_gate` and `check_trigger` run all laws of their
-kind with Hypothesis choosing splits and save points (`pip install hypothesis`). Parts are given as `make`, a function
-that returns a new one, always built the same way.
+`check_metric`, `check_stream`, `check_memory`, `check_detector`, `check_gate`, `check_trigger` and `check_predictor`
+run all laws of their kind with Hypothesis choosing splits and save points (`pip install hypothesis`). Parts are given
+as `make`, a function that returns a new one, always built the same way.
 
 A tolerance of 0 asks for equality bit for bit, which is the law at granularity 1. A larger one is relative and
 absolute, and belongs beside its reason.
@@ -43,6 +43,13 @@ from retain.testing.memories import (
     memory_truth,
 )
 from retain.testing.metrics import check_metric
+from retain.testing.predictors import (
+    check_predictor,
+    predictor_blocks,
+    predictor_poison,
+    predictor_purity,
+    predictor_resume,
+)
 from retain.testing.process import resume_in_new_process
 from retain.testing.streams import check_stream
 from retain.testing.transforms import (
@@ -61,6 +68,7 @@ __all__ = [
     "check_learner",
     "check_memory",
     "check_metric",
+    "check_predictor",
     "check_stream",
     "check_transform",
     "check_trigger",
@@ -87,6 +95,10 @@ __all__ = [
     "memory_poison",
     "memory_resume",
     "memory_truth",
+    "predictor_blocks",
+    "predictor_poison",
+    "predictor_purity",
+    "predictor_resume",
     "resume_in_new_process",
     "transform_before",
     "transform_blocks",

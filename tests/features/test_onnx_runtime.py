@@ -9,6 +9,7 @@ from tests.features.tiny import LIMIT, texts, tiny
 
 import retain as rt
 from retain.errors import PoisonError, SettingError, StateError
+from retain.state import equal
 
 torch = pytest.importorskip("torch", reason="needs the extra `torch`")
 pytest.importorskip("onnxruntime", reason="needs the extra `deploy`")
@@ -80,10 +81,12 @@ def test_the_same_encoder_by_a_graph_that_was_made_before(of):
     net = tiny() if of == "texts" else torch.nn.Sequential(rt.Pixels(), Net(), torch.nn.Linear(6, 4000))
     x = SOME if of == "texts" else images(6, 8)
     embed = rt.Embed(net)
+    embed.learn(rt.Batch(x))
     small = embed.rounded()
-    assert (embed.runtime, small.model) == (None, None)
+    before = small.state_dict()
     features = small.apply(x)
-    assert small.encoder_hash == rt.Embed(net, runtime=rt.OnnxRuntime(int8=True)).encoder_hash
+    np.testing.assert_array_equal(features, rt.Embed(net, runtime=rt.OnnxRuntime(int8=True)).apply(x))
+    assert equal(small.state_dict(), before)  # the graph was in it from the first
     assert small.size == len(small.model)
     assert of == "texts" or small.size < 0.6 * embed.size  # of texts it is smaller than the names in the graph
     again = rt.Embed(net)
@@ -91,6 +94,10 @@ def test_the_same_encoder_by_a_graph_that_was_made_before(of):
     assert again.model == small.model  # before any item came
     np.testing.assert_array_equal(again.apply(x), features)
     assert (embed.model, "model" in embed.state_dict()) == (None, False)
+    again.load_state_dict(embed.state_dict())  # and back again
+    np.testing.assert_array_equal(again.apply(x), embed.apply(x))
+    with pytest.raises(StateError, match="other weights or settings"):
+        again.load_state_dict({**small.state_dict(), "encoder": embed.encoder_hash})
     with pytest.raises(StateError, match="other weights or settings"):
         rt.Embed(net, normalised=False).load_state_dict(small.state_dict())
 

@@ -228,18 +228,17 @@ def _of_learner(learner: Learner, to: str) -> bytes:
     """A learner as a file; a chain's transforms are not in it."""
     from retain.compression.draft import neural
     from retain.compression.forms import shipped
-    from retain.compression.packed import packed
     from retain.compression.source import scored
 
     last = learns(learner)
     if last is not learner:
         sys.stderr.write(_BEHIND)
     kind, _, short = to.partition("-")
-    if kind == "table":
-        return packed(scored(learner), _NUMBERS[short])
-    if kind == "onnx":
+    if kind == "table" and neural(last):
+        raise SettingError("a table is of linear and analytic learners, and this is a neural net; give --to onnx")
+    if kind != "numpy":
         formats = {"": None, "int8": rt.compression.Int8(), "half": rt.compression.Half()}
-        return shipped(learner, formats[short])
+        return shipped(learner, formats[short], table=kind == "table")
     out = io.BytesIO()
     np.savez(out, **(_of_net(last) if neural(last) else _of_scores(scored(last))))  # pyright: ignore[reportArgumentType]
     return out.getvalue()
@@ -256,7 +255,8 @@ def _of_scores(scores: Scores) -> dict[str, Array]:
     """Weights (k, d), bias (k,), the link, and bounds where there are any."""
     bounds = {name: getattr(scores, name) for name in ("low", "high", "reach")}
     given = {name: bound for name, bound in bounds.items() if bound is not None}
-    return {"weights": scores.weights, "bias": scores.bias, "link": np.array(scores.link), **given}
+    flat = np.array(scores.flat)
+    return {"weights": scores.weights, "bias": scores.bias, "link": np.array(scores.link), "flat": flat, **given}
 
 
 def _tell(rung: Rung) -> None:

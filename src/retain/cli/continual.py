@@ -140,6 +140,8 @@ def _all(asked: Asked, made: Scenario) -> Continual:
 def _plan(name: str, asked: Asked, made: Scenario) -> tuple[Scenario, Callable[[int], Any]]:
     """What a strategy sees of the scenario, and its recipe. A bound of a learner that is not neural is its own."""
     own = RECIPES[asked.strategy]
+    if own.tasks and not made.tasks:
+        raise SettingError(f"--strategy {asked.strategy} is for rows that tell their task; add --scenario task")
     maker = name if own.neural else asked.strategy
     scenario = RECIPES[name].arrange(made)
     if not own.neural or asked.model == "mlp":

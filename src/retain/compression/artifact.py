@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import final
+from typing import Any, final
 
-from retain.compose import Steps, learns
+from retain.compose import Composable, Steps, learns
 from retain.compression.draft import ending, neural, transforms
 from retain.compression.forms import Form, loaded
 from retain.compression.report import CompressionReport
 from retain.core import Array, Features, Learner, State
 from retain.errors import SettingError, StateError
+from retain.features.embed import Embed
+from retain.features.hash import Hash
+from retain.features.random_features import RandomFeatures
 
 __all__ = ["Artifact"]
 
@@ -106,7 +109,7 @@ class Artifact:
                 compress anew; or rows are needed.
         """
         front = Steps(transforms(learner))
-        if [type(one) for one in front.transforms] != [type(one) for one in self._front.transforms]:
+        if [_shape(one) for one in front.transforms] != [_shape(one) for one in self._front.transforms]:
             raise SettingError("the learner is another chain than the artefact's; give what artifact.resume() gave")
         self._form = self.form.renewed(learner, None if rows is None else front.apply(rows))
         self._follow(deepcopy(learner))
@@ -132,6 +135,19 @@ class Artifact:
 
     def _follow(self, master: Learner) -> None:
         self._master, self._front = master, Steps(transforms(master))
+
+
+def _shape(part: Composable) -> tuple[type, Any]:
+    """What steps may have changed about a transform."""
+    match part:
+        case Hash():
+            return Hash, part.bits
+        case RandomFeatures():
+            return RandomFeatures, part.outputs
+        case Embed():
+            return Embed, part.encoder_hash
+        case _:
+            return type(part), None
 
 
 def _plan(master: Learner) -> State | None:

@@ -242,7 +242,10 @@ def _lost(rung: Rung, before: Rung, *, faster: float, budget: Within) -> str:
 
 def _ungained(cost: Cost, before: Cost | None, gained: Mapping[int, float]) -> str:
     """Why a rung is not worth its risk, if it is not."""
-    if before is None or before.bytes >= _SMALLER * cost.bytes or before.packed >= _SMALLER * cost.packed:
+    if before is None or any(
+        old >= _SMALLER * new
+        for old, new in ((before.bytes, cost.bytes), (before.packed, cost.packed), (before.memory, cost.memory))
+    ):
         return ""
     if math.prod(gained.values()) >= _FASTER ** len(gained):
         return ""
@@ -339,6 +342,8 @@ def _shares(
     keys: list[Any] = [draws, *([judges.y] if classes else []), *([] if judges.task is None else [judges.task])]
     teaches = np.zeros(len(judges), dtype=np.bool_)
     teaches[np.lexsort(keys)[_TAUGHT - 1 :: _TAUGHT]] = True
+    if not teaches.any():
+        raise SettingError(f"compress() got {len(judges)} labelled rows, too few to judge and teach; give more of them")
     return take_batch(judges, np.flatnonzero(~teaches)), (take_batch(judges, np.flatnonzero(teaches)),)
 
 

@@ -42,7 +42,8 @@ class Format(Protocol):
 class Draft:
     """A model on its way: a learner of its own, which may be of another shape than its parent, and how it will compute.
 
-    The learner is in float32 and can go on learning; what runs is made of it anew whenever it has.
+    The learner is in float32 and can go on learning; what runs is made of it anew whenever it has. Transforms in front
+    may be shared by drafts: who lets a draft's learner learn beside its parent copies it first, as `rt.compress` does.
     """
 
     learner: Learner

@@ -15,12 +15,13 @@ from retain.compression.draft import Format, neural
 from retain.compression.graph import filled, folded, hollow, initialisers
 from retain.compression.packed import Numbers
 from retain.compression.session import Session, parsed
-from retain.compression.source import TRIED, Source, refuse_apart, source
+from retain.compression.source import TRIED, Source, refuse_apart, scored, source
 from retain.compression.steps.half import Half
 from retain.compression.steps.int8 import Int8
 from retain.compression.table import NUMBERS, Table
 from retain.core import CSR, Array, Features, Learner, State
 from retain.errors import SettingError, StateError
+from retain.scores import Scores
 
 __all__ = ["Form", "Graph", "formed", "loaded", "shipped"]
 
@@ -171,23 +172,36 @@ class Graph:
         return Graph(skeleton, model, format=known, flat=state["flat"], threads=state["threads"])
 
 
-def shipped(learner: Learner, format: Format | None, /) -> bytes:  # noqa: A002
-    """A learner as an ONNX graph, from what the end of a chain is given to answers.
+def shipped(learner: Learner, format: Format | None, /, *, table: bool = False) -> bytes:  # noqa: A002
+    """A learner as an ONNX graph or a table of weights, from what the end of a chain is given to answers.
 
-    The graph is compared with the learner at once. Raises SettingError where it answers otherwise, or where the format
-    has to be calibrated by rows: `retain.compress` has some.
+    It is compared with the learner at once. Raises SettingError where it answers otherwise, or where the format has to
+    be calibrated by rows: `retain.compress` has some.
     """
     made_of = source(learner)
-    rows = made_of.some()
-    whole = Graph.of(learner, rows, threads=1)
+    rows = _sparse(scored(learner)) if table else made_of.some()
+    whole: Form = Table.of(learner, None, rows) if table else Graph.of(learner, rows, threads=1)
     if format is None:
         return whole.data
-    graph = whole.formatted(learner, format, rows[:0])
+    short = whole.formatted(learner, format, rows if table else rows[:0])
     wanted = whole.predict(rows)
-    apart = float(np.abs(graph.predict(rows) - wanted).mean()) / (1.0 if made_of.classes else np.abs(wanted).mean())
-    if not apart <= _ROUNDED:
+    size = 1.0 if made_of.classes else float(np.abs(wanted).mean())
+    apart = float(np.abs(short.predict(rows) - wanted).mean())
+    if not apart <= _ROUNDED * size:
         raise SettingError(f"in {format.name} it answers otherwise, by {apart:.2g} in the mean; export float32")
-    return graph.data
+    return short.data
+
+
+def _sparse(scores: Scores) -> CSR:
+    """Rows to compare a table on: of features that have a weight, some for each row."""
+    rng = np.random.default_rng(0)
+    known = np.flatnonzero(scores.weights.any(axis=0))
+    each = min(len(known), TRIED)
+    places = [np.sort(rng.choice(known, each, replace=False)) for _ in range(TRIED)]
+    indices = np.concatenate(places).astype(np.int32)
+    values = rng.normal(size=len(indices)) * (1.0 if scores.reach is None else scores.reach[indices])
+    starts = np.arange(TRIED + 1, dtype=np.int64) * each
+    return CSR(starts, indices, values.astype(np.float32), scores.weights.shape[1])
 
 
 def _compared(session: Session, made_of: Source, rows: Features) -> bool:

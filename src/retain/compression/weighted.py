@@ -65,7 +65,7 @@ def graph(scores: Scores, /) -> onnx.ModelProto:
     if d > _WIDEST:
         raise SettingError(
             f"an ONNX graph takes whole rows, and these have {d:,} features; expected at most {_WIDEST:,}: ship a "
-            "table, which takes sparse rows (--to table)"
+            "table, which takes sparse rows: rt.compress of rows as they come, or retain export --to table"
         )
     values = constants(scores)
     held = ["short = Neg(reach)", "near = Min(rows, reach)", "given = Max(near, short)"]

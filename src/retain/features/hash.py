@@ -368,7 +368,7 @@ class Hash(Composable):
         return {"texts": list(self._texts), "bits": self.bits}
 
     def load_state_dict(self, state: State, /) -> None:
-        self._texts, self._plan, self.bits = list(state["texts"]), None, state["bits"]
+        self._texts, self._plan, self.bits = list(state["texts"]), None, state.get("bits", self.bits)
 
     def _told(self, schema: Schema | None) -> list[str]:
         """Columns of text by the schema that were not known to be."""

@@ -14,7 +14,7 @@ import numpy as np
 from retain.blocks import dense, matrix, width
 from retain.compose import Composable
 from retain.core import Batch, Features, Floats, Ints, State
-from retain.errors import PoisonError, SettingError
+from retain.errors import PoisonError, SettingError, StateError
 
 __all__ = ["RandomFeatures"]
 
@@ -110,6 +110,11 @@ class RandomFeatures(Composable):
 
     def load_state_dict(self, state: State, /) -> None:
         kept = state.get("kept")
+        if kept is not None and len(kept) and kept.max() >= self.width:
+            raise StateError(
+                f"the state keeps feature {kept.max()} of {_READER}, which has {self.width}; load it into one with as "
+                "many as it was made with"
+            )
         self._inputs, self._kept, self._layer = state["inputs"], None if kept is None else kept.copy(), None
 
     def _rows(self, x: Features) -> Floats:

@@ -73,5 +73,7 @@ class Narrow:
             wide = end(last, Narrowing, needs=needs)
             best = np.sort(np.argsort(-wide.worth(), kind="stable")[:left])
             kept, last = kept[best], wide.narrowed(best)
+        if len(kept) == features.outputs:
+            raise SettingError(f"Narrow({self._share:g}) takes none of {len(kept)} features away; give a larger share")
         chain = swapped(draft.learner, features, features.narrowed(kept))
         return replace(draft, learner=ending(chain, last))

@@ -118,7 +118,8 @@ class Embed(Composable):
         self.columns = columns
         self._normalised, self._batch_size = normalised, batch_size
         self._threads, self._folder, self._watch = threads, cache, watch
-        self._encoder = _encoder(encoder, pooling, tokens, runtime)
+        self._wanted = threads
+        self._exact = self._encoder = _encoder(encoder, pooling, tokens, runtime)
         self._of_texts = isinstance(self._encoder, TextEncoder)
         self._hash: str | None = None
         self._carries = False  # whether the graph is part of the state
@@ -126,9 +127,11 @@ class Embed(Composable):
 
     @property
     def encoder_hash(self) -> str:
-        """SHA-256 of the encoder's weights and of the settings that shape features."""
+        """SHA-256 of the encoder's weights, of a graph that is carried, and of the settings that shape features."""
         if self._hash is None:
             told = f"{self._encoder.fingerprint()} {self._normalised}"
+            if self._carries and self.model is not None:
+                told += f" {hashlib.sha256(self.model).hexdigest()}"
             self._hash = hashlib.sha256(told.encode()).hexdigest()
         return self._hash
 
@@ -152,19 +155,30 @@ class Embed(Composable):
         weights = {tensor.data_ptr(): tensor for tensor in self._encoder.net.state_dict().values()}
         return sum(tensor.nbytes for tensor in weights.values())
 
-    def rounded(self, model: bytes | None = None, /) -> Embed:
+    def rounded(self) -> Embed:
         """The same in eight bits by ONNX Runtime: other features, with a hash of their own.
 
-        Its state carries the graph, so that whoever loads it answers by this one, without making it again.
-
-        Args:
-            model: the graph, where it was made before.
+        Its state carries the graph, so that whoever loads it answers by this one, without making it again. Raises
+        SettingError for an encoder of arrays that has learnt none: a graph is made for rows of one shape.
         """
+        if not self._of_texts and self._shape is None:
+            raise SettingError(
+                f"{_READER} has learnt no row yet, and a graph is made for rows of one shape; learn some"
+            )
+        other = self._copied(None, self._threads or _threads())
+        blank = [""] if self._shape is None else np.zeros((1, *self._shape), dtype=np.float32)
+        with torch_threads(other._threads):
+            other._encoder.encode(blank, 1, lambda _: None)
+        return other
+
+    def _copied(self, model: bytes | None, threads: int) -> Embed:
+        """In eight bits, by a graph that was made before or one that is to be made."""
         from retain.features.embed.onnx_runtime import OnnxRuntime
 
         other = copy(self)
-        other._encoder, other._hash = self._encoder.by(OnnxRuntime(int8=True), model), None
-        other._carries = True
+        with torch_threads(threads):
+            other._encoder = self._exact.by(OnnxRuntime(int8=True), model)
+        other._hash, other._carries, other._threads = None, True, threads
         return other
 
     def learn(self, batch: Batch, /) -> Batch:
@@ -184,23 +198,26 @@ class Embed(Composable):
 
     def state_dict(self) -> State:
         shape = None if self._shape is None else list(self._shape)
-        model = self.model if self._carries else None
-        kept = {} if model is None else {"model": np.frombuffer(model, dtype=np.uint8)}
-        return {"encoder": self.encoder_hash, "shape": shape, **kept}
+        told: dict[str, Any] = {"encoder": self.encoder_hash, "shape": shape}
+        if self._carries and self.model is not None:
+            told |= {"model": np.frombuffer(self.model, dtype=np.uint8), "threads": self._threads}
+        return told
 
     def load_state_dict(self, state: State, /) -> None:
         if "model" in state:
-            other = self.rounded(np.asarray(state["model"], dtype=np.uint8).tobytes())
-            other.load_state_dict({name: value for name, value in state.items() if name != "model"})
-            self._encoder, self._hash, self._carries = other._encoder, other._hash, True
-            self._shape = other._shape
-            return
-        if state["encoder"] != self.encoder_hash:
+            other = self._copied(np.asarray(state["model"], dtype=np.uint8).tobytes(), state["threads"])
+        else:
+            other = copy(self)
+            if self._carries:
+                other._encoder, other._hash, other._carries, other._threads = self._exact, None, False, self._wanted
+        if state["encoder"] != other.encoder_hash:
             raise StateError(
                 f"this state was made with the encoder {state['encoder'][:12]}, and this one is "
-                f"{self.encoder_hash[:12]}: other weights or settings, so other features; give the encoder that it was "
-                "made with, or learn anew"
+                f"{other.encoder_hash[:12]}: other weights or settings, so other features; give the encoder that it "
+                "was made with, or learn anew"
             )
+        self._encoder, self._hash = other._encoder, other._hash
+        self._carries, self._threads = other._carries, other._threads
         self._shape = None if state["shape"] is None else tuple(state["shape"])
 
     def _table(self, x: pa.RecordBatch) -> pa.RecordBatch:
@@ -327,6 +344,13 @@ def _encoder(
         if isinstance(source, (str, os.PathLike)):
             return in_folder(source, pooling=pooling, tokens=tokens, runtime=runtime)
         return ArrayEncoder(source, runtime=runtime)
+
+
+def _threads() -> int:
+    """Of torch, as they are set."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def _strings(column: pa.Array, name: str) -> Array:

@@ -62,12 +62,13 @@ class OnnxRuntime:
             path = Path(folder) / "net.onnx"
             try:
                 exported(net, example, free=free).save(path)
+                made = rounded(path).read_bytes() if self.int8 else path
             except Exception as error:
-                first = str(error).strip().splitlines()[0]
+                first = (str(error).strip().splitlines() or ["no more is said"])[0]
                 raise SettingError(
                     f"no graph can be made of the encoder ({type(error).__name__}: {first:.200}); leave runtime= out"
                 ) from error
-            return Running(rounded(path).read_bytes() if self.int8 else path)
+            return Running(made)
 
 
 @final

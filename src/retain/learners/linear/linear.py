@@ -170,6 +170,8 @@ class Linear(Paced, Blending, Scoring):
 
     def folded(self, width: int, /) -> Linear:
         """A copy of so many features: what was learnt of feature i counts for feature i mod width from now on."""
+        if self._width is None:
+            raise SettingError("Linear has learnt nothing yet, so that nothing can be folded; let it learn first")
         l1, l2 = self._settings[1:3]
         return self._having(smaller.folded(self._slots(), width, self._update, l1=l1, l2=l2))
 

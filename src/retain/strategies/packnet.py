@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 from retain.core import Forward, Model, Rows, Spring, State
 from retain.errors import SettingError
 from retain.rows import from_array, to_array
 from retain.strategies.addend import Addend, Carry, Tasked
 from retain.strategies.again import again
+from retain.strategies.aside import copies, from_state, or_as_before, to_state
 from retain.strategies.sparse import matrices
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class _Own:
     @staticmethod
     def of(model: Model) -> _Own:
         values = tuple(model.weights[place].clone() for place in _small(model))
-        return _Own(values, tuple(buffer.clone() for buffer in model.module.buffers()))
+        return _Own(values, copies(tuple(model.module.buffers())))
 
     def laid(self, model: Model, vector: Tensor) -> Tensor:
         """The vector (p,) with these values where they belong."""
@@ -197,23 +198,23 @@ class PackNet(Addend, Tasked):
         for place, _ in matrices(model):
             stays = largest(model.weights[place].abs(), free[place], share=self._share)
             mine[place], gone[place] = stays, free[place] & ~stays
-        model.weights.masked_fill_(gone, 0.0)
-        held = model.weights.clone()
-        still = ~free | gone
+        still, held = ~free | gone, model.weights.masked_fill(gone, 0.0)
 
         def stepped() -> None:
             torch.where(still, held, model.weights, out=model.weights)
 
-        again(
-            model,
-            experience,
-            passes=self._passes,
-            size=self._size,
-            rate=self._rate,
-            random=self._random,
-            gradient=model.gradient,
-            stepped=stepped,
-        )
+        with or_as_before(model, self._random):
+            model.weights.copy_(held)
+            again(
+                model,
+                experience,
+                passes=self._passes,
+                size=self._size,
+                rate=self._rate,
+                random=self._random,
+                gradient=model.gradient,
+                stepped=stepped,
+            )
         self._own.append(_Own.of(model))
         self._owner = owner.masked_fill(mine, len(self._own))
         for task in tasks:
@@ -234,11 +235,11 @@ class PackNet(Addend, Tasked):
         self._own = own
 
     def state_dict(self) -> State:
-        own = [[[to_array(value) for value in one] for one in (own.values, own.buffers)] for own in self._own]
+        own = [{"values": to_state(one.values), "buffers": to_state(one.buffers)} for one in self._own]
         return {
             "owner": None if self._owner is None else to_array(self._owner),
             "of": list(self._of),
-            "own": {str(i): {"values": _listed(one[0]), "buffers": _listed(one[1])} for i, one in enumerate(own)},
+            "own": {str(i): one for i, one in enumerate(own)},
             "random": to_array(self._random.get_state()),
         }
 
@@ -246,7 +247,7 @@ class PackNet(Addend, Tasked):
         self._owner = None if state["owner"] is None else from_array(state["owner"])
         self._of = list(state["of"])
         kept = [state["own"][str(i)] for i in range(len(state["own"]))]
-        self._own = [_Own(_loaded(one["values"]), _loaded(one["buffers"])) for one in kept]
+        self._own = [_Own(from_state(one["values"]), from_state(one["buffers"])) for one in kept]
         self._before = None
         self._random.set_state(from_array(state["random"], device="cpu"))
 
@@ -262,11 +263,3 @@ class PackNet(Addend, Tasked):
         """Tasks of which rows came, and that have no weights yet."""
         came: list[int] = model.seen.any(1).nonzero()[:, 0].tolist() if len(model.seen) else []
         return [task for task in came if task >= len(self._of) or not self._of[task]]
-
-
-def _listed(values: Sequence[Any]) -> dict[str, Any]:
-    return {str(i): value for i, value in enumerate(values)}
-
-
-def _loaded(entries: Any) -> tuple[Tensor, ...]:
-    return tuple(from_array(entries[str(i)]) for i in range(len(entries)))

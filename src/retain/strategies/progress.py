@@ -13,6 +13,7 @@ from retain.errors import SettingError
 from retain.rows import from_array, to_array
 from retain.strategies.addend import Addend, Carry
 from retain.strategies.again import again
+from retain.strategies.aside import or_as_before
 from retain.strategies.ewc import importance
 from retain.strategies.lwf import distilled
 from retain.strategies.quadratic import Quadratic, fitted
@@ -127,9 +128,11 @@ class ProgressCompress(Addend):
         self._base: Tensor | None = None  # (p,) None before the first experience has ended
 
     def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
-        if self._base is not None:
-            self._compress(model, experience, fitted(self._base, model))
-        self._quadratic.move(model, importance(model, experience), decay=self._decay)
+        with or_as_before(model, self._random):
+            if self._base is not None:
+                self._compress(model, experience, fitted(self._base, model))
+            found = importance(model, experience)
+        self._quadratic.move(model, found, decay=self._decay)
         self._base = model.weights.clone()
 
     def _compress(self, model: Model, experience: Iterable[Rows], base: Tensor) -> None:

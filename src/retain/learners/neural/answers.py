@@ -5,8 +5,7 @@ Shapes: n rows, k classes or outputs.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -14,6 +13,7 @@ from retain.core import Averaging, Head, Projection, Strategy
 from retain.errors import SettingError
 from retain.learners.neural.network import Network
 from retain.strategies.addend import Tasked, Viewing
+from retain.strategies.aside import lent
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +73,7 @@ def _by_task(net: Network, x: Tensor, task: Tensor, part: Tasked) -> Tensor:
     found: list[Tensor] = []
     for number in tasks:
         weights, buffers = part.answering(net, number)
-        with _lent(net.buffers, buffers):
+        with lent(net.buffers, buffers):
             found.append(net.outputs(x if len(tasks) == 1 else x[task == number], weights=weights))
     if len(tasks) == 1:
         return found[0]
@@ -81,19 +81,6 @@ def _by_task(net: Network, x: Tensor, task: Tensor, part: Tasked) -> Tensor:
     for number, rows in zip(tasks, found, strict=True):
         output[task == number] = rows
     return output
-
-
-@contextmanager
-def _lent(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> Generator[None]:
-    """A module's buffers with other values, and what they held afterwards."""
-    before = [buffer.clone() for buffer in buffers]
-    try:
-        for buffer, value in zip(buffers, values, strict=True):
-            buffer.copy_(value)
-        yield
-    finally:
-        for buffer, value in zip(buffers, before, strict=True):
-            buffer.copy_(value)
 
 
 def viewing(strategies: Sequence[Strategy], /) -> Viewing | None:

@@ -49,7 +49,7 @@ def test_the_base_against_a_loop(told):
             x, weight = torch.from_numpy(batch.x), torch.from_numpy(batch.weight)
             adam = torch.optim.Adam(base.parameters(), lr=RATE)
             for _ in range(2):
-                for rows in torch.randperm(60, generator=random).chunk(60 // SIZE):
+                for rows in torch.randperm(60, generator=random).tensor_split(60 // SIZE):
                     said = torch.softmax(teacher(x[rows])[:, classes] / HEAT, 1).detach()
                     now = torch.log_softmax(base(x[rows])[:, classes] / HEAT, 1)
                     apart = HEAT**2 * functional.kl_div(now, said, reduction="none").sum(1)

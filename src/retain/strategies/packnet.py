@@ -72,11 +72,12 @@ class _Own:
 
     values: tuple[Tensor, ...]  # of each parameter of one dimension; as many outputs as there were then
     buffers: tuple[Tensor, ...]  # of the module, in its order
+    seen: Tensor  # (tasks, classes) which classes had occurred in which task
 
     @staticmethod
     def of(model: Model) -> _Own:
         values = tuple(model.weights[place].clone() for place in _small(model))
-        return _Own(values, copies(tuple(model.module.buffers())))
+        return _Own(values, copies(tuple(model.module.buffers())), model.seen.clone())
 
     def laid(self, model: Model, vector: Tensor) -> Tensor:
         """The vector (p,) with these values where they belong."""
@@ -97,7 +98,7 @@ class PackNet(Addend, Tasked):
     Biases, gains of norms and running statistics are few, and every task has its own. In the last linear layer a
     task gets the weights of its classes; a class of several tasks belongs to the first. Once no weight is free (`left`)
     later tasks learn that much only. A task belongs to the first experience in which it came: that it comes again later
-    changes no answer. Rows that tell no task, or one that has no weights yet, are answered with all weights; they train
+    changes no answer, and a class that is new in it then gets none. Rows that tell no task, or one that has no weights yet, are answered with all weights; they train
     those that are free.
 
     Args:
@@ -164,13 +165,13 @@ class PackNet(Addend, Tasked):
         free = sum(int((owner[place] == 0).sum()) for place in places)
         return free / max(sum(place.stop - place.start for place in places), 1)
 
-    def answering(self, model: Model, task: int, /) -> tuple[Tensor, Sequence[Tensor]]:
+    def answering(self, model: Model, task: int, /) -> tuple[Tensor, Sequence[Tensor], Tensor | None]:
         number = self._of[task] if 0 <= task < len(self._of) else 0
         if not number:
-            return model.weights, tuple(model.module.buffers())
+            return model.weights, tuple(model.module.buffers()), None
         owner, own = self._fitted(model), self._own[number - 1]
         weights = model.weights.masked_fill((owner == 0) | (owner > number), 0.0)
-        return own.laid(model, weights), own.buffers
+        return own.laid(model, weights), own.buffers, own.seen[task]
 
     def pull(self, model: Model, gradient: Tensor, /) -> Spring:
         self._before = model.weights.clone() if self._own else None
@@ -231,11 +232,14 @@ class PackNet(Addend, Tasked):
             vector = carry(one.laid(carry.before, carry.before.weights.clone()), new=model.weights)
             pairs = zip(one.buffers, model.module.buffers(), strict=True)
             buffers = tuple(old if old.shape == now.shape else now.clone() for old, now in pairs)
-            own.append(_Own(tuple(vector[place].clone() for place in _small(model)), buffers))
+            own.append(_Own(tuple(vector[place].clone() for place in _small(model)), buffers, one.seen))
         self._own = own
 
     def state_dict(self) -> State:
-        own = [{"values": to_state(one.values), "buffers": to_state(one.buffers)} for one in self._own]
+        own = [
+            {"values": to_state(one.values), "buffers": to_state(one.buffers), "seen": to_array(one.seen)}
+            for one in self._own
+        ]
         return {
             "owner": None if self._owner is None else to_array(self._owner),
             "of": list(self._of),
@@ -247,7 +251,9 @@ class PackNet(Addend, Tasked):
         self._owner = None if state["owner"] is None else from_array(state["owner"])
         self._of = list(state["of"])
         kept = [state["own"][str(i)] for i in range(len(state["own"]))]
-        self._own = [_Own(from_state(one["values"]), from_state(one["buffers"])) for one in kept]
+        self._own = [
+            _Own(from_state(one["values"]), from_state(one["buffers"]), from_array(one["seen"])) for one in kept
+        ]
         self._before = None
         self._random.set_state(from_array(state["random"], device="cpu"))
 

@@ -95,11 +95,11 @@ class PackNet(Addend, Tasked):
     free; the others are taught again and belong to the task from now on. Rows of a task are answered with the weights
     that belong to it and to the tasks before, all others being zero: bit for bit what was answered when it ended.
 
-    Biases, gains of norms and running statistics are few, and every task has its own. In the last linear layer a
-    task gets the weights of its classes; a class of several tasks belongs to the first. Once no weight is free (`left`)
+    Biases, gains of norms and running statistics are few, and every task has its own. In the last linear layer a task
+    gets the weights of its classes; a class of several tasks belongs to the first. Once no weight is free (`left`)
     later tasks learn that much only. A task belongs to the first experience in which it came: that it comes again later
-    changes no answer, and a class that is new in it then gets none. Rows that tell no task, or one that has no weights yet, are answered with all weights; they train
-    those that are free.
+    changes no answer, and a class that is new in it then gets none. Rows that tell no task, or one that has no weights
+    yet, are answered with all weights; they train those that are free.
 
     Args:
         share: of the weights a task could use, what it leaves to later ones: with 0.5 the first task gets half of each

@@ -170,6 +170,27 @@ def test_a_task_that_comes_again_and_an_experience_of_nothing_change_no_answer()
         np.testing.assert_array_equal(answered(learner, number), said[number])
 
 
+@pytest.mark.parametrize("outputs", [10, 2])
+def test_a_class_that_is_new_in_a_task_that_ended_changes_no_answer(outputs):
+    """Neither before the next experience ends nor after it, nor in a learner that was loaded."""
+    learner = make(rt.neural.MLP(6, 24, outputs))
+    live(learner, 0)
+    first = answered(learner, 0)
+    stray = rt.Batch(X, y=np.full(len(X), 3), task=np.zeros(len(X), dtype=int))
+    learner.learn(stray)
+    loaded = make(rt.neural.MLP(6, 24, outputs))
+    loaded.load_state_dict(learner.state_dict())
+    said = [answered(learner, 0), answered(loaded, 0)]
+    learner.consolidate([stray])
+    live(learner, 1)
+    mixed = learner.predict(X, task=np.arange(len(X)) % 2)
+    for one in [*said, answered(learner, 0)]:
+        assert not one[:, 2:].any()
+        np.testing.assert_allclose(one[:, :2], first, atol=1e-6 if outputs == 2 else 0)  # a product of another width
+    np.testing.assert_allclose(mixed[::2, :2], first[::2], atol=1e-6)
+    assert (answered(learner, 1).argmax(1) == task(1).y).mean() > 0.7
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_rows_of_several_tasks_are_answered_each_by_its_own(module):
     learner = make(MODULES[module]())

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from tests.strategies import naive
+from torch import nn
 from torch.nn import functional
 
 import retain as rt
 from retain.errors import SettingError
-from retain.strategies import OnlineEWC, ProgressCompress
+from retain.strategies import OnlineEWC, ProgressCompress, progress
 from retain.strategies.ewc import importance
 
 RATE, SIZE, HEAT, STRENGTH, DECAY = 0.01, 7, 3.0, 5.0, 0.9
@@ -49,7 +50,7 @@ def test_the_base_against_a_loop(told):
             x, weight = torch.from_numpy(batch.x), torch.from_numpy(batch.weight)
             adam = torch.optim.Adam(base.parameters(), lr=RATE)
             for _ in range(2):
-                for rows in torch.randperm(60, generator=random).chunk(60 // SIZE):
+                for rows in torch.randperm(60, generator=random).tensor_split(60 // SIZE):
                     said = torch.softmax(teacher(x[rows])[:, classes] / HEAT, 1).detach()
                     now = torch.log_softmax(base(x[rows])[:, classes] / HEAT, 1)
                     apart = HEAT**2 * functional.kl_div(now, said, reduction="none").sum(1)
@@ -97,6 +98,55 @@ def test_no_rows_to_teach_by_and_nothing_is_thrown_away():
         before = flat(learner.module)
         learner.consolidate([])
         assert torch.equal(flat(learner.module), before)
+
+
+def test_running_statistics_are_those_of_the_base_and_of_its_teacher(monkeypatch):
+    """With rows of another place and width: the teacher says the same all along, the base what it last said."""
+    x = np.random.default_rng(0).normal(size=(320, 4)).astype(np.float32)
+    first, then = rt.Batch(x, y=(x[:, 0] > 0).astype(int)), rt.Batch(3 * x + 2, y=(x[:, 1] > 0).astype(int))
+    heard = []
+
+    def towards(model, forward, said, /, *, temperature):
+        heard.append((forward.rows.x, said, model.weights.clone(), [b.clone() for b in model.module.buffers()]))
+        return own(model, forward, said, temperature=temperature)
+
+    own = progress.towards
+    monkeypatch.setattr(progress, "towards", towards)
+    learner = normed()
+    for _ in range(5):
+        learner.learn(first)
+    learner.consolidate([first])
+    base = copy.deepcopy(learner.module)
+    for _ in range(5):
+        learner.learn(then)
+    resumed = normed()
+    resumed.load_state_dict(learner.state_dict())
+    for one in (learner, resumed):
+        heard.clear()
+        teacher = copy.deepcopy(one.module).eval()
+        one.consolidate([then])
+        assert len(heard) == 40
+        for rows, said, _, _ in heard:
+            torch.testing.assert_close(said, teacher(rows).detach(), atol=1e-5, rtol=0)
+        assert torch.equal(heard[0][2], flat(base))
+        norm, expected = heard[0][3], copy.deepcopy(base).train()
+        expected(heard[0][0])  # the base's own first pass has moved its statistics
+        for found, wanted in zip(norm, expected.buffers(), strict=True):
+            torch.testing.assert_close(found, wanted)
+    before = [buffer.clone() for buffer in learner.module.buffers()]
+    learner.consolidate([])  # no rows to teach by
+    learner.learn(then)
+    moved = [buffer.clone() for buffer in learner.module.buffers()]
+    learner.consolidate([])
+    assert all(torch.equal(*pair) for pair in zip(learner.module.buffers(), moved, strict=True))
+    assert not torch.equal(before[0], moved[0])
+
+
+def normed():
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        module = nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2))
+    return rt.Neural(module, strategies=[ProgressCompress(size=32)], batch_size=32)
 
 
 def test_numbers_out_of_range():

@@ -48,8 +48,11 @@ class Tasked(ABC):
     """A strategy by which rows are answered with weights of their task's own. A learner has at most one."""
 
     @abstractmethod
-    def answering(self, model: Model, task: int, /) -> tuple[Tensor, Sequence[Tensor]]:
-        """Weights (p,), and the module's buffers in its order, that answer rows of a task. Changes nothing."""
+    def answering(self, model: Model, task: int, /) -> tuple[Tensor, Sequence[Tensor], Tensor | None]:
+        """What answers rows of a task: weights (p,), the module's buffers in its order, and classes. Changes nothing.
+
+        Classes (k,), those that compete being true, as many as there were; None for all that the task has had.
+        """
 
 
 class Viewing(ABC):

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 from retain.core import Forward, Model, Rows, Spring, State
 from retain.errors import SettingError
 from retain.rows import from_array, to_array
 from retain.strategies.addend import Addend, Carry, Tasked
 from retain.strategies.again import again
+from retain.strategies.aside import copies, from_state, or_as_before, to_state
 from retain.strategies.sparse import matrices
 
 if TYPE_CHECKING:
@@ -71,11 +72,12 @@ class _Own:
 
     values: tuple[Tensor, ...]  # of each parameter of one dimension; as many outputs as there were then
     buffers: tuple[Tensor, ...]  # of the module, in its order
+    seen: Tensor  # (tasks, classes) which classes had occurred in which task
 
     @staticmethod
     def of(model: Model) -> _Own:
         values = tuple(model.weights[place].clone() for place in _small(model))
-        return _Own(values, tuple(buffer.clone() for buffer in model.module.buffers()))
+        return _Own(values, copies(tuple(model.module.buffers())), model.seen.clone())
 
     def laid(self, model: Model, vector: Tensor) -> Tensor:
         """The vector (p,) with these values where they belong."""
@@ -93,11 +95,11 @@ class PackNet(Addend, Tasked):
     free; the others are taught again and belong to the task from now on. Rows of a task are answered with the weights
     that belong to it and to the tasks before, all others being zero: bit for bit what was answered when it ended.
 
-    Biases, gains of norms and running statistics are few, and every task has its own. In the last linear layer a
-    task gets the weights of its classes; a class of several tasks belongs to the first. Once no weight is free (`left`)
+    Biases, gains of norms and running statistics are few, and every task has its own. In the last linear layer a task
+    gets the weights of its classes; a class of several tasks belongs to the first. Once no weight is free (`left`)
     later tasks learn that much only. A task belongs to the first experience in which it came: that it comes again later
-    changes no answer. Rows that tell no task, or one that has no weights yet, are answered with all weights; they train
-    those that are free.
+    changes no answer, and a class that is new in it then gets none. Rows that tell no task, or one that has no weights
+    yet, are answered with all weights; they train those that are free.
 
     Args:
         share: of the weights a task could use, what it leaves to later ones: with 0.5 the first task gets half of each
@@ -163,13 +165,13 @@ class PackNet(Addend, Tasked):
         free = sum(int((owner[place] == 0).sum()) for place in places)
         return free / max(sum(place.stop - place.start for place in places), 1)
 
-    def answering(self, model: Model, task: int, /) -> tuple[Tensor, Sequence[Tensor]]:
+    def answering(self, model: Model, task: int, /) -> tuple[Tensor, Sequence[Tensor], Tensor | None]:
         number = self._of[task] if 0 <= task < len(self._of) else 0
         if not number:
-            return model.weights, tuple(model.module.buffers())
+            return model.weights, tuple(model.module.buffers()), None
         owner, own = self._fitted(model), self._own[number - 1]
         weights = model.weights.masked_fill((owner == 0) | (owner > number), 0.0)
-        return own.laid(model, weights), own.buffers
+        return own.laid(model, weights), own.buffers, own.seen[task]
 
     def pull(self, model: Model, gradient: Tensor, /) -> Spring:
         self._before = model.weights.clone() if self._own else None
@@ -197,23 +199,23 @@ class PackNet(Addend, Tasked):
         for place, _ in matrices(model):
             stays = largest(model.weights[place].abs(), free[place], share=self._share)
             mine[place], gone[place] = stays, free[place] & ~stays
-        model.weights.masked_fill_(gone, 0.0)
-        held = model.weights.clone()
-        still = ~free | gone
+        still, held = ~free | gone, model.weights.masked_fill(gone, 0.0)
 
         def stepped() -> None:
             torch.where(still, held, model.weights, out=model.weights)
 
-        again(
-            model,
-            experience,
-            passes=self._passes,
-            size=self._size,
-            rate=self._rate,
-            random=self._random,
-            gradient=model.gradient,
-            stepped=stepped,
-        )
+        with or_as_before(model, self._random):
+            model.weights.copy_(held)
+            again(
+                model,
+                experience,
+                passes=self._passes,
+                size=self._size,
+                rate=self._rate,
+                random=self._random,
+                gradient=model.gradient,
+                stepped=stepped,
+            )
         self._own.append(_Own.of(model))
         self._owner = owner.masked_fill(mine, len(self._own))
         for task in tasks:
@@ -230,15 +232,18 @@ class PackNet(Addend, Tasked):
             vector = carry(one.laid(carry.before, carry.before.weights.clone()), new=model.weights)
             pairs = zip(one.buffers, model.module.buffers(), strict=True)
             buffers = tuple(old if old.shape == now.shape else now.clone() for old, now in pairs)
-            own.append(_Own(tuple(vector[place].clone() for place in _small(model)), buffers))
+            own.append(_Own(tuple(vector[place].clone() for place in _small(model)), buffers, one.seen))
         self._own = own
 
     def state_dict(self) -> State:
-        own = [[[to_array(value) for value in one] for one in (own.values, own.buffers)] for own in self._own]
+        own = [
+            {"values": to_state(one.values), "buffers": to_state(one.buffers), "seen": to_array(one.seen)}
+            for one in self._own
+        ]
         return {
             "owner": None if self._owner is None else to_array(self._owner),
             "of": list(self._of),
-            "own": {str(i): {"values": _listed(one[0]), "buffers": _listed(one[1])} for i, one in enumerate(own)},
+            "own": {str(i): one for i, one in enumerate(own)},
             "random": to_array(self._random.get_state()),
         }
 
@@ -246,7 +251,9 @@ class PackNet(Addend, Tasked):
         self._owner = None if state["owner"] is None else from_array(state["owner"])
         self._of = list(state["of"])
         kept = [state["own"][str(i)] for i in range(len(state["own"]))]
-        self._own = [_Own(_loaded(one["values"]), _loaded(one["buffers"])) for one in kept]
+        self._own = [
+            _Own(from_state(one["values"]), from_state(one["buffers"]), from_array(one["seen"])) for one in kept
+        ]
         self._before = None
         self._random.set_state(from_array(state["random"], device="cpu"))
 
@@ -262,11 +269,3 @@ class PackNet(Addend, Tasked):
         """Tasks of which rows came, and that have no weights yet."""
         came: list[int] = model.seen.any(1).nonzero()[:, 0].tolist() if len(model.seen) else []
         return [task for task in came if task >= len(self._of) or not self._of[task]]
-
-
-def _listed(values: Sequence[Any]) -> dict[str, Any]:
-    return {str(i): value for i, value in enumerate(values)}
-
-
-def _loaded(entries: Any) -> tuple[Tensor, ...]:
-    return tuple(from_array(entries[str(i)]) for i in range(len(entries)))

@@ -13,6 +13,7 @@ from retain.errors import SettingError
 from retain.rows import from_array, to_array
 from retain.strategies.addend import Addend, Carry
 from retain.strategies.again import again
+from retain.strategies.aside import copies, from_state, lay, lent, or_as_before, to_state
 from retain.strategies.ewc import importance
 from retain.strategies.lwf import distilled
 from retain.strategies.quadratic import Quadratic, fitted
@@ -61,10 +62,11 @@ class ProgressCompress(Addend):
     """Learns an experience as if nothing had been before; when it ends, teaches it to a base under online EWC.
 
     While an experience is learnt nothing holds the weights (the active copy); they begin where the base is, and answer.
-    When it ends they are the teacher: the weights go back to those of the base, which are taught for some passes over
-    the experience to answer as the teacher does, T^2 KL(teacher || base) + strength * 1/2 sum_j F_j (w_j - w*_j)^2. The
-    base is then what answers, and where the next experience begins. F and its decay are those of `OnlineEWC`; with it
-    they hold the base only, so that what is new is learnt in full before anything is weighed against it.
+    When it ends they are the teacher: weights and running statistics go back to those of the base, which is taught for
+    some passes over the experience to answer as the teacher does, T^2 KL(teacher || base) + strength * 1/2 sum_j F_j
+    (w_j - w*_j)^2. The base is then what answers, and where the next experience begins. F and its decay are those of
+    `OnlineEWC`; with it they hold the base only, so that what is new is learnt in full before anything is weighed
+    against it.
 
     Until an experience ends, the learner forgets as one that nothing holds. A first experience needs no teacher.
 
@@ -125,19 +127,25 @@ class ProgressCompress(Addend):
         self._random = torch.Generator().manual_seed(seed)
         self._quadratic = Quadratic()
         self._base: Tensor | None = None  # (p,) None before the first experience has ended
+        self._buffers: tuple[Tensor, ...] = ()  # of the base: running statistics, in the module's order
 
     def consolidate(self, model: Model, experience: Iterable[Rows], /) -> None:
-        if self._base is not None:
-            self._compress(model, experience, fitted(self._base, model))
-        self._quadratic.move(model, importance(model, experience), decay=self._decay)
-        self._base = model.weights.clone()
+        with or_as_before(model, self._random):
+            if self._base is not None:
+                self._compress(model, experience, fitted(self._base, model))
+            found = importance(model, experience)
+        self._quadratic.move(model, found, decay=self._decay)
+        self._put_aside(model)
 
     def _compress(self, model: Model, experience: Iterable[Rows], base: Tensor) -> None:
-        active = model.weights.clone()
+        buffers = tuple(model.module.buffers())
+        active, measured = model.weights.clone(), copies(buffers)
         model.weights.copy_(base)
+        lay(buffers, self._buffers)
 
         def gradient(rows: Rows) -> Tensor:
-            said = model.outputs(rows.x, weights=active)
+            with lent(buffers, measured):
+                said = model.outputs(rows.x, weights=active)
             found = model.gradient(rows, slope=lambda now: towards(model, now, said, temperature=self._temperature))
             spring = self._quadratic.spring(model, found, strength=self._strength)
             if spring is not None and spring.bend is not None and spring.rest is not None:
@@ -155,21 +163,28 @@ class ProgressCompress(Addend):
         )
         if not steps:  # no rows to teach by: what was learnt is not thrown away
             model.weights.copy_(active)
+            lay(buffers, measured)
+
+    def _put_aside(self, model: Model) -> None:
+        """What there is now is the base."""
+        self._base, self._buffers = model.weights.clone(), copies(tuple(model.module.buffers()))
 
     def reshaped(self, model: Model, carry: Carry, /) -> None:
         """The base begins again with the weights that there are."""
         self._quadratic.reshaped(model, carry)
         if self._base is not None:
-            self._base = model.weights.clone()
+            self._put_aside(model)
 
     def state_dict(self) -> State:
         return {
             "base": None if self._base is None else to_array(self._base),
+            "buffers": to_state(self._buffers),
             "quadratic": self._quadratic.state_dict(),
             "random": to_array(self._random.get_state()),
         }
 
     def load_state_dict(self, state: State, /) -> None:
         self._base = None if state["base"] is None else from_array(state["base"])
+        self._buffers = from_state(state["buffers"])
         self._quadratic.load_state_dict(state["quadratic"])
         self._random.set_state(from_array(state["random"], device="cpu"))

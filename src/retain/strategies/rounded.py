@@ -33,9 +33,10 @@ class Rounded(Addend, Viewing):
     """Quantisation-aware updates: the learner learns, and answers, with weights rounded to a few bits. It adds no loss.
 
     Every way through the module, forwards and back, sees weights rounded as `retain.compression.Int8` rounds them: each
-    output of a layer in steps of its own, symmetric about 0; biases and gains of norms are left as they are. The step
-    is made by the weights in full, as if rounding had the slope 1 (straight-through), so that moves smaller than a step
-    add up. What the learner answers is then what is shipped, but for the rounding of activations.
+    output of a layer in steps of its own, symmetric about 0 (of a transposed convolution, whose weights begin with the
+    inputs, each input); biases and gains of norms are left as they are. The step is made by the weights in full, as if
+    rounding had the slope 1 (straight-through), so that moves smaller than a step add up. What the learner answers is
+    then what is shipped, but for the rounding of activations.
 
     Args:
         bits: of a weight, 2 to 16.

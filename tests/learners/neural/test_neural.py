@@ -177,6 +177,27 @@ def test_outputs_that_stand_for_no_class_yet_are_left_alone() -> None:
     assert not torch.equal(module[-1].weight[:2], last[:2])
 
 
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (np.zeros(2, dtype=int), r"shape \(2,\) and type int64 for 3 rows.*np.full\(3"),
+        (np.zeros((3, 1)), r"shape \(3, 1\)"),
+        (np.array(["a", "b", "c"]), "one number for each row"),
+        (np.array([0, np.nan, 1]), "task nan in row 1.*give -1"),
+        (np.array([0, 1, 0.5]), "task 0.5 in row 2"),
+        (np.array([np.inf, 1, 0]), "task inf in row 0"),
+    ],
+)
+def test_tasks_that_are_not_one_for_each_row_are_refused(task, said) -> None:
+    learner = rt.Neural(rt.neural.MLP(6, 16, 4), batch_size=10, task_masks=True)
+    learner.learn(rt.Batch(np.ones((20, 6), np.float32), y=np.arange(20) % 2, task=np.zeros(20, dtype=int)))
+    x = np.ones((3, 6), np.float32)
+    with pytest.raises(PoisonError, match=said):
+        learner.predict(x, task=task)
+    np.testing.assert_array_equal(learner.predict(x, task=np.zeros(3)), learner.predict(x, task=np.zeros(3, dtype=int)))
+    np.testing.assert_array_equal(learner.predict(x, task=np.full(3, -1)), learner.predict(x))
+
+
 def test_task_masks_let_only_the_classes_of_a_task_compete() -> None:
     batch = rows(400, classes=4)
     task = batch.y // 2

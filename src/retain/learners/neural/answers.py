@@ -5,18 +5,18 @@ Shapes: n rows, k classes or outputs.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import final
+
+import torch
+from torch import Tensor
 
 from retain.core import Averaging, Head, Projection, Strategy
 from retain.errors import SettingError
 from retain.learners.neural.network import Network
 from retain.strategies.addend import Tasked, Viewing
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from retain.strategies.aside import lent
 
 __all__ = ["Answers", "unshared", "viewing"]
 
@@ -68,13 +68,14 @@ class Answers:
 
 
 def _by_task(net: Network, x: Tensor, task: Tensor, part: Tasked) -> Tensor:
-    """Outputs (n, k), those of each task by its weights and buffers."""
+    """Outputs (n, k), those of each task by its weights and buffers; minus infinity for classes that it had not."""
     tasks = task.unique().tolist()
     found: list[Tensor] = []
     for number in tasks:
-        weights, buffers = part.answering(net, number)
-        with _lent(net.buffers, buffers):
-            found.append(net.outputs(x if len(tasks) == 1 else x[task == number], weights=weights))
+        weights, buffers, classes = part.answering(net, number)
+        with lent(net.buffers, buffers):
+            output = net.outputs(x if len(tasks) == 1 else x[task == number], weights=weights)
+        found.append(output if classes is None else _only(output, classes))
     if len(tasks) == 1:
         return found[0]
     output = found[0].new_empty((len(x), found[0].shape[1]))
@@ -83,17 +84,11 @@ def _by_task(net: Network, x: Tensor, task: Tensor, part: Tasked) -> Tensor:
     return output
 
 
-@contextmanager
-def _lent(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> Generator[None]:
-    """A module's buffers with other values, and what they held afterwards."""
-    before = [buffer.clone() for buffer in buffers]
-    try:
-        for buffer, value in zip(buffers, values, strict=True):
-            buffer.copy_(value)
-        yield
-    finally:
-        for buffer, value in zip(buffers, before, strict=True):
-            buffer.copy_(value)
+def _only(output: Tensor, classes: Tensor) -> Tensor:
+    """Outputs (n, k) of the classes that are true, of those that came later neither."""
+    allowed = classes.new_zeros(output.shape[1])
+    allowed[: len(classes)] = classes
+    return output.masked_fill(~allowed.to(output.device), -torch.inf)
 
 
 def viewing(strategies: Sequence[Strategy], /) -> Viewing | None:

@@ -50,6 +50,21 @@ class Intake:
         tensor = torch.from_numpy(array).to(self._device)
         return tensor if array.dtype.kind == "i" else tensor.to(self._dtype)
 
+    def tasks(self, task: Array, n: int, /) -> Tensor:
+        """Tasks (n,) of rows that are asked about, -1 for none. Raises PoisonError for what is not n whole numbers."""
+        if task.shape != (n,) or task.dtype.kind not in "iufb":
+            raise PoisonError(
+                f"{_READER} got tasks of shape {task.shape} and type {task.dtype} for {n} rows of input; expected one "
+                f"number for each row: for rows of one task give task=np.full({n}, number)"
+            )
+        wrong = np.flatnonzero(~np.isfinite(task) | (task != np.trunc(task)))
+        if len(wrong):
+            raise PoisonError(
+                f"{_READER} got the task {task[wrong[0]]} in row {wrong[0]}; expected a whole number: give -1 for "
+                "a row whose task is not known"
+            )
+        return torch.from_numpy(task.astype(np.int64)).to(self._device)
+
     def example(self, rows: int, /) -> Tensor:
         """Rows of zeros as they look to the module. Raises SettingError while none was seen."""
         if self._shape is None:

@@ -90,9 +90,12 @@ class Network:
             return self.through.features(x, self.weights if weights is None else weights)
 
     def gradient(self, rows: Rows, /, *, slope: Callable[[Forward], Tensor] | None = None) -> Tensor:
-        forward = Forward(rows, self.through.forward(rows.x))
         gradient = torch.empty_like(self.weights)
-        self.through.backward(self.slope(forward)[1] if slope is None else slope(forward), gradient)
+        try:
+            forward = Forward(rows, self.through.forward(rows.x))
+            self.through.backward(self.slope(forward)[1] if slope is None else slope(forward), gradient)
+        finally:
+            self.release()
         return gradient
 
     def magnitudes(self, x: Tensor, slope: Tensor, /, *, power: int) -> Tensor:

@@ -197,7 +197,7 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         """
         tensor = self._intake.rows(x)
         self._width(tensor)
-        where = None if task is None else torch.from_numpy(task.astype(np.int64)).to(tensor.device)
+        where = None if task is None else self._intake.tasks(task, len(tensor))
         return self._answers(self._padded(self._said_by.scores(self._net, tensor, where)), flat=self._intake.flat)
 
     def features(self, x: Features, /) -> Array:

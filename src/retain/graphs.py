@@ -15,8 +15,9 @@ from retain.errors import MissingExtraError, SettingError, StateError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["exported", "needed", "opened", "quiet", "rounded", "simplified"]
+__all__ = ["WHOLE", "exported", "needed", "opened", "quiet", "rounded", "simplified", "spared"]
 
+WHOLE = "whole."  # what the names of nodes begin with that stay in float32
 _ROUNDED = ["MatMul", "Gemm", "Gather", "LSTM"]  # convolutions become slower so
 
 
@@ -98,15 +99,27 @@ def simplified(path: Path, /) -> Path:
     return plain
 
 
+def spared(path: Path, /) -> list[str]:
+    """The nodes of a graph that a quantiser is to leave in float32, also by the names that it gives them first."""
+    import onnx
+
+    names = [node.name for node in onnx.load(path, load_external_data=False).graph.node if node.name.startswith(WHOLE)]
+    return [*names, *(f"{name}_MatMul" for name in names)]
+
+
 def rounded(path: Path, /) -> Path:
-    """The graph with weights in eight bits, and the activations that meet them rounded as they come."""
+    """The graph with weights in eight bits, and the activations that meet them rounded as they come.
+
+    Nodes whose names begin with `WHOLE` stay as they are.
+    """
     from onnxruntime import quantization
 
     after = path.with_name("rounded.onnx")
     with quiet(""):
         quantization.quantize_dynamic(
-            simplified(path),
+            plain := simplified(path),
             after,
+            nodes_to_exclude=spared(plain),
             per_channel=True,
             weight_type=quantization.QuantType.QInt8,
             op_types_to_quantize=_ROUNDED,

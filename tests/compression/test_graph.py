@@ -98,9 +98,3 @@ def test_what_cannot_be_exported_is_said(plain: Case) -> None:
         exported(learner)
     with pytest.raises(SettingError, match="has learnt no class yet"):
         exported(plain.blank)
-    memory = rt.memory.Herding(20)
-    replay = rt.strategies.Replay(memory, size=10)
-    headed = rt.Neural(rt.neural.MLP(32, 16, 4), strategies=[replay], head=rt.strategies.NearestMean(memory))
-    headed.learn(rows(64))
-    with pytest.raises(SettingError, match="answers by NearestMean"):
-        exported(headed)

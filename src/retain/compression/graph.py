@@ -5,6 +5,7 @@ Shapes: n rows, k classes or outputs.
 
 from __future__ import annotations
 
+from ast import literal_eval
 from collections.abc import Mapping
 from copy import deepcopy
 from importlib import import_module
@@ -15,9 +16,11 @@ import numpy as np
 from retain import graphs
 from retain.core import Array
 from retain.errors import SettingError
+from retain.strategies.addend import Layered
 
 if TYPE_CHECKING:
     import onnx
+    from torch import Tensor, nn
 
     from retain.learners.neural import Neural
 
@@ -31,19 +34,20 @@ _SMALL = 1 << 16  # elements of a constant that is worth computing beforehand
 def exported(learner: Neural, /) -> onnx.ModelProto:
     """The graph by which the learner answers: rows (n, ...) to probabilities (n, k), or numbers (n, k).
 
-    Raises SettingError for what has learnt nothing yet, answers by a head of its own, or cannot be exported.
+    Of a learner with a head, what that answers by is part of it. Raises SettingError for what has learnt nothing yet,
+    answers by a head that is no layer, or cannot be exported.
     """
     onnx = library("onnxscript")
     import torch
 
-    if learner.head is not None:
-        raise SettingError(
-            f"the learner answers by {type(learner.head).__name__}, which no graph is made of; give a learner without "
-            "head=, or compress the features and keep the head"
-        )
     example = learner.example(2).cpu()
-    module = deepcopy(learner.module).cpu().float().eval()
-    module.load_state_dict({name: torch.from_numpy(value) for name, value in drawn(learner).items()}, strict=False)
+    module = deepcopy(learner.module).cpu().float()
+    head = _head(learner, _served(learner))
+    if head is not None:
+        from retain.compression.shape import put
+
+        module = put(module, *head)
+    module.eval().load_state_dict({name: torch.from_numpy(one) for name, one in drawn(learner).items()}, strict=False)
     if example.is_floating_point():
         example = example.float()
     try:
@@ -60,14 +64,56 @@ def exported(learner: Neural, /) -> onnx.ModelProto:
         if sizes.get(name, value.shape) != value.shape:
             raise SettingError(f"the exporter changed the shape of {name!r}; report the module to retain")
     _answer(model, onnx, classes=learner.model.classes)
+    if head is not None and not isinstance(head[1], torch.nn.Linear):
+        _spare(model, head[0])
     _bare(model)
     return _settled(model, onnx)
 
 
 def drawn(learner: Neural, /) -> dict[str, Array]:
-    """The weights and buffers that the learner answers with, in float32, by the names of the module's state."""
+    """The weights and buffers that the learner answers with, in float32, by the names of the module's state.
+
+    What a head answers by is below the path of the layer whose place it takes. Raises SettingError as `exported`.
+    """
+    served = _served(learner)
+    head = _head(learner, served)
+    if head is not None:
+        path, layer = head
+        below = f"{path}." if path else ""
+        served = {name: tensor for name, tensor in served.items() if not name.startswith(below)}
+        served |= {below + name: tensor.detach() for name, tensor in layer.state_dict().items()}
+    return {name: tensor.numpy() for name, tensor in served.items()}
+
+
+def _served(learner: Neural) -> dict[str, Tensor]:
+    """The module's state as it answers, numbers in float32."""
     served = {name: tensor.detach().cpu() for name, tensor in learner.serving().items()}
-    return {name: (tensor.float() if tensor.is_floating_point() else tensor).numpy() for name, tensor in served.items()}
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in served.items()}
+
+
+def _head(learner: Neural, served: Mapping[str, Tensor]) -> tuple[str, nn.Module] | None:
+    """Where the last linear layer is, and what a head puts there; None for a learner without a head.
+
+    Raises SettingError for a head that is no layer, and for a module that has no place for one.
+    """
+    head, last = learner.head, learner.model.head
+    if head is None:
+        return None
+    if not isinstance(head, Layered):
+        raise SettingError(
+            f"the learner answers by {type(head).__name__}, which does not say by what layer; let it descend from "
+            "retain.strategies.addend.Layered, or give a learner without head="
+        )
+    path = next((path for path, part in learner.module.named_modules() if part is last), None)
+    if last is None or path is None:
+        raise SettingError(
+            f"{type(head).__name__} takes the place of the last linear layer, and the module has none; end it with "
+            "nn.Linear"
+        )
+    given = deepcopy(last).cpu().float()
+    below = f"{path}." if path else ""
+    given.load_state_dict({name: served[below + name] for name in given.state_dict()})
+    return path, head.layer(given)
 
 
 def initialisers(model: onnx.ModelProto, /) -> dict[str, Array]:
@@ -88,7 +134,7 @@ def hollow(model: onnx.ModelProto, weights: Mapping[str, Array], /) -> onnx.Mode
 
 
 def filled(skeleton: onnx.ModelProto, weights: Mapping[str, Array], /, *, classes: int) -> onnx.ModelProto:
-    """The graph with these weights, and so many classes. Raises SettingError where their shapes are others."""
+    """The graph with these weights, and so many classes. Raises SettingError where they are not those."""
     onnx = library()
     model = type(skeleton)()
     model.CopyFrom(skeleton)
@@ -97,6 +143,7 @@ def filled(skeleton: onnx.ModelProto, weights: Mapping[str, Array], /, *, classe
         if one.name == _CLASSES:
             value = np.array([classes], dtype=np.int64)
         if value is None:
+            _refuse_hollow(one)
             continue
         if tuple(one.dims) != value.shape:
             raise SettingError(
@@ -105,6 +152,12 @@ def filled(skeleton: onnx.ModelProto, weights: Mapping[str, Array], /, *, classe
             )
         one.CopyFrom(onnx.numpy_helper.from_array(np.asarray(value, order="C"), one.name))
     return model
+
+
+def _refuse_hollow(one: onnx.TensorProto) -> None:
+    """Raises SettingError for a weight without values: what answers now has none of its name."""
+    if one.data_type == one.FLOAT and np.prod(one.dims) and not (one.raw_data or one.float_data):
+        raise SettingError(f"the learner answers without {one.name} by now, so that it is another graph: compress anew")
 
 
 def folded(model: onnx.ModelProto, /) -> onnx.ModelProto:
@@ -200,6 +253,14 @@ def _settled(model: onnx.ModelProto, onnx: Any) -> onnx.ModelProto:
         if name in used:
             model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
     return model
+
+
+def _spare(model: onnx.ModelProto, path: str) -> None:
+    """Nodes of what a head answers by keep out of eight bits: distances and bounds at infinity have no range."""
+    for node in model.graph.node:
+        scopes = {one.key: one.value for one in node.metadata_props}.get("pkg.torch.onnx.name_scopes", "[]")
+        if path in literal_eval(scopes):
+            node.name = graphs.WHOLE + node.name
 
 
 def _bare(model: onnx.ModelProto) -> None:

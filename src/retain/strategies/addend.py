@@ -12,8 +12,9 @@ from retain.errors import SettingError
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Linear, Module
 
-__all__ = ["Addend", "Carry", "Rehearsal", "Reshaping", "Tasked", "Viewing", "exemplars", "offer"]
+__all__ = ["Addend", "Carry", "Layered", "Rehearsal", "Reshaping", "Tasked", "Viewing", "exemplars", "offer"]
 
 
 @final
@@ -61,6 +62,25 @@ class Viewing(ABC):
     @abstractmethod
     def viewed(self, weight: Tensor, /) -> Tensor:
         """What the module is to see of one of its parameters, of the same shape. Changes nothing."""
+
+
+class Layered(ABC):
+    """A head that answers as the module does with another layer in place of its last linear one.
+
+    Of what can be said so a graph can be made, which `retain.compression` runs and renews.
+    """
+
+    @abstractmethod
+    def weights(self, model: Model, /) -> Tensor:
+        """(p,) the weights of the module by which rows are answered. Changes nothing."""
+
+    @abstractmethod
+    def layer(self, last: Linear, /) -> Module:
+        """What takes the place of the last linear layer, given with those weights, and has as many outputs.
+
+        Its outputs for features (n, d) are scores, as `retain.core.Head.answer` gives them. All that is learnt is in
+        its state. Raises SettingError where there is no such layer.
+        """
 
 
 class Addend(Reshaping, ABC):

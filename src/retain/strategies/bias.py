@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, final
 
 from retain.core import Forward, Memory, Model, Rows, State
 from retain.errors import SettingError
-from retain.strategies.addend import Addend, offer
+from retain.strategies.addend import Addend, Layered, offer
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Linear, Module
 
 __all__ = ["WA", "BiC", "corrected", "fit"]
 
@@ -118,7 +119,7 @@ def fit(scores: Tensor, y: Tensor, /, *, old: int) -> tuple[float, float]:
 
 
 @final
-class BiC:
+class BiC(Layered):
     """A head: the scores of the classes that came in the last experience are corrected by a scale and a shift.
 
     Both are learnt at the end of the experience, on rows of all classes that were set aside: s * score + t for its new
@@ -167,6 +168,24 @@ class BiC:
             return scores
         known = corrected(scores[:, : self._all], old=self._old, scale=self._scale, shift=self._shift)
         return torch.cat([known, scores[:, self._all :]], 1)
+
+    def weights(self, model: Model, /) -> Tensor:
+        return model.weights
+
+    def layer(self, last: Linear, /) -> Module:
+        """A linear layer that gives scores as they are corrected, with a bias in any case."""
+        import torch
+        from torch import nn
+
+        weight = last.weight.detach().clone()
+        bias = last.state_dict().get("bias", torch.zeros_like(weight[:, 0])).clone()
+        if 0 < self._old < self._all:
+            new = slice(self._old, self._all)
+            weight[new] *= self._scale
+            bias[new] = bias[new] * self._scale + self._shift
+        layer = nn.Linear(last.in_features, last.out_features, device=weight.device, dtype=weight.dtype)
+        layer.load_state_dict({"weight": weight, "bias": bias})
+        return layer
 
     def stepped(self, model: Model, new: Forward, /) -> None:
         offer(self._memory, model, new)

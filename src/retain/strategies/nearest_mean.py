@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, final
 
 from retain.core import Forward, Memory, Model, Rows, State
 from retain.rows import from_array, to_array
-from retain.strategies.addend import Carry, Reshaping, exemplars
+from retain.strategies.addend import Carry, Layered, Reshaping, exemplars
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Linear, Module
 
 __all__ = ["NearestMean", "centres"]
 
@@ -29,7 +30,7 @@ def centres(features: Tensor, y: Tensor, /, *, classes: int) -> Tensor:
 
 
 @final
-class NearestMean(Reshaping):
+class NearestMean(Reshaping, Layered):
     """A head: the score of a class is -|f(x) - m|, f the direction of a row's features, m that of the mean exemplar.
 
     Features are what the last linear layer is given. They do not lean towards the classes that were learnt last, as
@@ -76,6 +77,14 @@ class NearestMean(Reshaping):
         # By differences: the distance of near points loses half of its digits as a difference of squares.
         apart = torch.cdist(functional.normalize(model.features(x)), means, compute_mode="donot_use_mm_for_euclid_dist")
         return (-apart).nan_to_num_(nan=-torch.inf)
+
+    def weights(self, model: Model, /) -> Tensor:
+        return model.weights
+
+    def layer(self, last: Linear, /) -> Module:
+        from retain.strategies.layers import Nearest
+
+        return last if self._means is None else Nearest(self._means.to(last.weight), outputs=last.out_features)
 
     def stepped(self, model: Model, new: Forward, /) -> None:
         pass

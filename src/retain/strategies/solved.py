@@ -8,18 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, final
 
-from retain.compose import Settling, consolidate, learns
+from retain.compose import Scoring, Settling, consolidate, learns
 from retain.core import Array, Averaging, Batch, Forward, Learner, Memory, Model, Rows, State
-from retain.strategies.addend import Carry, Reshaping, exemplars
+from retain.errors import SettingError
+from retain.strategies.addend import Carry, Layered, Reshaping, exemplars
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Linear, Module
 
 __all__ = ["Solved"]
 
 
 @final
-class Solved(Reshaping):
+class Solved(Reshaping, Layered):
     """A head: an analytic learner over the features of the module, which go on moving slowly beneath it.
 
     Features are what the last linear layer is given. New rows are learnt after the step that they made, so that the
@@ -62,6 +64,19 @@ class Solved(Reshaping):
 
         return torch.from_numpy(self._learner.predict(self._features(model, x))).to(x.device).float().log()
 
+    def weights(self, model: Model, /) -> Tensor:
+        return model.weights if self._slow is None else self._slow.weights(model)
+
+    def layer(self, last: Linear, /) -> Module:
+        from retain.strategies.layers import Votes
+
+        if not isinstance(self._learner, Scoring):
+            raise SettingError(
+                f"Solved answers by {type(self._learner).__name__}, which cannot be written as a layer; make a learner "
+                "that answers by weighted sums, without transforms in front: SLDA, NearestMean, Ridge(balanced=True)"
+            )
+        return Votes(self._learner.scores(), outputs=last.out_features)
+
     def stepped(self, model: Model, new: Forward, /) -> None:
         if model.classes:
             self._teach(self._learner, model, new.rows)
@@ -93,5 +108,4 @@ class Solved(Reshaping):
         learner.learn(Batch(x, y=rows.y.cpu().numpy(), weight=rows.weight.cpu().numpy()))
 
     def _features(self, model: Model, x: Tensor) -> Array:
-        weights = None if self._slow is None else self._slow.weights(model)
-        return model.features(x, weights=weights).float().cpu().numpy()
+        return model.features(x, weights=self.weights(model)).float().cpu().numpy()

@@ -14,7 +14,7 @@ from retain.compression.draft import Draft, Lessons, encoders, swapped
 from retain.compression.graph import ROWS
 from retain.core import Array
 from retain.errors import SettingError
-from retain.graphs import quiet, rounded, simplified
+from retain.graphs import quiet, rounded, simplified, spared
 
 if TYPE_CHECKING:
     import onnx
@@ -90,15 +90,16 @@ class Int8:
                 return onnx.load(rounded(before))
             with quiet(""):
                 reader: Any = _Rows(rows[np.linspace(0, len(rows) - 1, min(self.rows, len(rows))).astype(np.int64)])
+                softmax = [node.name for node in graph.graph.node if node.op_type == "Softmax"]
                 q.quantize_static(
-                    simplified(before),
+                    plain := simplified(before),
                     after,
                     reader,
                     quant_format=q.QuantFormat.QDQ,
                     per_channel=True,
                     weight_type=q.QuantType.QInt8,
                     activation_type=q.QuantType.QUInt8,
-                    nodes_to_exclude=[node.name for node in graph.graph.node if node.op_type == "Softmax"],
+                    nodes_to_exclude=[*softmax, *spared(plain)],
                 )
             return onnx.load(after)
 

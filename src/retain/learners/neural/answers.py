@@ -15,7 +15,7 @@ from torch import Tensor
 from retain.core import Averaging, Head, Projection, Strategy
 from retain.errors import SettingError
 from retain.learners.neural.network import Network
-from retain.strategies.addend import Tasked, Viewing
+from retain.strategies.addend import Layered, Tasked, Viewing
 from retain.strategies.aside import lent
 
 __all__ = ["Answers", "unshared", "viewing"]
@@ -57,14 +57,19 @@ class Answers:
         """Whether the module answers as it is trained."""
         return self.averaging is None and self.head is None and self.tasked is None
 
+    def weights(self, net: Network, /) -> Tensor:
+        """(p,) the weights of the module by which rows are answered that tell no task."""
+        if isinstance(self.head, Layered):
+            return self.head.weights(net)
+        return net.weights if self.averaging is None else self.averaging.weights(net)
+
     def scores(self, net: Network, x: Tensor, task: Tensor | None, /) -> Tensor:
         """Scores (n, k) of rows with what is known now; `task` (n,) tells their tasks."""
         if self.head is not None and (net.classes or not net.criterion.classes):
             return self.head.answer(net, x)
         if self.tasked is not None and task is not None and len(x):
             return net.scores(_by_task(net, x, task, self.tasked), task)
-        weights = None if self.averaging is None else self.averaging.weights(net)
-        return net.scores(net.outputs(x, weights=weights), task)
+        return net.scores(net.outputs(x, weights=self.weights(net)), task)
 
 
 def _by_task(net: Network, x: Tensor, task: Tensor, part: Tasked) -> Tensor:

@@ -156,10 +156,10 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
         return self._intake.example(rows)
 
     def serving(self) -> dict[str, Tensor]:
-        """The module's state as predictions use it: averaged weights, where the learner averages, or rounded ones."""
+        """The module's state as predictions use it: averaged weights, where these are what answers, or rounded ones."""
         net = self._net
         state = dict[str, Tensor](net.module.state_dict())
-        weights = net.seen_of(net.weights if self.averaging is None else self.averaging.weights(net))
+        weights = net.seen_of(self._said_by.weights(net))
         if weights is net.weights:
             return state
         of = {p.data_ptr(): value for p, value in zip(net.layout.parameters, net.layout.views(weights), strict=True)}

@@ -121,7 +121,7 @@ class PackNet(Addend, Tasked):
     ...     learner.consolidate([batch])
     ...     if task == 0:
     ...         before = learner.predict(x, task=batch.task)
-    >>> bool((learner.predict(x, task=np.zeros(600)) == before).all())
+    >>> bool((learner.predict(x, task=np.zeros(600))[:, :2] == before).all())
     True
 
     Raises:

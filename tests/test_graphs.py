@@ -59,6 +59,23 @@ def test_every_matrix_is_rounded_and_convolutions_are_not(reader):
     assert 0 < apart < 0.05 * np.abs(answers(path, x)).max()
 
 
+def test_one_long_row_of_a_table_does_not_take_the_digits_of_the_others(tmp_path):
+    torch.manual_seed(0)
+    net = Reader().eval()
+    with torch.no_grad():
+        net.words.weight[7] *= 50
+        net.words.weight[8] = 0
+    exported(net, (torch.zeros((2, 6), dtype=torch.int64),), free=2, inputs=["rows"]).save(
+        path := tmp_path / "net.onnx"
+    )
+    small = rounded(path)
+    tables = {one.name: one for one in onnx.load(small).graph.initializer if one.dims and one.dims[0] == 500}
+    assert {(tuple(one.dims), one.data_type) for one in tables.values()} == {((500, 32), 3), ((500, 1), 1)}
+    x = np.random.default_rng(0).integers(8, 500, (40, 8))
+    assert np.abs(answers(small, x) - answers(path, x)).max() < 0.02
+    assert np.abs(answers(small, x * 0 + 7) - answers(path, x * 0 + 7)).max() < 0.05
+
+
 def test_what_is_absent_or_no_graph_is_said():
     with pytest.raises(MissingExtraError, match=r"X needs nowhere_to_be_found, .*pip install 'retain\[deploy\]'"):
         needed("onnx", "nowhere_to_be_found", reader="X")

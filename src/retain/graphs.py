@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from retain.errors import MissingExtraError, SettingError, StateError
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["WHOLE", "exported", "needed", "opened", "quiet", "rounded", "simplified", "spared"]
 
 WHOLE = "whole."  # what the names of nodes begin with that stay in float32
-_ROUNDED = ["MatMul", "Gemm", "Gather", "LSTM"]  # convolutions become slower so
+_ROUNDED = ["MatMul", "Gemm", "LSTM"]  # convolutions become slower so
 
 
 def needed(*packages: str, reader: str) -> None:
@@ -110,20 +112,62 @@ def spared(path: Path, /) -> list[str]:
 def rounded(path: Path, /) -> Path:
     """The graph with weights in eight bits, and the activations that meet them rounded as they come.
 
-    Nodes whose names begin with `WHOLE` stay as they are.
+    Each output of a layer, and each row of a table, has a scale of its own. Nodes whose names begin with `WHOLE` stay
+    as they are.
     """
     from onnxruntime import quantization
 
     after = path.with_name("rounded.onnx")
     with quiet(""):
         quantization.quantize_dynamic(
-            plain := simplified(path),
+            plain := _tabled(simplified(path)),
             after,
             nodes_to_exclude=spared(plain),
             per_channel=True,
             weight_type=quantization.QuantType.QInt8,
             op_types_to_quantize=_ROUNDED,
         )
+    return after
+
+
+def _tabled(path: Path) -> Path:
+    """The graph with tables (rows, ...) in eight bits: rows that are looked up are multiplied with their scales.
+
+    ONNX Runtime would give a table one scale, and one long row would take the digits of all others.
+    """
+    onnx = import_module("onnx")
+    model = onnx.load(path)
+    graph, make, tensor = model.graph, onnx.helper.make_node, onnx.numpy_helper
+    floats = {one.name: one for one in graph.initializer if one.data_type == onnx.TensorProto.FLOAT}
+    nodes: list[Any] = []
+    for node in graph.node:
+        table = floats.get(node.input[0]) if node.op_type == "Gather" else None
+        across = any(one.name == "axis" and one.i for one in node.attribute)
+        if table is None or across or len(table.dims) < 2 or table.dims[0] < 2 or node.name.startswith(WHOLE):
+            nodes.append(node)
+            continue
+        (name, ids), found = node.input, node.output[0]
+        short, scales = f"{name}_short", f"{name}_scales"
+        if short not in {one.name for one in graph.initializer}:
+            values = tensor.to_array(table)
+            most = np.abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True)
+            scale = np.where(most > 0, most / 127, 1).astype(np.float32)
+            graph.initializer.append(tensor.from_array(np.rint(values / scale).astype(np.int8), short))
+            graph.initializer.append(tensor.from_array(scale, scales))
+        nodes += [
+            make("Gather", [short, ids], [f"{found}_short"], name=f"{node.name}_short"),
+            make("Cast", [f"{found}_short"], [f"{found}_long"], name=f"{node.name}_long", to=onnx.TensorProto.FLOAT),
+            make("Gather", [scales, ids], [f"{found}_scales"], name=f"{node.name}_scales"),
+            make("Mul", [f"{found}_long", f"{found}_scales"], [found], name=f"{node.name}_scaled"),
+        ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    names = {one.name for one in graph.initializer}
+    kept = [one for one in graph.initializer if one.name in used or f"{one.name}_short" not in names]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    onnx.save(model, after := path.with_name("tabled.onnx"))
     return after
 
 

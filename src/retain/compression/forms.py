@@ -183,7 +183,7 @@ def shipped(learner: Learner, format: Format | None, /, *, table: bool = False) 
     whole: Form = Table.of(learner, None, rows) if table else Graph.of(learner, rows, threads=1)
     if format is None:
         return whole.data
-    short = whole.formatted(learner, format, rows if table else rows[:0])
+    short = whole.formatted(learner, format, rows if table else take(rows, slice(0)))
     wanted = whole.predict(rows)
     size = 1.0 if made_of.classes else float(np.abs(wanted).mean())
     apart = float(np.abs(short.predict(rows) - wanted).mean())

@@ -133,7 +133,7 @@ def test_every_strategy_runs_by_name(strategy: str, tmp_path: Path, capfd: pytes
 def test_a_strategy_that_must_be_told_tasks_says_so(capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
     assert main(["continual", "digits", "--strategy", "packnet"]) == 2
-    assert "--scenario task" in capfd.readouterr().err
+    assert "add --scenario task" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("model", ["conv"])

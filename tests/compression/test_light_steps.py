@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tests.compression.light import BITS, bent, learnt, numbers, texts
+from tests.compression.light import BITS, bent, hashed, learnt, numbers, texts
 
 import retain as rt
 from retain.compression import Draft, FewerBits, Half, Int8, Lessons, Narrow, Truncate, ladder
@@ -138,6 +138,18 @@ def test_every_kind_has_its_ladder():
     ]
 
 
+def test_patch_refuses_another_shape_of_what_is_in_front():
+    learner = bent(100)
+    learner.learn(numbers(3_000))
+    budget = rt.Within(accuracy=0.2, per_class=None)
+    artifact = rt.compress(learner, Narrow(0.5), data=numbers(3_000, seed=1), budget=budget, seconds=0.01)
+    x = numbers(50, seed=2).x
+    before = artifact.predict(x)
+    with pytest.raises(SettingError, match="another chain"):
+        artifact.patch(learner)
+    np.testing.assert_array_equal(artifact.predict(x), before)
+
+
 def _learnt(learner):
     learner.learn(numbers(1_000))
     return learner
@@ -152,6 +164,9 @@ def _learnt(learner):
         (FewerBits(BITS), learnt, f"Hash of {BITS} bits got bits={BITS}; expected fewer"),
         (Narrow(0.5), rt.RLS, "SLDA or NearestMean; got NoneType there"),
         (Narrow(0.5), lambda: rt.Scale() | rt.RLS(), "got Scale there"),
+        (Narrow(0.1), lambda: _learnt(bent(4)), "takes none of 4 features away"),
+        (Narrow(0.5), lambda: _learnt(rt.RandomFeatures(9) | rt.RLS(forgetting=0.9)), "narrowed exactly"),
+        (FewerBits(4), hashed, "Linear has learnt nothing yet"),
         (
             Narrow(0.5),
             lambda: rt.RandomFeatures(9) | rt.FeCAM(),

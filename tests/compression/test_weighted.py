@@ -110,6 +110,16 @@ def test_features_for_which_float32_is_too_short_are_refused():
         Graph.of(learner, x, threads=1)
 
 
+@pytest.mark.parametrize("classes", [True, False])
+def test_a_table_that_rounds_all_away_is_not_shipped(classes):
+    x = 1e9 * numbers(2_000).x
+    learner = rt.Linear(loss=rt.Logistic()) if classes else rt.Linear()
+    learner.learn(rt.Batch(x, y=(x[:, 0] > 0).astype(int if classes else float)))
+    assert len(shipped(learner, None, table=True)) > 100
+    with pytest.raises(SettingError, match="in float16 it answers otherwise"):
+        shipped(learner, Half(), table=True)
+
+
 def test_rows_that_are_too_wide_to_be_dense():
     learner = rt.Linear(loss=rt.Logistic())
     x = rt.CSR(np.arange(3), np.array([0, 70_000], dtype=np.int32), np.ones(2, dtype=np.float32), 2**17)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import retain as rt
-from retain.errors import PoisonError, SettingError
+from retain.errors import PoisonError, SettingError, StateError
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +110,5 @@ def test_fewer_of_them_are_what_they_were(x, kind):
     again.load_state_dict(part.state_dict())
     np.testing.assert_array_equal(again.apply(x), part.apply(x))
     np.testing.assert_array_equal(whole.apply(x), z)
+    with pytest.raises(StateError, match="keeps feature 12 of RandomFeatures, which has 10"):
+        rt.RandomFeatures(10, kind=kind).load_state_dict(part.state_dict())

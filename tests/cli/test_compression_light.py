@@ -86,7 +86,7 @@ def test_exports_of_a_learner_answer_as_it_does(folder: Path, capsys: pytest.Cap
     assert "behind the transforms" in capsys.readouterr().err
     assert main([*command, "--to", "numpy", "-o", "out.npz"]) == 0
     held = np.load("out.npz")
-    assert set(held) == {"weights", "bias", "link"}
+    assert set(held) == {"weights", "bias", "link", "flat"}
     assert (held["weights"].shape, str(held["link"])) == ((3, 400), "shares")
 
 

@@ -110,9 +110,9 @@ def test_killed_at_a_seam(seam: str, source: Path, untouched: tuple[Any, ...], t
     assert _named_alike(finish(source, tmp_path), tmp_path) == untouched
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(i, marks=pytest.mark.slow) for i in (2, 3))])
 def test_killed_at_random_moments(seed: int, source: Path, untouched: tuple[Any, ...], tmp_path: Path) -> None:
-    """Five kills each, 20 in all; most hit the loop, some the start."""
+    """Five kills each, 10 in all, 20 with the slow ones; most hit the loop, some the start."""
     rng = random.Random(seed)
     for _ in range(5):
         more = ["--resume"] if any(state.snapshots(tmp_path / "state")) else []

@@ -37,6 +37,11 @@ HEADS = {
 }
 
 
+def slow(head):
+    """An export takes seconds."""
+    return pytest.param(head, marks=pytest.mark.slow)
+
+
 def blank(head, *, width=64, outputs=6):
     """More outputs than classes; averaged weights, by which most heads do not answer."""
     replay, average = Replay(ClassBalanced(100), size=16), EMA(decay=0.9)
@@ -70,7 +75,7 @@ def test_a_graph_answers_as_the_head_does_and_is_renewed(head) -> None:
     np.testing.assert_allclose(graph.predict(x), learner.predict(x), atol=1e-4)
 
 
-@pytest.mark.parametrize("head", ["nearest mean", "slda", "bias"])
+@pytest.mark.parametrize("head", ["nearest mean", slow("slda"), "bias"])
 def test_classes_that_come_later_have_their_place(head) -> None:
     """In the first graph they have no mean, no weights, or no correction."""
     learner, x = lived(head, ends=[(0, 1)]), rows(200, seed=9).x
@@ -96,7 +101,7 @@ def test_weights_are_those_by_which_the_head_answers() -> None:
     assert [head for head in HEADS if apart(head)] == ["slda on averages"]
 
 
-@pytest.mark.parametrize("head", ["nearest mean", "bias", "slda", "ridge"])
+@pytest.mark.parametrize("head", ["nearest mean", slow("bias"), "slda", slow("ridge")])
 def test_in_eight_bits_and_back(head) -> None:
     learner, held_out = lived(head), rows(3_000, seed=8)
     budget = rt.Within(accuracy=0.05, per_class=None, forgetting=0.05)
@@ -115,7 +120,7 @@ def test_in_eight_bits_and_back(head) -> None:
     assert np.abs(other.predict(held_out.x) - small.predict(held_out.x)).mean() < 0.02
 
 
-@pytest.mark.parametrize("head", ["nearest mean", "slda"])
+@pytest.mark.parametrize("head", ["nearest mean", slow("slda")])
 def test_convolutions_are_calibrated_below_a_head_with_classes_at_infinity(head) -> None:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)

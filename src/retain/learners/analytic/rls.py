@@ -145,10 +145,11 @@ class RLS(Bounding, Scoring, Narrowing):
     def narrowed(self, kept: Ints, /) -> RLS:
         """A copy of these features (q,): the triangle of the columns that stay, R = Q R', and Z' = Q'Z."""
         check_kept(kept, len(self._factor) - 1, reader="RLS")
-        if self._settings[1] < 1:
+        if self._settings[0] > 0 and self._settings[1] < 1:
             raise SettingError(
-                f"RLS(forgetting={self._settings[1]:g}) cannot be narrowed exactly: what fades of its penalty is put "
-                "back feature by feature; expected forgetting=1, or Ridge(forgetting=)"
+                f"RLS(l2={self._settings[0]:g}, forgetting={self._settings[1]:g}) cannot be narrowed exactly: what "
+                "fades of its penalty is put back feature by feature; expected either without the other, or "
+                "Ridge(forgetting=)"
             )
         own, state = np.r_[0, 1 + kept], self.state_dict()
         q_Dq, factor = np.linalg.qr(self._factor[:, own])

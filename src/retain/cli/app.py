@@ -487,7 +487,7 @@ def compress(
     alias: Alias = "serving",
     seconds: Annotated[
         float, typer.Option(help="About how long to measure each model.", min=0.0, metavar="SECONDS")
-    ] = 0.5,
+    ] = 0.25,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure, and keep nothing.")] = False,
     json: Json = False,
 ) -> None:

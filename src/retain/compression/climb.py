@@ -55,7 +55,7 @@ def compress(
     data: Batch | Iterable[Batch],
     budget: Within | None = None,
     lessons: Batch | Iterable[Batch] | None = None,
-    seconds: float = 0.5,
+    seconds: float = 0.25,
     threads: int = 1,
     seed: int = 0,
     told: Callable[[Rung], None] | None = None,

@@ -256,7 +256,7 @@ class Compress:
         budget: Within | None = None,
         last: int = 20_000,
         alias: str = "serving",
-        seconds: float = 0.5,
+        seconds: float = 0.25,
     ) -> None:
         if last < 1:
             raise SettingError(f"Compress got last={last}; expected a number of rows >= 1")

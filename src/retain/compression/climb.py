@@ -20,8 +20,8 @@ from retain.blocks import codes, concat_batches, labelled, numbers, take, take_b
 from retain.compose import Composable, Narrowing, learns, within
 from retain.compression.artifact import Artifact
 from retain.compression.budget import Within
-from retain.compression.cost import Cost, Latency, cost_of, latencies, multiply_adds, packed
-from retain.compression.draft import Draft, Lessons, Step, encoders, neural, transforms
+from retain.compression.cost import Cost, Latency, cost_as, cost_of, latencies
+from retain.compression.draft import Draft, Lessons, Step, neural, transforms
 from retain.compression.forms import Form, formed
 from retain.compression.report import CompressionReport, Rung
 from retain.compression.source import scored
@@ -201,14 +201,8 @@ class _Trial:
     def rung(self, name: str, artifact: Artifact, last: Artifact, before: Rung) -> Rung:
         """What an artefact costs and loses, and what it gains beside the last one that was taken, of rung `before`."""
         times = self._timed({"parent": self.parent.predict, "last": last.predict, "this": artifact.predict})
-        beside = sum(one.size for one in encoders(artifact.master))
-        cost = Cost(
-            bytes=len(artifact.data) + beside,
-            packed=packed(artifact.data) + beside,
-            memory=artifact.form.memory + beside,
-            multiply_adds=multiply_adds(artifact.master, self._end(artifact.master)),
-            latency=times["this"],
-        )
+        master, form = artifact.master, artifact.form
+        cost = cost_as(master, self._end(master), form.data, memory=form.memory, latency=times["this"])
         said = _answers(artifact, self._judges)
         found = self._budget.judge(self._labels(), self._said, said, task=self._judges.task)
         faster, gained, held = (

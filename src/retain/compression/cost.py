@@ -21,7 +21,7 @@ from retain.compression.weighted import constants
 from retain.core import CSR, Array, Features, Learner
 from retain.features.random_features import RandomFeatures
 
-__all__ = ["Cost", "Latency", "cost_of", "latencies", "multiply_adds", "packed"]
+__all__ = ["Cost", "Latency", "cost_as", "cost_of", "latencies", "multiply_adds"]
 
 _BURST = 5  # blocks that a model answers in its turn
 _LEAST = 4  # turns
@@ -66,12 +66,16 @@ def cost_of(learner: Learner, rows: Features, /, *, latency: Mapping[int, Latenc
         arrays = list(constants(scored(last)).values())
     data = b"".join(one.tobytes() for one in arrays)
     memory = len(data) if neural(last) else 2 * len(data)  # in float64
+    return cost_as(learner, rows, data, memory=memory, latency=latency)
+
+
+def cost_as(learner: Learner, rows: Features, data: bytes, /, *, memory: int, latency: Mapping[int, Latency]) -> Cost:
+    """What a learner costs where it runs as a file, beside the encoders in front, which are not in it."""
     beside = sum(one.size for one in encoders(learner))
-    products = multiply_adds(learner, rows)
-    return Cost(len(data) + beside, packed(data) + beside, memory + beside, products, latency)
+    return Cost(len(data) + beside, _packed(data) + beside, memory + beside, multiply_adds(learner, rows), latency)
 
 
-def packed(data: bytes, /) -> int:
+def _packed(data: bytes, /) -> int:
     """How many bytes are left when they are zipped, fast."""
     return len(zlib.compress(data, 1))
 

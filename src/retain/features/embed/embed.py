@@ -1,5 +1,5 @@
 # ruff: noqa: SLF001
-# Only `by` looks into another instance: the copy that it makes.
+# Only copies that are made here are looked into.
 """`Embed`: texts, images and other arrays as the features of a frozen encoder.
 
 Shapes: n rows, m different items among them, d features.
@@ -134,11 +134,6 @@ class Embed(Composable):
                 told += f" {hashlib.sha256(self.model).hexdigest()}"
             self._hash = hashlib.sha256(told.encode()).hexdigest()
         return self._hash
-
-    @property
-    def runtime(self) -> OnnxRuntime | None:
-        """What computes the encoder; None: torch."""
-        return self._encoder.runtime
 
     @property
     def model(self) -> bytes | None:

@@ -40,8 +40,6 @@ _PIXELS = 255.0
 class Encoder(ABC):
     """A frozen net: items in, features out, always the same ones."""
 
-    runtime: OnnxRuntime | None  # what computes it; None: torch
-
     @property
     @abstractmethod
     def net(self) -> Module:
@@ -84,7 +82,7 @@ class TextEncoder(Encoder):
         runtime: OnnxRuntime | None,
         trained_with: int | None = None,
     ) -> None:
-        self.runtime = runtime
+        self._runtime = runtime
         self._graph: Running | None = None
         self._model: Any = model.eval()
         self._tokenizer: Any = tokenizer
@@ -109,12 +107,12 @@ class TextEncoder(Encoder):
 
     def by(self, runtime: OnnxRuntime, model: bytes | None, /) -> TextEncoder:
         other = copy(self)
-        other.runtime, other._graph = runtime, None if model is None else runtime.again(model)
+        other._runtime, other._graph = runtime, None if model is None else runtime.again(model)
         return other
 
     def fingerprint(self) -> str:
         told = f"{self._model.config.to_json_string()} {self._pooling} {self._tokens} {_vocabulary(self._tokenizer)}"
-        told += "" if self.runtime is None else self.runtime.tag
+        told += "" if self._runtime is None else self._runtime.tag
         return _fingerprint(self._model, told)
 
     def encode(self, items: Sequence[str], batch_size: int, told: Callable[[int], None], /) -> Floats:
@@ -143,7 +141,7 @@ class TextEncoder(Encoder):
         for i, one in enumerate(ids):
             ids_NT[i, : len(one)] = one
             mask_NT[i, : len(one)] = 1
-        device = "cpu" if self.runtime else _device(self._model)
+        device = "cpu" if self._runtime else _device(self._model)
         mask = torch.from_numpy(mask_NT).to(device)
         hidden_NTH = self._states(torch.from_numpy(ids_NT).to(device), mask).float()
         if self._pooling == "cls":
@@ -153,13 +151,13 @@ class TextEncoder(Encoder):
 
     def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
         """What the net says of each token (n, t, h)."""
-        if self.runtime is None:
+        if self._runtime is None:
             return self._model(input_ids=ids, attention_mask=mask).last_hidden_state
         if self._graph is None:
             from retain.features.embed.onnx_runtime import TokenStates
 
             some = ids.new_zeros((2, min(self._tokens, 8))).to(_device(self._model))
-            self._graph = self.runtime.graph(TokenStates(self._model), some, some + 1, free=2)
+            self._graph = self._runtime.graph(TokenStates(self._model), some, some + 1, free=2)
         return self._graph(ids, mask)
 
     def _ids(self, items: Sequence[str]) -> list[list[int]]:
@@ -192,7 +190,7 @@ class ArrayEncoder(Encoder):
 
     def __init__(self, module: Module, /, *, runtime: OnnxRuntime | None) -> None:
         self._module = module.eval()
-        self.runtime = runtime
+        self._runtime = runtime
         self._graph: tuple[tuple[int, ...], Running] | None = None  # and of which rows
 
     @property
@@ -206,11 +204,11 @@ class ArrayEncoder(Encoder):
     def by(self, runtime: OnnxRuntime, model: bytes | None, /) -> ArrayEncoder:
         other = copy(self)
         graph = None if model is None else runtime.again(model)
-        other.runtime, other._graph = runtime, None if graph is None else (graph.shape, graph)
+        other._runtime, other._graph = runtime, None if graph is None else (graph.shape, graph)
         return other
 
     def fingerprint(self) -> str:
-        return _fingerprint(self._module, repr(self._module) + ("" if self.runtime is None else self.runtime.tag))
+        return _fingerprint(self._module, repr(self._module) + ("" if self._runtime is None else self._runtime.tag))
 
     def encode(self, items: Array, batch_size: int, told: Callable[[int], None], /) -> Floats:
         import torch
@@ -244,14 +242,14 @@ class ArrayEncoder(Encoder):
         import torch
 
         shape, device = tuple(rows.shape[1:]), _device(self._module)
-        if self.runtime is None or not len(rows):
+        if self._runtime is None or not len(rows):
             return self._module(rows.to(device))
         if self._graph is None or self._graph[0] != shape:
             out = self._module(rows[:2].to(device))
             if not isinstance(out, torch.Tensor) or out.ndim != 2:
                 return out  # what does not fit is told of the net itself, not of its export
             example = torch.zeros((2, *shape), device=device)
-            self._graph = shape, self.runtime.graph(self._module, example, free=1)
+            self._graph = shape, self._runtime.graph(self._module, example, free=1)
         return self._graph[1](rows)
 
 

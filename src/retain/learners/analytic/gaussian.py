@@ -5,6 +5,7 @@ Shapes: n rows, d features, k classes.
 
 from __future__ import annotations
 
+from abc import ABC
 from typing import final
 
 import numpy as np
@@ -76,8 +77,28 @@ class _Solution:
         return x[:, : len(self._centre)] - self._centre  # columns that no full block has had tell nothing
 
 
+class _Gaussians(Summed, Scoring, Narrowing, ABC):
+    """Answers by a `_Solution`."""
+
+    def scores(self) -> Scores:
+        """What it answers with now; see `retain.scores`."""
+        weights, bias = self._solution_of_rows().plain()
+        return self._scored(weights, bias, "softmax", unseen=-np.inf)
+
+    def worth(self) -> Floats:
+        """(d,) by how much the squared distances of the means, in units of the covariance, shrink without a feature."""
+        worth = self._solution_of_rows().worth()
+        return np.pad(worth, (0, (self.intake.width or 0) - len(worth)))
+
+    def _answer(self, solution: _Solution, x: Floats) -> Floats:
+        return solution.votes(x)
+
+    def _newness(self, solution: _Solution, x: Floats) -> Floats:
+        return solution.novelty(x)
+
+
 @final
-class SLDA(Summed, Scoring, Narrowing):
+class SLDA(_Gaussians):
     """Streaming linear discriminant analysis: a mean for each class, one covariance for all; nothing is forgotten.
 
     With n_c the weight and m_c the mean of the rows of class c, n the weight of all rows, and the covariance within
@@ -129,16 +150,6 @@ class SLDA(Summed, Scoring, Narrowing):
             raise SettingError(f"SLDA got shrinkage={shrinkage}; expected a share, 0 to 1")
         self._shrinkage, self._balanced = shrinkage, balanced
 
-    def scores(self) -> Scores:
-        """What it answers with now; see `retain.scores`."""
-        weights, bias = self._solution_of_rows().plain()
-        return self._scored(weights, bias, "softmax", unseen=-np.inf)
-
-    def worth(self) -> Floats:
-        """(d,) by how much the squared distances of the means, in units of the covariance, shrink without a feature."""
-        worth = self._solution_of_rows().worth()
-        return np.pad(worth, (0, (self.intake.width or 0) - len(worth)))
-
     def _solve(self) -> _Solution:
         sums = self._whole()
         centre_d, mean_dk = _means(sums)
@@ -160,15 +171,9 @@ class SLDA(Summed, Scoring, Narrowing):
         covariance[np.diag_indices(len(covariance))] += self._shrinkage * average
         return covariance
 
-    def _answer(self, solution: _Solution, x: Floats) -> Floats:
-        return solution.votes(x)
-
-    def _newness(self, solution: _Solution, x: Floats) -> Floats:
-        return solution.novelty(x)
-
 
 @final
-class NearestMean(Summed, Scoring, Narrowing):
+class NearestMean(_Gaussians):
     """The class whose mean is nearest, as a probability: every class is a Gaussian of the same variance s around it.
 
         p(c | x) ~ exp(-|x - m_c|^2 / 2s),    s = sum_c sum_{rows of c} v |x - m_c|^2 / (n d).
@@ -203,16 +208,6 @@ class NearestMean(Summed, Scoring, Narrowing):
     def __init__(self, *, batch_size: int = 256) -> None:
         super().__init__(batch_size=batch_size, regresses=False, products=False)
 
-    def scores(self) -> Scores:
-        """What it answers with now; see `retain.scores`."""
-        weights, bias = self._solution_of_rows().plain()
-        return self._scored(weights, bias, "softmax", unseen=-np.inf)
-
-    def worth(self) -> Floats:
-        """(d,) by how much the squared distances of the means, in units of the covariance, shrink without a feature."""
-        worth = self._solution_of_rows().worth()
-        return np.pad(worth, (0, (self.intake.width or 0) - len(worth)))
-
     def _solve(self) -> _Solution:
         sums = self._whole()
         centre_d, mean_dk = _means(sums)
@@ -225,12 +220,6 @@ class NearestMean(Summed, Scoring, Narrowing):
         around = np.asarray(max(float(squares.sum()) / rows, float(variance)))
         offset_k = _offsets(sums, mean_dk, mean_dk / variance, balanced=True)
         return _Solution(centre_d, mean_dk / variance, offset_k, offset_k, within=variance, around=around)
-
-    def _answer(self, solution: _Solution, x: Floats) -> Floats:
-        return solution.votes(x)
-
-    def _newness(self, solution: _Solution, x: Floats) -> Floats:
-        return solution.novelty(x)
 
 
 def _means(sums: Moments) -> tuple[Floats, Floats]:

@@ -55,10 +55,11 @@ def main() -> None:
         found = [right(train, test, seed, bits, learnt=learnt) for seed in seeds]
         return f"{np.mean(found):.1f} ± {np.std(found, ddof=1) / len(found) ** 0.5:.1f}"
 
+    whole = cell(None, learnt=False)
     lines = [
         "## Weights that are learnt to be rounded",
         "",
-        f"Per cent of {len(test)} test rows ± standard error over {len(seeds)} seeds; {cell(None, learnt=False)} as is.",
+        f"Per cent of {len(test)} test rows ± standard error over {len(seeds)} seeds; {whole} as is.",
         "",
         "| bits | rounded afterwards | learnt with `Rounded` |",
         "|---" * 3 + "|",

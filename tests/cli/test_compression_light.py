@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from tests.cli.kept import kept
 
 import retain as rt
 from retain.cli import main
@@ -32,12 +33,7 @@ pipeline = rt.Pipeline(
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("light")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        Path("pipeline.py").write_text(PIPELINE)
-        assert main(["run", "pipeline.py"]) == 0
-    return folder
+    return kept(tmp_path_factory.mktemp("light"), PIPELINE)
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ from retain.run import Pipeline
 if TYPE_CHECKING:
     from retain.compression import Rung, Step, Within
     from retain.compression.packed import Numbers
-    from retain.learners.neural import Neural
     from retain.scores import Scores
 
 __all__ = ["STEPS", "compress_version", "export_version"]
@@ -228,6 +227,7 @@ def _of_learner(learner: Learner, to: str) -> bytes:
     """A learner as a file; a chain's transforms are not in it."""
     from retain.compression.draft import neural
     from retain.compression.forms import shipped
+    from retain.compression.graph import drawn
     from retain.compression.source import scored
 
     last = learns(learner)
@@ -240,15 +240,8 @@ def _of_learner(learner: Learner, to: str) -> bytes:
         formats = {"": None, "int8": rt.compression.Int8(), "half": rt.compression.Half()}
         return shipped(learner, formats[short], table=kind == "table")
     out = io.BytesIO()
-    np.savez(out, **(_of_net(last) if neural(last) else _of_scores(scored(last))))  # pyright: ignore[reportArgumentType]
+    np.savez(out, **(drawn(last) if neural(last) else _of_scores(scored(last))))  # pyright: ignore[reportArgumentType]
     return out.getvalue()
-
-
-def _of_net(net: Neural) -> dict[str, Array]:
-    """Weights and buffers by the names of the module's state."""
-    from retain.compression.graph import drawn
-
-    return drawn(net)
 
 
 def _of_scores(scores: Scores) -> dict[str, Array]:

@@ -106,8 +106,10 @@ class TextEncoder(Encoder):
         return self._graph
 
     def by(self, runtime: OnnxRuntime, model: bytes | None, /) -> TextEncoder:
+        from retain.features.embed.onnx_runtime import Running
+
         other = copy(self)
-        other._runtime, other._graph = runtime, None if model is None else runtime.again(model)
+        other._runtime, other._graph = runtime, None if model is None else Running(model)
         return other
 
     def fingerprint(self) -> str:
@@ -202,8 +204,10 @@ class ArrayEncoder(Encoder):
         return None if self._graph is None else self._graph[1]
 
     def by(self, runtime: OnnxRuntime, model: bytes | None, /) -> ArrayEncoder:
+        from retain.features.embed.onnx_runtime import Running
+
         other = copy(self)
-        graph = None if model is None else runtime.again(model)
+        graph = None if model is None else Running(model)
         other._runtime, other._graph = runtime, None if graph is None else (graph.shape, graph)
         return other
 

@@ -52,10 +52,6 @@ class OnnxRuntime:
         """What it changes about features: nothing, or that they are rounded."""
         return " int8" if self.int8 else ""
 
-    def again(self, model: bytes, /) -> Running:
-        """A graph that was made before."""
-        return Running(model)
-
     def graph(self, net: nn.Module, /, *example: Tensor, free: int) -> Running:
         """The net as a function of inputs like the examples, the first `free` dimensions of any size."""
         with tempfile.TemporaryDirectory() as folder:

@@ -145,17 +145,19 @@ def concat_batches(batches: Sequence[Batch], /) -> Batch:
     return Batch(concat([batch.x for batch in batches]), schema=batches[-1].schema, answers=answers, **columns)
 
 
-def matrix(x: Features, /, *, reader: str, columns: int | None = None) -> Floats | CSR:
+def matrix(x: Features, /, *, reader: str, columns: int | None = None, missing: bool = False) -> Floats | CSR:
     """x as finite float32 rows: C-contiguous (n, d), or CSR. A record batch must hold numbers only.
 
-    `reader` names the part that wants them, for the error; `columns`, where given, is the width they must have.
+    `reader` names the part that wants them, for the error; `columns`, where given, is the width they must have;
+    `missing` lets NaN pass, which nulls of a record batch become.
     Raises PoisonError naming row, column, value and cure; also for a CSR that contradicts itself, since compiled loops
     follow its pointers without looking.
     """
     if isinstance(x, CSR):
         _check_pointers(x, reader)
-        if not np.isfinite(x.values).all():
-            entry = int(np.flatnonzero(~np.isfinite(x.values))[0])
+        bad = np.isinf(x.values) if missing else ~np.isfinite(x.values)
+        if bad.any():
+            entry = int(np.flatnonzero(bad)[0])
             row = int(np.searchsorted(x.indptr, entry, side="right")) - 1
             raise _not_finite(row, str(x.indices[entry]), x.values[entry], reader)
         return x
@@ -177,8 +179,8 @@ def matrix(x: Features, /, *, reader: str, columns: int | None = None) -> Floats
             f"{reader} got rows of {rows.shape[1]} features; expected {columns} as learnt before: "
             "give the same columns, or start a new learner"
         )
-    if not np.isfinite(rows).all():
-        row, column = (int(i) for i in np.argwhere(~np.isfinite(rows))[0])
+    if not np.isfinite(rows).all() and (bad := np.isinf(rows) if missing else ~np.isfinite(rows)).any():
+        row, column = (int(i) for i in np.argwhere(bad)[0])
         value = x[row, column] if isinstance(x, np.ndarray) else x.column(column)[row].as_py()
         raise _not_finite(row, names[column] if names is not None else str(column), value, reader)
     return rows

@@ -12,9 +12,9 @@ import numpy as np
 
 from retain.core import Floats
 from retain.errors import SettingError
-from retain.learners.analytic.intake import Given
 from retain.learners.analytic.moments import Moments, solve
 from retain.learners.analytic.summed import Summed
+from retain.learners.intake import Given
 
 __all__ = ["FeCAM"]
 

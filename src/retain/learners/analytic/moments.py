@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retain.core import Floats, Ints, State
-from retain.learners.analytic.intake import Given
+from retain.learners.intake import Given
 
 __all__ = ["Moments", "hash_rows", "solve", "total"]
 

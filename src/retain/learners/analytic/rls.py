@@ -14,8 +14,8 @@ import numpy as np
 from retain.compose import Bounding, Narrowing, Scoring
 from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import SettingError
-from retain.learners.analytic.intake import Intake, check_kept
 from retain.learners.analytic.intervals import around, share
+from retain.learners.intake import Intake, check_kept
 from retain.scores import Scores
 
 __all__ = ["RLS"]

@@ -17,8 +17,8 @@ from retain.blocks import concat_arrays, dense
 from retain.compose import Consolidating, Settling, Wary
 from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError, SettingError
-from retain.learners.analytic.intake import Given, Intake, check_kept
 from retain.learners.analytic.moments import Moments, hash_rows, total
+from retain.learners.intake import Given, Intake, check_kept
 from retain.scores import Link, Scores
 
 __all__ = ["Summed"]

@@ -1,4 +1,4 @@
-"""What analytic learners are given, checked before anything changes: rows of one width, labels of one kind.
+"""What learners of dense rows are given, checked before anything changes: rows of one width, labels of one kind.
 
 Shapes: n rows, d features, k outputs or classes.
 """
@@ -46,11 +46,22 @@ class Intake:
     Args:
         reader: who asks, for errors.
         widest: the most features; a learner that keeps d^2 numbers has an end.
+        classifies: whether labels may be class codes.
         regresses: whether targets may be numbers.
+        missing: whether NaN is a value like others.
     """
 
-    def __init__(self, reader: str, *, widest: int, regresses: bool = True) -> None:
-        self._reader, self._widest, self._regresses = reader, widest, regresses
+    def __init__(
+        self,
+        reader: str,
+        *,
+        widest: int | None = None,
+        classifies: bool = True,
+        regresses: bool = True,
+        missing: bool = False,
+    ) -> None:
+        self._reader, self._widest, self._missing = reader, widest, missing
+        self._classifies, self._regresses = classifies, regresses
         self.classes: int | None = None
         self.flat: bool | None = None
         self.outputs = 0  # classes, or numbers to a row; 0 while nothing is known
@@ -63,7 +74,8 @@ class Intake:
         growing = self._growing or batch.schema is not None or not isinstance(batch.x, np.ndarray)
         x = self._matrix(batch.x, growing=growing)
         weight = blocks.bounded(blocks.weights(batch.weight, n, reader=self._reader), "weight", reader=self._reader)
-        is_codes = not self._regresses or (batch.y is not None and batch.y.dtype.kind in "iub")
+        whole = batch.y is not None and batch.y.dtype.kind in "iub"
+        is_codes = self._classifies and (whole or not self._regresses)
         knows = self.classes is not None or self.flat is not None
         if batch.y is not None and knows and is_codes != (self.classes is not None):
             before = "numbers" if self.classes is None else "class codes"
@@ -138,9 +150,10 @@ class Intake:
 
     def _matrix(self, x: Features, *, growing: bool) -> Floats:
         """Dense finite rows, at least as wide as those before."""
-        rows = blocks.matrix(x, reader=self._reader, columns=None if growing else self.width)
+        columns = None if growing else self.width
+        rows = blocks.matrix(x, reader=self._reader, columns=columns, missing=self._missing)
         width = blocks.width(rows)
-        if width > self._widest:
+        if self._widest is not None and width > self._widest:
             raise SettingError(
                 f"{self._reader} got rows of {width} features; it keeps width^2 numbers: use Linear, or hash to fewer"
             )

@@ -49,8 +49,14 @@ _HOME = {
     "Quantile": "learners.linear",
     "Squared": "learners.linear",
     "Neural": "learners.neural",
+    "HoeffdingTree": "learners.trees",
+    "ARF": "learners.ensemble",
     "Hedge": "learners.ensemble",
+    "LeveragingBagging": "learners.ensemble",
+    "OnlineBagging": "learners.ensemble",
+    "OnlineBoosting": "learners.ensemble",
     "OpenSet": "learners.ensemble",
+    "SRP": "learners.ensemble",
     "RLS": "learners.analytic",
     "Ridge": "learners.analytic",
     "SLDA": "learners.analytic",
@@ -172,7 +178,12 @@ if TYPE_CHECKING:
     from retain.learners.baselines import Mean as Mean
     from retain.learners.baselines import NoChange as NoChange
     from retain.learners.baselines import Prior as Prior
+    from retain.learners.ensemble import ARF as ARF
+    from retain.learners.ensemble import SRP as SRP
     from retain.learners.ensemble import Hedge as Hedge
+    from retain.learners.ensemble import LeveragingBagging as LeveragingBagging
+    from retain.learners.ensemble import OnlineBagging as OnlineBagging
+    from retain.learners.ensemble import OnlineBoosting as OnlineBoosting
     from retain.learners.ensemble import OpenSet as OpenSet
     from retain.learners.examples import add_examples as add_examples
     from retain.learners.linear import FTRL as FTRL
@@ -189,6 +200,7 @@ if TYPE_CHECKING:
     from retain.learners.linear import Quantile as Quantile
     from retain.learners.linear import Squared as Squared
     from retain.learners.neural import Neural as Neural
+    from retain.learners.trees import HoeffdingTree as HoeffdingTree
     from retain.registry import FileRegistry as FileRegistry
     from retain.run import Delay as Delay
     from retain.run import Exam as Exam

@@ -13,7 +13,7 @@ from retain.core import Array, Floats
 from retain.detectors.watch import DRIFT, Watch, between, positive
 from retain.errors import SettingError
 
-__all__ = ["ADWIN"]
+__all__ = ["ADWIN", "adwin"]
 
 # Shapes: L ladders of C places; buckets of ladder l hold 2^l values each. A ladder is a ring: its k-th oldest bucket
 # is at place (first_L[l] + k) mod C, and C is a power of 2.
@@ -95,6 +95,43 @@ def _differs(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def adwin(
+    value: float,
+    total_LC: Array,
+    spread_LC: Array,
+    first_L: Array,
+    used_L: Array,
+    window: Array,
+    delta: float,
+    clock: int,
+    most: int,
+    least: float,
+    grace: int,
+) -> bool:  # pragma: no cover - compiled
+    """Take in a value; whether something has changed, and what came before it is forgotten."""
+    if window[0] > 0.0:
+        gap = value - window[1] / window[0]
+        window[2] += window[0] * gap * gap / (window[0] + 1.0)
+    window[0] += 1.0
+    window[1] += value
+    window[3] += 1.0
+    _insert(value, total_LC, spread_LC, first_L, used_L, most)
+    if window[3] < clock:
+        return False
+    window[3] = 0.0
+    changed = False
+    while window[0] > grace or changed:
+        top = len(used_L) - 1
+        while used_L[top] == 0:
+            top -= 1
+        if not _differs(total_LC, first_L, used_L, window, top, least, delta):
+            break
+        changed = True
+        _forget(total_LC, spread_LC, first_L, used_L, window, top)
+    return changed
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _run(
     values: Array,
     levels: Array,
@@ -111,28 +148,11 @@ def _run(
     restart: bool,  # noqa: FBT001
 ) -> None:  # pragma: no cover - compiled
     for i in range(len(values)):
-        value = values[i]
-        if window[0] > 0.0:
-            gap = value - window[1] / window[0]
-            window[2] += window[0] * gap * gap / (window[0] + 1.0)
-        window[0] += 1.0
-        window[1] += value
-        window[3] += 1.0
-        _insert(value, total_LC, spread_LC, first_L, used_L, most)
-        if window[3] < clock:
-            continue
-        window[3] = 0.0
-        while window[0] > grace or levels[i] == DRIFT:
-            top = len(used_L) - 1
-            while used_L[top] == 0:
-                top -= 1
-            if not _differs(total_LC, first_L, used_L, window, top, least, delta):
-                break
+        if adwin(values[i], total_LC, spread_LC, first_L, used_L, window, delta, clock, most, least, grace):
             levels[i] = DRIFT
-            _forget(total_LC, spread_LC, first_L, used_L, window, top)
-        if restart and levels[i] == DRIFT:
-            used_L[:] = 0
-            window[:] = 0.0
+            if restart:
+                used_L[:] = 0
+                window[:] = 0.0
 
 
 @final

@@ -1,6 +1,11 @@
 """Learners made of learners."""
 
+from retain.learners.ensemble.arf import ARF
+from retain.learners.ensemble.bagging import OnlineBagging
+from retain.learners.ensemble.boosting import OnlineBoosting
 from retain.learners.ensemble.hedge import Hedge
+from retain.learners.ensemble.leveraging import LeveragingBagging
 from retain.learners.ensemble.open_set import OpenSet
+from retain.learners.ensemble.srp import SRP
 
-__all__ = ["Hedge", "OpenSet"]
+__all__ = ["ARF", "SRP", "Hedge", "LeveragingBagging", "OnlineBagging", "OnlineBoosting", "OpenSet"]

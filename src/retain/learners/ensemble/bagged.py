@@ -1,0 +1,199 @@
+"""What ensembles of trees share: members that each learn a row some random number of times, and may begin anew."""
+
+from __future__ import annotations
+
+import math
+import os
+from abc import ABC
+from dataclasses import dataclass
+from functools import partial
+from typing import final
+
+import numpy as np
+
+from retain.core import Array, Batch, Features, Floats, State
+from retain.errors import SettingError
+from retain.learners.draws import seeded
+from retain.learners.ensemble.abreast import abreast
+from retain.learners.ensemble.bagged_kernels import Member, Policy, begin, member_rows
+from retain.learners.intake import Intake
+from retain.learners.trees.arrays import Growth, grown, memory, plant, restored, saved, widened
+from retain.learners.trees.hoeffding import unlabelled, widen
+
+__all__ = ["Bagged", "Plan", "chances"]
+
+_LADDERS, _PLACES = 30, 8  # of ADWIN: room for 2^30 rows; 5 buckets to a ladder and one more, rounded up
+_WORTH = 20_000  # rows times members from which on threads pay
+_OFTEN = 30.0  # times a row is learnt, in the mean, at most: see `draws.poisson`
+_STREAMS = 3  # generators of a member: its own, and one for each of its two trees
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one ensemble differs from others."""
+
+    policy: Policy
+    rate: float  # how often a member learns a row, in the mean
+    features: float | None = None  # that are looked at; below 1 a share of all; None: all; infinity: sqrt(d) + 1
+    by_leaf: bool = False  # they are drawn for every leaf, not for every tree
+
+    def looked(self, width: int) -> int:
+        """How many features a tree or a leaf looks at."""
+        if self.features is None:
+            return width
+        if self.features == math.inf:
+            return min(width, round(math.sqrt(width)) + 1)
+        wanted = self.features * width if self.features < 1 else self.features
+        return min(width, max(2, round(wanted)))  # a patch of one feature knows of no interaction
+
+
+@final
+class _Pair:
+    """A member: the tree that answers, the tree that may take its place, and what is remembered beside them."""
+
+    def __init__(self, growth: Growth, plan: Plan, place: Array, seed: Array) -> None:
+        m = plan.looked(len(place))
+        self._growth = growth
+        self._all = m == len(place)
+        self._layout = growth.layout(len(place), m)
+        empty = plan.by_leaf and not self._all
+        self._forms = [growth.forms(place, np.arange(0 if empty else m, dtype=np.int32)) for _ in range(2)]
+        self._trees = [plant(self._layout, seed=seed[i : i + 1].copy()) for i in (1, 2)]
+        self.member = Member(
+            which=np.zeros(2, dtype=np.int64),
+            score=np.zeros(2),
+            boost=np.zeros(2),
+            total=np.zeros((2, _LADDERS, _PLACES)),
+            spread=np.zeros((2, _LADDERS, _PLACES)),
+            first=np.zeros((2, _LADDERS), dtype=np.int64),
+            used=np.zeros((2, _LADDERS), dtype=np.int64),
+            window=np.zeros((2, 4)),
+            seed=seed[:1].copy(),
+        )
+        for tree, forms in zip(self._trees, self._forms, strict=True):
+            begin(tree, forms, self.member.seed)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of both trees."""
+        return sum(memory(tree, self._layout) for tree in self._trees)
+
+    def widen(self, place: Array) -> None:
+        """There are more features to the right; leaves that look at all look at these, too."""
+        if len(place) == len(self._forms[0].place):
+            return
+        m = len(place) if self._all else self._layout.looked
+        self._layout = self._growth.layout(len(place), m)
+        subsets = [np.arange(m, dtype=np.int32) if self._all else forms.subset for forms in self._forms]
+        self._forms = [self._growth.forms(place, subset) for subset in subsets]
+        self._trees = [widened(tree, self._layout) for tree in self._trees]
+
+    def learn(self, policy: Policy, x: Floats, y: Array, weight: Array, rate: Array, out: Array) -> None:
+        """Answer and learn the rows; see `bagged_kernels.member_rows`."""
+        start = 0
+        while True:
+            start = member_rows(*self._trees, *self._forms, self.member, policy, x, y, weight, rate, out, start)
+            if start == len(x):
+                return
+            self._trees = [grown(tree, self._layout, int(y[start])) for tree in self._trees]
+
+    def state_dict(self) -> State:
+        return {
+            "trees": [saved(tree) for tree in self._trees],
+            "subsets": [forms.subset.copy() for forms in self._forms],
+            "member": {name: array.copy() for name, array in self.member._asdict().items()},
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        place = self._forms[0].place
+        self._trees = [restored(tree, self._layout) for tree in state["trees"]]
+        self._forms = [self._growth.forms(place, subset.copy()) for subset in state["subsets"]]
+        self.member = Member(**{name: array.copy() for name, array in state["member"].items()})
+
+
+class Bagged(ABC):  # noqa: B024 - kinds differ in their settings only
+    """An ensemble of trees; see its kinds, each in the file of its name.
+
+    Members know nothing of each other, so that they learn side by side, on as many threads as there are processors;
+    what comes out does not depend on how many.
+    """
+
+    def __init__(self, trees: int, growth: Growth, plan: Plan, *, seed: int) -> None:
+        reader = type(self).__name__
+        if trees < 1:
+            raise SettingError(f"{reader} got trees={trees}; expected at least one")
+        if not 0 < plan.rate <= _OFTEN:
+            raise SettingError(f"{reader} got rate={plan.rate}; expected a number above 0, of at most {_OFTEN:g}")
+        if plan.features is not None and not plan.features > 0:
+            raise SettingError(f"{reader} got features={plan.features}; expected a share below 1, or a number")
+        self._growth, self._plan = growth, plan
+        self._seed, self._trees = seed, trees
+        self._intake = Intake(reader, regresses=False, missing=True)
+        self._place: Array = np.empty(0, dtype=np.int32)
+        self._pairs: list[_Pair] = []
+
+    @property
+    def memory(self) -> int:
+        """Bytes of what the trees have learnt."""
+        return sum(pair.memory for pair in self._pairs)
+
+    def learn(self, batch: Batch, /) -> Array:
+        """Learn the rows in order; see `retain.core.Learner`."""
+        given = self._intake.read(batch)
+        place = widen(self._place, self._growth, batch.x, given.x.shape[1], reader=type(self).__name__)
+        self._intake.keep(given)
+        self._place = place
+        self._pairs = self._pairs or self._planted()
+        for pair in self._pairs:
+            pair.widen(place)
+        return self._votes(given.x, given.y, given.weight, given.classes or 0)
+
+    def predict(self, x: Features, /) -> Array:
+        """Probabilities (n, classes). Changes nothing."""
+        rows = self._intake.rows(x)
+        return self._votes(rows, *unlabelled(len(rows)), self._intake.classes or 0)
+
+    def state_dict(self) -> State:
+        pairs = [pair.state_dict() for pair in self._pairs]
+        return {"intake": self._intake.state_dict(), "place": self._place.copy(), "pairs": pairs}
+
+    def load_state_dict(self, state: State, /) -> None:
+        self._intake.load_state_dict(state["intake"])
+        self._place = state["place"].copy()
+        self._pairs = self._planted() if state["pairs"] else []
+        for pair, saved_pair in zip(self._pairs, state["pairs"], strict=True):
+            pair.load_state_dict(saved_pair)
+
+    def _planted(self) -> list[_Pair]:
+        seeds = seeded(self._seed, _STREAMS * self._trees)
+        return [
+            _Pair(self._growth, self._plan, self._place, seeds[_STREAMS * i : _STREAMS * (i + 1)])
+            for i in range(self._trees)
+        ]
+
+    def _votes(self, x: Floats, y: Array, weight: Array, classes: int) -> Array:
+        """The mean of what members say, by what each of them counts for: (n, classes)."""
+        said = np.zeros((len(self._pairs), len(x), classes))
+        if not said.size:
+            return said.sum(axis=0)
+        policy = self._plan.policy
+        rate = np.full(len(x), self._plan.rate)
+        # Where members boost, each learns what those before it had wrong: one after the other.
+        calls = [
+            partial(pair.learn, policy, x, y, weight, rate if policy.boosting else rate.copy(), out)
+            for pair, out in zip(self._pairs, said, strict=True)
+        ]
+        pays = not policy.boosting and len(x) * len(calls) >= _WORTH
+        abreast(calls, len(os.sched_getaffinity(0)) if pays else 1)
+        votes = said.sum(axis=0)
+        total = votes.sum(axis=1, keepdims=True)
+        return np.divide(votes, total, out=votes, where=total > 0)
+
+
+def chances(reader: str, warning: float, drift: float, /) -> tuple[float, float]:
+    """Of false alarms, checked."""
+    for name, value in (("warning", warning), ("drift", drift)):
+        if not 0 <= value < 1:
+            raise SettingError(f"{reader} got {name}={value}; expected a probability below 1, or 0 for no detector")
+    return float(warning), float(drift)

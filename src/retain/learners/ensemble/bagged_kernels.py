@@ -1,0 +1,184 @@
+# pyright: reportMissingParameterType=false
+# numba infers the types of arguments, for each that a kernel is called with.
+"""One member of an ensemble of trees: what it says, what it learns, and when it begins anew.
+
+Shapes: n rows, d features, K classes; L ladders of C places (see `detectors.adwin`); 2 detectors: 0 of warning, 1 of
+drift. A member is two trees: the one that answers, and the one that grows behind it from a warning on.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from retain.core import Array
+from retain.detectors.adwin import adwin
+from retain.learners.draws import below, poisson
+from retain.learners.trees.kernels import CLASSES, answer, cramped, learn, replant, route
+from retain.learners.uncounted import uncounted
+
+__all__ = ["Member", "Policy", "begin", "member_rows"]
+
+_WARNING, _DRIFT = 0, 1
+_OFTEN = 30.0  # a row is learnt so many times at most, in the mean
+_CLOCK, _BUCKETS, _LEAST, _GRACE = 32, 5, 5.0, 10  # of ADWIN, as its paper has them
+
+
+class Member(NamedTuple):
+    """What a member remembers beside its trees."""
+
+    which: Array  # (2,) int64 the tree that answers, 0 or 1; whether the other one grows
+    score: Array  # (2,) float64 weight of right answers and of all, since the tree that answers began
+    boost: Array  # (2,) float64 online boosting: weight of rows it had right, and wrong
+    total: Array  # (2, L, C) ADWIN's
+    spread: Array  # (2, L, C)
+    first: Array  # (2, L)
+    used: Array  # (2, L)
+    window: Array  # (2, 4)
+    seed: Array  # (1,) uint64
+
+
+class Policy(NamedTuple):
+    """What members of an ensemble have in common."""
+
+    warning: float  # chance of a false alarm, at one look; 0: no detector
+    drift: float
+    weighted: bool  # members count by the share they had right
+    boosting: bool  # members count by the log-odds of being right, and the next one learns more of what is wrong
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _changed(member, which, delta, value):
+    """Whether a detector says that a mean has become larger."""
+    window = member.window[which]
+    before = window[1] / window[0] if window[0] > 0.0 else 0.0
+    changed = adwin(
+        value,
+        member.total[which],
+        member.spread[which],
+        member.first[which],
+        member.used[which],
+        window,
+        delta,
+        _CLOCK,
+        _BUCKETS,
+        _LEAST,
+        _GRACE,
+    )
+    return changed and window[1] / window[0] > before
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _forget(member, which):
+    member.used[which] = 0
+    member.window[which] = 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def begin(tree, forms, seed):
+    """A tree begins anew; where all its leaves look at the same features, those are drawn anew."""
+    m = len(forms.subset)
+    d = len(forms.place)
+    left = m
+    for f in range(d if m < d else 0):
+        if left and below(seed, d - f) < left:
+            forms.subset[m - left] = f
+            left -= 1
+    replant(tree, forms)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _trust(member, policy):
+    """What a member's answers count for."""
+    if policy.boosting:
+        right, wrong = member.boost[0], member.boost[1]
+        return max(math.log((right + 1e-3) / (wrong + 1e-3)), 0.0) if right + wrong > 0.0 else 1.0
+    if policy.weighted and member.score[1] > 0.0:
+        return member.score[0] / member.score[1]
+    return 1.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _boosted(member, right, rate):
+    """How much of the row the next member learns, given how much this one did (Oza and Russell 2001)."""
+    at = 0 if right else 1
+    member.boost[at] += rate
+    return min(rate * (member.boost[0] + member.boost[1]) / (2.0 * member.boost[at]), _OFTEN)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _guard(member, policy, near, far, near_forms, far_forms, wrong):
+    """Look for drift; returns whether the tree behind takes over.
+
+    From a warning on, a tree grows behind the one that answers, and replaces it when the drift is certain; where none
+    grows by then, the tree begins anew.
+    """
+    if policy.warning > 0.0 and _changed(member, _WARNING, policy.warning, wrong):
+        _forget(member, _WARNING)
+        begin(far, far_forms, member.seed)
+        member.which[1] = 1
+    if not (policy.drift > 0.0 and _changed(member, _DRIFT, policy.drift, wrong)):
+        return False
+    _forget(member, _WARNING)
+    _forget(member, _DRIFT)
+    member.score[:] = 0.0
+    if member.which[1] == 0:
+        begin(near, near_forms, member.seed)
+        return False
+    member.which[0] = 1 - member.which[0]
+    member.which[1] = 0
+    return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def member_rows(first, second, first_forms, second_forms, member, policy, x_nd, y_n, w_n, rate_n, out_nK, start):
+    """Answer and learn rows from `start` on; returns the row that there may be no room for, or n.
+
+    Answers are shares of the classes times what the member counts for. `rate_n` is the mean of how often each row is
+    learnt; where members boost, it is changed to that of the next member.
+    """
+    first, second, member = uncounted(first), uncounted(second), uncounted(member)
+    first_forms, second_forms = uncounted(first_forms), uncounted(second_forms)
+    x_nd, y_n, w_n, rate_n, out_nK = uncounted((x_nd, y_n, w_n, rate_n, out_nK))
+    near, far, near_forms, far_forms = first, second, first_forms, second_forms
+    if member.which[0] == 1:
+        near, far, near_forms, far_forms = second, first, second_forms, first_forms
+    x_m, other_m = np.empty(near.pick.shape[1]), np.empty(near.pick.shape[1])
+    said_2, other_2 = np.empty(2, dtype=np.int64), np.empty(2, dtype=np.int64)
+    room_3K, out_5 = np.empty((3, out_nK.shape[1])), np.empty(5)
+    other_K = np.empty(out_nK.shape[1])
+    for i in range(start, len(x_nd)):
+        x_d, y, w = x_nd[i], y_n[i], w_n[i]
+        learns = y >= 0 and w > 0.0
+        if learns and (cramped(near, y) or (member.which[1] == 1 and cramped(far, y))):
+            return i
+        times = poisson(member.seed, rate_n[i]) if learns else 0
+        v = w * times
+        node = route(near, near_forms, x_d, v)
+        answer(near, near_forms, node, x_d, x_m, out_nK[i], said_2)
+        best = -1
+        for c in range(near.size[CLASSES]):
+            if out_nK[i, c] > 0.0 and (best < 0 or out_nK[i, c] > out_nK[i, best]):
+                best = c
+        trust = _trust(member, policy)
+        for c in range(near.size[CLASSES]):
+            out_nK[i, c] *= trust
+        if not learns:
+            continue
+        right = best == y
+        if policy.boosting:
+            rate_n[i] = _boosted(member, right, rate_n[i])
+        member.score[0] += w if right else 0.0
+        member.score[1] += w
+        if times > 0:
+            learn(near, near_forms, x_d, y, v, said_2, node, x_m, room_3K, out_5)
+            if member.which[1] == 1:
+                node = route(far, far_forms, x_d, v)
+                answer(far, far_forms, node, x_d, other_m, other_K, other_2)
+                learn(far, far_forms, x_d, y, v, other_2, node, other_m, room_3K, out_5)
+        if _guard(member, policy, near, far, near_forms, far_forms, 0.0 if right else 1.0):
+            near, far, near_forms, far_forms = far, near, far_forms, near_forms
+    return len(x_nd)

@@ -1,0 +1,213 @@
+"""Room for trees: made, doubled, widened, put into a state and taken out of it.
+
+A tree's arrays are longer than what is used of them, so that growing costs little; a state holds what is used. How long
+they may become follows from a budget in bytes, and from nothing but the rows learnt so far: see `kernels.Tree`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from retain.core import CSR, Array, Features, State
+from retain.errors import SettingError
+from retain.learners.draws import seeded
+from retain.learners.trees.kernels import CLASSES, NODES, SLOTS, Forms, Tree
+
+__all__ = ["Growth", "Layout", "grown", "memory", "nominal_places", "plant", "restored", "saved", "widened"]
+
+_PER_NODE = ("test", "value", "child", "slot", "depth", "weight", "right", "count")
+_PER_SLOT = ("pick", "stats", "span", "fit", "values")
+_LEAST = 4  # nodes to begin with
+_NODES_TO_A_SLOT = 4  # at the limit: every other leaf looks at features
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How trees grow: the settings of `HoeffdingTree`, where they are explained, checked."""
+
+    grace: float
+    delta: float
+    tie: float
+    leaf: int
+    branch: float
+    deepest: int
+    nominal: tuple[str | int, ...]
+    values: int
+    max_bytes: int
+
+    def forms(self, place: Array, subset: Array) -> Forms:
+        """As kernels read it."""
+        return Forms(self.leaf, self.grace, self.delta, self.tie, self.branch, self.deepest, place, subset)
+
+    def layout(self, features: int, looked: int | None = None) -> Layout:
+        """Of trees of rows of so many features, of which leaves look at all, or at so many."""
+        looked = features if looked is None else looked
+        return Layout(features, looked, len(self.nominal), self.values, self.max_bytes)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How large a row of each array is."""
+
+    features: int  # d
+    looked: int  # m of them that a leaf looks at
+    nominal: int  # Q
+    values: int  # V
+    max_bytes: int
+
+    def node_bytes(self, classes: int) -> int:
+        """Of a node, at so many classes."""
+        return 4 + 8 + 8 + 4 + 4 + 16 + 16 + 8 * classes
+
+    def slot_bytes(self, classes: int) -> int:
+        """Of a slot."""
+        return 4 * self.looked + classes * (40 * self.looked + 16 + 8 * self.nominal * self.values)
+
+    def limits(self, classes: int) -> Array:
+        """How many nodes and slots fit into the budget: (2,)."""
+        one = self.slot_bytes(classes) + _NODES_TO_A_SLOT * self.node_bytes(classes)
+        slots = max(self.max_bytes // one, 1)
+        return np.array([_NODES_TO_A_SLOT * slots, slots], dtype=np.int64)
+
+
+def plant(layout: Layout, *, seed: int | Array) -> Tree:
+    """Room for a tree that has learnt nothing; `kernels.replant` makes a leaf of it."""
+    m, q, v, k = layout.looked, layout.nominal, layout.values, 2
+    c, s = _LEAST, 1
+    return Tree(
+        size=np.zeros(3, dtype=np.int64),
+        limit=layout.limits(k),
+        test=np.full(c, -1, dtype=np.int32),
+        value=np.zeros(c),
+        child=np.zeros((c, 2), dtype=np.int32),
+        slot=np.full(c, -1, dtype=np.int32),
+        depth=np.zeros(c, dtype=np.int32),
+        weight=np.zeros((c, 2)),
+        right=np.zeros((c, 2)),
+        count=np.zeros((c, k)),
+        pick=np.zeros((s, m), dtype=np.int32),
+        stats=np.zeros((s, k, 4, m)),
+        span=np.zeros((s, k, 2, m), dtype=np.float32),
+        fit=np.zeros((s, k, 2)),
+        values=np.zeros((s, q, v, k)),
+        scale=np.zeros((4, layout.features)),
+        seed=seeded(seed) if isinstance(seed, int) else seed,
+    )
+
+
+def grown(tree: Tree, layout: Layout, y: int, /) -> Tree:
+    """Twice the room, where there is none left for the next row, of class y."""
+    k = tree.count.shape[1]
+    if y >= k:
+        return _with_classes(tree, layout, 1 << int(y).bit_length())
+    nodes = _room(len(tree.test), int(tree.size[NODES]) + 2, int(tree.limit[0]))
+    slots = _room(len(tree.pick), int(tree.size[SLOTS]) + 1, int(tree.limit[1]))
+    return tree._replace(
+        **{name: _longer(getattr(tree, name), nodes) for name in _PER_NODE},
+        **{name: _longer(getattr(tree, name), slots) for name in _PER_SLOT},
+    )
+
+
+def widened(tree: Tree, layout: Layout, /) -> Tree:
+    """Rows have more features to the right, and leaves look at them where they look at all."""
+    tree = tree._replace(scale=_padded(tree.scale, 1, layout.features - tree.scale.shape[1]))
+    more = layout.looked - tree.pick.shape[1]
+    if more <= 0:
+        return tree
+    used = int(tree.size[SLOTS])
+    pick = np.tile(np.arange(layout.looked, dtype=np.int32), (len(tree.pick), 1))
+    span = _padded(tree.span, 3, more)
+    span[:used, :, 0, -more:], span[:used, :, 1, -more:] = np.inf, -np.inf
+    tree = tree._replace(pick=pick, stats=_padded(tree.stats, 3, more), span=span)
+    return _within(tree._replace(limit=layout.limits(tree.count.shape[1])))
+
+
+def memory(tree: Tree, layout: Layout, /) -> int:
+    """Bytes of what is used."""
+    k = tree.count.shape[1]
+    return int(tree.size[NODES]) * layout.node_bytes(k) + int(tree.size[SLOTS]) * layout.slot_bytes(k)
+
+
+def saved(tree: Tree, /) -> State:
+    """What is used of a tree."""
+    nodes, slots = int(tree.size[NODES]), int(tree.size[SLOTS])
+    state = {name: getattr(tree, name)[:nodes].copy() for name in _PER_NODE}
+    state |= {name: getattr(tree, name)[:slots].copy() for name in _PER_SLOT}
+    return state | {"known": int(tree.size[CLASSES]), "scale": tree.scale.copy(), "seed": tree.seed.copy()}
+
+
+def restored(state: State, layout: Layout, /) -> Tree:
+    """The tree that `saved` put down."""
+    arrays = {name: state[name].copy() for name in (*_PER_NODE, *_PER_SLOT, "scale", "seed")}
+    size = np.array([len(arrays["test"]), len(arrays["pick"]), state["known"]], dtype=np.int64)
+    return Tree(size=size, limit=layout.limits(arrays["count"].shape[1]), **arrays)
+
+
+def nominal_places(nominal: Sequence[str | int], x: Features, width: int, /, *, reader: str) -> Array:
+    """(d,) the number of each feature among the nominal ones; -1 for numbers."""
+    place = np.full(width, -1, dtype=np.int32)
+    names: list[str] = [] if isinstance(x, (np.ndarray, CSR)) else list(x.schema.names)
+    for q, which in enumerate(nominal):
+        if isinstance(which, str) and which not in names:
+            raise SettingError(
+                f"{reader} got nominal={which!r}, and the columns are {', '.join(names) or 'without names'}; expected "
+                "one of them, or the number of a column"
+            )
+        at = names.index(which) if isinstance(which, str) else which
+        if not 0 <= at < width:
+            raise SettingError(f"{reader} got nominal={which}; expected a column, 0 to {width - 1}")
+        place[at] = q
+    return place
+
+
+def _with_classes(tree: Tree, layout: Layout, classes: int) -> Tree:
+    more = classes - tree.count.shape[1]
+    used = int(tree.size[SLOTS])
+    span = _padded(tree.span, 1, more)
+    span[:used, -more:, 0], span[:used, -more:, 1] = np.inf, -np.inf
+    tree = tree._replace(
+        count=_padded(tree.count, 1, more),
+        stats=_padded(tree.stats, 1, more),
+        span=span,
+        fit=_padded(tree.fit, 1, more),
+        values=_padded(tree.values, 3, more),
+        limit=layout.limits(classes),
+    )
+    return _within(tree)
+
+
+def _within(tree: Tree) -> Tree:
+    """No more slots than the limit: leaves that get least wrong lose theirs."""
+    used, most = int(tree.size[SLOTS]), int(tree.limit[1])
+    if used <= most:
+        return tree
+    leaves = np.flatnonzero((tree.test[: tree.size[NODES]] < 0) & (tree.slot[: tree.size[NODES]] >= 0))
+    wrong = tree.count[leaves].sum(axis=1) - tree.count[leaves].max(axis=1)
+    kept = np.sort(leaves[np.argsort(-wrong, kind="stable")[:most]])
+    slots = tree.slot[kept].copy()
+    tree.slot[leaves] = -1
+    tree.slot[kept] = np.arange(len(kept))
+    tree.size[SLOTS] = len(kept)
+    return tree._replace(**{name: getattr(tree, name)[slots].copy() for name in _PER_SLOT})
+
+
+def _room(now: int, needed: int, most: int) -> int:
+    return now if needed <= now or now >= most else min(max(2 * now, needed), max(most, now))
+
+
+def _longer(array: Array, length: int) -> Array:
+    if len(array) == length:
+        return array
+    longer = np.zeros((length, *array.shape[1:]), dtype=array.dtype)
+    longer[: len(array)] = array
+    return longer
+
+
+def _padded(array: Array, axis: int, more: int) -> Array:
+    return np.pad(array, [(0, more if i == axis else 0) for i in range(array.ndim)])

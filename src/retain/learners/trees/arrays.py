@@ -19,7 +19,7 @@ from retain.learners.trees.kernels import CLASSES, NODES, SLOTS, Forms, Tree
 
 __all__ = ["Growth", "Layout", "grown", "memory", "nominal_places", "plant", "restored", "saved", "widened"]
 
-_PER_NODE = ("test", "value", "child", "slot", "depth", "weight", "right", "count")
+_PER_NODE = ("test", "value", "child", "slot", "depth", "weight", "right", "counts")
 _PER_SLOT = ("pick", "stats", "span", "fit", "values")
 _LEAST = 4  # nodes to begin with
 _NODES_TO_A_SLOT = 4  # at the limit: every other leaf looks at features
@@ -90,7 +90,7 @@ def plant(layout: Layout, *, seed: int | Array) -> Tree:
         depth=np.zeros(c, dtype=np.int32),
         weight=np.zeros((c, 2)),
         right=np.zeros((c, 2)),
-        count=np.zeros((c, k)),
+        counts=np.zeros((c, k)),
         pick=np.zeros((s, m), dtype=np.int32),
         stats=np.zeros((s, k, 4, m)),
         span=np.zeros((s, k, 2, m), dtype=np.float32),
@@ -103,7 +103,7 @@ def plant(layout: Layout, *, seed: int | Array) -> Tree:
 
 def grown(tree: Tree, layout: Layout, y: int, /) -> Tree:
     """Twice the room, where there is none left for the next row, of class y."""
-    k = tree.count.shape[1]
+    k = tree.counts.shape[1]
     if y >= k:
         return _with_classes(tree, layout, 1 << int(y).bit_length())
     nodes = _room(len(tree.test), int(tree.size[NODES]) + 2, int(tree.limit[0]))
@@ -125,12 +125,12 @@ def widened(tree: Tree, layout: Layout, /) -> Tree:
     span = _padded(tree.span, 3, more)
     span[:used, :, 0, -more:], span[:used, :, 1, -more:] = np.inf, -np.inf
     tree = tree._replace(pick=pick, stats=_padded(tree.stats, 3, more), span=span)
-    return _within(tree._replace(limit=layout.limits(tree.count.shape[1])))
+    return _within(tree._replace(limit=layout.limits(tree.counts.shape[1])))
 
 
 def memory(tree: Tree, layout: Layout, /) -> int:
     """Bytes of what is used."""
-    k = tree.count.shape[1]
+    k = tree.counts.shape[1]
     return int(tree.size[NODES]) * layout.node_bytes(k) + int(tree.size[SLOTS]) * layout.slot_bytes(k)
 
 
@@ -146,7 +146,7 @@ def restored(state: State, layout: Layout, /) -> Tree:
     """The tree that `saved` put down."""
     arrays = {name: state[name].copy() for name in (*_PER_NODE, *_PER_SLOT, "scale", "seed")}
     size = np.array([len(arrays["test"]), len(arrays["pick"]), state["known"]], dtype=np.int64)
-    return Tree(size=size, limit=layout.limits(arrays["count"].shape[1]), **arrays)
+    return Tree(size=size, limit=layout.limits(arrays["counts"].shape[1]), **arrays)
 
 
 def nominal_places(nominal: Sequence[str | int], x: Features, width: int, /, *, reader: str) -> Array:
@@ -167,12 +167,12 @@ def nominal_places(nominal: Sequence[str | int], x: Features, width: int, /, *, 
 
 
 def _with_classes(tree: Tree, layout: Layout, classes: int) -> Tree:
-    more = classes - tree.count.shape[1]
+    more = classes - tree.counts.shape[1]
     used = int(tree.size[SLOTS])
     span = _padded(tree.span, 1, more)
     span[:used, -more:, 0], span[:used, -more:, 1] = np.inf, -np.inf
     tree = tree._replace(
-        count=_padded(tree.count, 1, more),
+        counts=_padded(tree.counts, 1, more),
         stats=_padded(tree.stats, 1, more),
         span=span,
         fit=_padded(tree.fit, 1, more),
@@ -188,7 +188,7 @@ def _within(tree: Tree) -> Tree:
     if used <= most:
         return tree
     leaves = np.flatnonzero((tree.test[: tree.size[NODES]] < 0) & (tree.slot[: tree.size[NODES]] >= 0))
-    wrong = tree.count[leaves].sum(axis=1) - tree.count[leaves].max(axis=1)
+    wrong = tree.counts[leaves].sum(axis=1) - tree.counts[leaves].max(axis=1)
     kept = np.sort(leaves[np.argsort(-wrong, kind="stable")[:most]])
     slots = tree.slot[kept].copy()
     tree.slot[leaves] = -1

@@ -63,7 +63,7 @@ class Tree(NamedTuple):
     depth: Array  # (C,) int32
     weight: Array  # (C, 2) float64 of the rows that came by; the same when a leaf last thought of a split
     right: Array  # (C, 2) float64 how often the majority, and how often Bayes, was right
-    count: Array  # (C, K) float64 weight of the classes
+    counts: Array  # (C, K) float64 weight of the classes
     pick: Array  # (S, m) int32 the features that are looked at, ascending
     stats: Array  # (S, K, 4, m) float64 weight, mean, squared deviations, and 1 / (2 variance)
     span: Array  # (S, K, 2, m) float32 the least and the largest
@@ -150,10 +150,10 @@ def _bayes(tree, forms, node, x_d, x_m, missing, p_K):
     known = tree.size[CLASSES]
     most, best = -np.inf, -1
     for c in range(known):
-        if not (tree.fit[slot, c, 0] > 0.0 and tree.count[node, c] > 0.0):
+        if not (tree.fit[slot, c, 0] > 0.0 and tree.counts[node, c] > 0.0):
             p_K[c] = -np.inf
             continue
-        score = math.log(tree.count[node, c]) + tree.fit[slot, c, 1]
+        score = math.log(tree.counts[node, c]) + tree.fit[slot, c, 1]
         stats = tree.stats[slot, c]
         if missing:
             for j in range(len(x_m)):
@@ -192,11 +192,11 @@ def _majority(tree, node, p_K):
     known = tree.size[CLASSES]
     total, best = 0.0, -1
     for c in range(known):
-        total += tree.count[node, c]
-        if tree.count[node, c] > 0.0 and (best < 0 or tree.count[node, c] > tree.count[node, best]):
+        total += tree.counts[node, c]
+        if tree.counts[node, c] > 0.0 and (best < 0 or tree.counts[node, c] > tree.counts[node, best]):
             best = c
     for c in range(known):
-        p_K[c] = tree.count[node, c] / total if best >= 0 else 0.0
+        p_K[c] = tree.counts[node, c] / total if best >= 0 else 0.0
     return best
 
 
@@ -282,7 +282,7 @@ def _half_log(narrow_m):
 @njit(cache=True, nogil=True, error_model="numpy")
 def take_in(tree, forms, node, x_d, x_m, y, w):
     """A row's class and features, at a leaf; x_m as `answer` left it."""
-    tree.count[node, y] += w
+    tree.counts[node, y] += w
     slot = tree.slot[node]
     if slot < 0:
         return
@@ -401,7 +401,7 @@ def bound(tree, node, delta):
     """Hoeffding's: how far a mean of gains may be from its expectation, with probability 1 - delta."""
     there = 0
     for c in range(tree.size[CLASSES]):
-        there += tree.count[node, c] > 0.0
+        there += tree.counts[node, c] > 0.0
     reach = math.log2(max(there, 2))
     return math.sqrt(reach * reach * math.log(1.0 / delta) / (2.0 * tree.weight[node, 0]))
 
@@ -431,8 +431,8 @@ def _promise(tree, node):
     """What a leaf gets wrong: what a split could gain."""
     total, most = 0.0, 0.0
     for c in range(tree.size[CLASSES]):
-        total += tree.count[node, c]
-        most = max(most, tree.count[node, c])
+        total += tree.counts[node, c]
+        most = max(most, tree.counts[node, c])
     return total - most
 
 
@@ -466,7 +466,7 @@ def _plant(tree, node, depth):
     tree.depth[node] = depth
     tree.weight[node] = 0.0
     tree.right[node] = 0.0
-    tree.count[node] = 0.0
+    tree.counts[node] = 0.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -500,7 +500,7 @@ def deepen(tree, forms, node, feature, value, place, room_3K):
         _plant(tree, new, tree.depth[node] + 1)
         share_K = left_K if s == 0 else right_K
         for c in range(known):
-            tree.count[new, c] = share_K[c]
+            tree.counts[new, c] = share_K[c]
             tree.weight[new, 0] += share_K[c]
         tree.weight[new, 1] = tree.weight[new, 0]
     tree.slot[first + heavy] = slot
@@ -532,7 +532,7 @@ def cramped(tree, y):
     """Whether a class is new to the arrays, or a split may want more room than they have, and may have it."""
     nodes = tree.size[NODES] + 2 > len(tree.test) and len(tree.test) < tree.limit[0]
     slots = tree.size[SLOTS] + 1 > len(tree.pick) and len(tree.pick) < tree.limit[1]
-    return nodes or slots or y >= tree.count.shape[1]
+    return nodes or slots or y >= tree.counts.shape[1]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -554,7 +554,7 @@ def rows(tree, forms, x_nd, y_n, w_n, out_nK, start):
     x_nd, y_n, w_n, out_nK = uncounted((x_nd, y_n, w_n, out_nK))
     x_m = np.empty(tree.pick.shape[1])
     said_2 = np.empty(2, dtype=np.int64)
-    room_3K, out_5 = np.empty((3, tree.count.shape[1])), np.empty(5)
+    room_3K, out_5 = np.empty((3, tree.counts.shape[1])), np.empty(5)
     for i in range(start, len(x_nd)):
         learns = y_n[i] >= 0 and w_n[i] > 0.0
         if learns and cramped(tree, y_n[i]):

@@ -49,6 +49,8 @@ _HOME = {
     "Quantile": "learners.linear",
     "Squared": "learners.linear",
     "Neural": "learners.neural",
+    "EFDT": "learners.trees",
+    "HoeffdingAdaptiveTree": "learners.trees",
     "HoeffdingTree": "learners.trees",
     "ARF": "learners.ensemble",
     "Hedge": "learners.ensemble",
@@ -200,6 +202,8 @@ if TYPE_CHECKING:
     from retain.learners.linear import Quantile as Quantile
     from retain.learners.linear import Squared as Squared
     from retain.learners.neural import Neural as Neural
+    from retain.learners.trees import EFDT as EFDT
+    from retain.learners.trees import HoeffdingAdaptiveTree as HoeffdingAdaptiveTree
     from retain.learners.trees import HoeffdingTree as HoeffdingTree
     from retain.registry import FileRegistry as FileRegistry
     from retain.run import Delay as Delay

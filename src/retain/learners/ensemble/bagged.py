@@ -18,7 +18,7 @@ from retain.learners.ensemble.abreast import abreast
 from retain.learners.ensemble.bagged_kernels import Member, Policy, begin, member_rows
 from retain.learners.intake import Intake
 from retain.learners.trees.arrays import Growth, grown, memory, plant, restored, saved, widened
-from retain.learners.trees.hoeffding import unlabelled, widen
+from retain.learners.trees.single import unlabelled, widen
 
 __all__ = ["Bagged", "Plan", "chances"]
 

@@ -1,5 +1,7 @@
 """Trees that grow as rows arrive."""
 
-from retain.learners.trees.hoeffding import HoeffdingTree as HoeffdingTree
+from retain.learners.trees.adaptive import HoeffdingAdaptiveTree
+from retain.learners.trees.efdt import EFDT
+from retain.learners.trees.hoeffding import HoeffdingTree
 
-__all__ = ["HoeffdingTree"]
+__all__ = ["EFDT", "HoeffdingAdaptiveTree", "HoeffdingTree"]

@@ -15,12 +15,12 @@ import numpy as np
 from retain.core import CSR, Array, Features, State
 from retain.errors import SettingError
 from retain.learners.draws import seeded
-from retain.learners.trees.kernels import CLASSES, NODES, SLOTS, Forms, Tree
+from retain.learners.trees.kernels import NODES, SLOTS, SPARE_SLOTS, Forms, Tree
 
 __all__ = ["Growth", "Layout", "grown", "memory", "nominal_places", "plant", "restored", "saved", "widened"]
 
-_PER_NODE = ("test", "value", "child", "slot", "depth", "weight", "right", "counts")
-_PER_SLOT = ("pick", "stats", "span", "fit", "values")
+_PER_NODE = ("test", "value", "child", "slot", "depth", "weight", "right", "counts", "spare_node")
+_PER_SLOT = ("pick", "stats", "span", "fit", "values", "spare_slot")
 _LEAST = 4  # nodes to begin with
 _NODES_TO_A_SLOT = 4  # at the limit: every other leaf looks at features
 
@@ -44,10 +44,10 @@ class Growth:
         """As kernels read it."""
         return Forms(self.leaf, self.grace, self.delta, self.tie, self.branch, self.deepest, place, subset)
 
-    def layout(self, features: int, looked: int | None = None) -> Layout:
+    def layout(self, features: int, looked: int | None = None, *, beside: int = 0) -> Layout:
         """Of trees of rows of so many features, of which leaves look at all, or at so many."""
         looked = features if looked is None else looked
-        return Layout(features, looked, len(self.nominal), self.values, self.max_bytes)
+        return Layout(features, looked, len(self.nominal), self.values, self.max_bytes, beside)
 
 
 @final
@@ -60,14 +60,15 @@ class Layout:
     nominal: int  # Q
     values: int  # V
     max_bytes: int
+    beside: int = 0  # bytes that are kept of each node elsewhere
 
     def node_bytes(self, classes: int) -> int:
         """Of a node, at so many classes."""
-        return 4 + 8 + 8 + 4 + 4 + 16 + 16 + 8 * classes
+        return 4 + 8 + 8 + 4 + 4 + 16 + 16 + 4 + 8 * classes + self.beside
 
     def slot_bytes(self, classes: int) -> int:
         """Of a slot."""
-        return 4 * self.looked + classes * (40 * self.looked + 16 + 8 * self.nominal * self.values)
+        return 4 + 4 * self.looked + classes * (40 * self.looked + 16 + 8 * self.nominal * self.values)
 
     def limits(self, classes: int) -> Array:
         """How many nodes and slots fit into the budget: (2,)."""
@@ -81,7 +82,7 @@ def plant(layout: Layout, *, seed: int | Array) -> Tree:
     m, q, v, k = layout.looked, layout.nominal, layout.values, 2
     c, s = _LEAST, 1
     return Tree(
-        size=np.zeros(3, dtype=np.int64),
+        size=np.zeros(5, dtype=np.int64),
         limit=layout.limits(k),
         test=np.full(c, -1, dtype=np.int32),
         value=np.zeros(c),
@@ -96,18 +97,20 @@ def plant(layout: Layout, *, seed: int | Array) -> Tree:
         span=np.zeros((s, k, 2, m), dtype=np.float32),
         fit=np.zeros((s, k, 2)),
         values=np.zeros((s, q, v, k)),
+        spare_node=np.zeros(c, dtype=np.int32),
+        spare_slot=np.zeros(s, dtype=np.int32),
         scale=np.zeros((4, layout.features)),
         seed=seeded(seed) if isinstance(seed, int) else seed,
     )
 
 
-def grown(tree: Tree, layout: Layout, y: int, /) -> Tree:
-    """Twice the room, where there is none left for the next row, of class y."""
+def grown(tree: Tree, layout: Layout, y: int, /, *, wanted: int = 2) -> Tree:
+    """Twice the room, where there is none left for the next row, of class y, which may want so many nodes and slots."""
     k = tree.counts.shape[1]
     if y >= k:
         return _with_classes(tree, layout, 1 << int(y).bit_length())
-    nodes = _room(len(tree.test), int(tree.size[NODES]) + 2, int(tree.limit[0]))
-    slots = _room(len(tree.pick), int(tree.size[SLOTS]) + 1, int(tree.limit[1]))
+    nodes = _room(len(tree.test), int(tree.size[NODES]) + wanted, int(tree.limit[0]))
+    slots = _room(len(tree.pick), int(tree.size[SLOTS]) + wanted, int(tree.limit[1]))
     return tree._replace(
         **{name: _longer(getattr(tree, name), nodes) for name in _PER_NODE},
         **{name: _longer(getattr(tree, name), slots) for name in _PER_SLOT},
@@ -139,14 +142,13 @@ def saved(tree: Tree, /) -> State:
     nodes, slots = int(tree.size[NODES]), int(tree.size[SLOTS])
     state = {name: getattr(tree, name)[:nodes].copy() for name in _PER_NODE}
     state |= {name: getattr(tree, name)[:slots].copy() for name in _PER_SLOT}
-    return state | {"known": int(tree.size[CLASSES]), "scale": tree.scale.copy(), "seed": tree.seed.copy()}
+    return state | {"size": tree.size.copy(), "scale": tree.scale.copy(), "seed": tree.seed.copy()}
 
 
 def restored(state: State, layout: Layout, /) -> Tree:
     """The tree that `saved` put down."""
-    arrays = {name: state[name].copy() for name in (*_PER_NODE, *_PER_SLOT, "scale", "seed")}
-    size = np.array([len(arrays["test"]), len(arrays["pick"]), state["known"]], dtype=np.int64)
-    return Tree(size=size, limit=layout.limits(arrays["counts"].shape[1]), **arrays)
+    arrays = {name: state[name].copy() for name in ("size", *_PER_NODE, *_PER_SLOT, "scale", "seed")}
+    return Tree(limit=layout.limits(arrays["counts"].shape[1]), **arrays)
 
 
 def nominal_places(nominal: Sequence[str | int], x: Features, width: int, /, *, reader: str) -> Array:
@@ -187,13 +189,13 @@ def _within(tree: Tree) -> Tree:
     used, most = int(tree.size[SLOTS]), int(tree.limit[1])
     if used <= most:
         return tree
-    leaves = np.flatnonzero((tree.test[: tree.size[NODES]] < 0) & (tree.slot[: tree.size[NODES]] >= 0))
+    leaves = np.flatnonzero(tree.slot[: tree.size[NODES]] >= 0)
     wrong = tree.counts[leaves].sum(axis=1) - tree.counts[leaves].max(axis=1)
     kept = np.sort(leaves[np.argsort(-wrong, kind="stable")[:most]])
     slots = tree.slot[kept].copy()
     tree.slot[leaves] = -1
     tree.slot[kept] = np.arange(len(kept))
-    tree.size[SLOTS] = len(kept)
+    tree.size[SLOTS], tree.size[SPARE_SLOTS] = len(kept), 0
     return tree._replace(**{name: getattr(tree, name)[slots].copy() for name in _PER_SLOT})
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from retain.core import Array, Floats, State
 from retain.errors import SettingError
 from retain.learners.draws import seeded
-from retain.learners.trees.adaptive_kernels import DEEPEST, WANTED, Watch, adaptive_rows
+from retain.learners.trees.adaptive_kernels import DEEPEST, WANTED, Errors, adaptive_rows
 from retain.learners.trees.kernels import NODES, Forms, Tree
 from retain.learners.trees.single import Leaf, SingleTree, growth
 
@@ -22,7 +22,7 @@ _BESIDE = 4 + 16 * _LADDERS * _PLACES + 16 * _LADDERS + 32  # bytes of a node
 
 @final
 class HoeffdingAdaptiveTree(SingleTree):
-    """A Hoeffding tree whose nodes watch their errors, and are replaced by trees that grow beside them.
+    """A Hoeffding tree whose nodes errors their errors, and are replaced by trees that grow beside them.
 
     ADWIN watches the errors of the rows that come by a node. Where they have become more, a new tree begins to grow
     beside it, on the rows that come there. Once both have seen `width` rows, the one takes the other's place, or is
@@ -104,27 +104,27 @@ class HoeffdingAdaptiveTree(SingleTree):
             wanted=WANTED,
         )
         self._test = (drift, float(width), chance)
-        self._watch = _watch(0, seeded(seed))
+        self._errors = _errors(0, seeded(seed))
 
     def state_dict(self) -> State:
         nodes = 0 if self._tree is None else int(self._tree.size[NODES])
-        watch = {
-            name: array[: None if name == "seed" else nodes].copy() for name, array in self._watch._asdict().items()
+        errors = {
+            name: array[: None if name == "seed" else nodes].copy() for name, array in self._errors._asdict().items()
         }
-        return {**super().state_dict(), "watch": watch}
+        return {**super().state_dict(), "errors": errors}
 
     def load_state_dict(self, state: State, /) -> None:
         super().load_state_dict(state)
-        self._watch = Watch(**{name: array.copy() for name, array in state["watch"].items()})
+        self._errors = Errors(**{name: array.copy() for name, array in state["errors"].items()})
 
     def _rows(self, tree: Tree, forms: Forms, x: Floats, y: Array, weight: Array, out: Array, start: int, /) -> int:
-        if len(self._watch.beside) < len(tree.test):
-            self._watch = _longer(self._watch, len(tree.test))
-        return adaptive_rows(tree, self._watch, forms, *self._test, x, y, weight, out, start)
+        if len(self._errors.beside) < len(tree.test):
+            self._errors = _longer(self._errors, len(tree.test))
+        return adaptive_rows(tree, self._errors, forms, *self._test, x, y, weight, out, start)
 
 
-def _watch(nodes: int, seed: Array) -> Watch:
-    return Watch(
+def _errors(nodes: int, seed: Array) -> Errors:
+    return Errors(
         beside=np.full(nodes, -1, dtype=np.int32),
         total=np.zeros((nodes, _LADDERS, _PLACES)),
         spread=np.zeros((nodes, _LADDERS, _PLACES)),
@@ -135,9 +135,9 @@ def _watch(nodes: int, seed: Array) -> Watch:
     )
 
 
-def _longer(watch: Watch, nodes: int) -> Watch:
-    longer = _watch(nodes, watch.seed)
-    for name, array in watch._asdict().items():
+def _longer(errors: Errors, nodes: int) -> Errors:
+    longer = _errors(nodes, errors.seed)
+    for name, array in errors._asdict().items():
         if name != "seed":
             getattr(longer, name)[: len(array)] = array
     return longer

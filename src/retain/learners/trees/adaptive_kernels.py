@@ -1,6 +1,6 @@
 # pyright: reportMissingParameterType=false
 # numba infers the types of arguments, for each that a kernel is called with.
-"""The row loop of `HoeffdingAdaptiveTree`: nodes that watch their errors, and trees that grow beside those that fail.
+"""The row loop of `HoeffdingAdaptiveTree`: nodes that errors their errors, and trees that grow beside those that fail.
 
 Shapes as in `kernels`: n rows, d features, m features looked at, C nodes, K classes; L ladders of P places (ADWIN's).
 """
@@ -30,7 +30,7 @@ from retain.learners.trees.kernels import (
 )
 from retain.learners.uncounted import uncounted
 
-__all__ = ["DEEPEST", "WANTED", "Watch", "adaptive_rows"]
+__all__ = ["DEEPEST", "WANTED", "Errors", "adaptive_rows"]
 
 DEEPEST = 200  # nodes on the way of a row, at most
 _WALKS, _BORN = 16, 30  # leaves that a row may come to, and trees that may begin at one row
@@ -38,7 +38,7 @@ WANTED = 2 * _WALKS + _BORN  # nodes and slots that it may want
 _CLOCK, _BUCKETS, _LEAST, _GRACE = 32, 5, 5.0, 10  # of ADWIN, as its paper has them
 
 
-class Watch(NamedTuple):
+class Errors(NamedTuple):
     """What nodes remember beside what `Tree` does."""
 
     beside: Array  # (C,) int32 the root of the tree that grows beside a node; -1: none
@@ -51,25 +51,25 @@ class Watch(NamedTuple):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _wake(watch, node):
+def _wake(errors, node):
     """A new node has seen no error."""
-    watch.beside[node] = -1
-    watch.used[node] = 0
-    watch.first[node] = 0
-    watch.window[node] = 0.0
+    errors.beside[node] = -1
+    errors.used[node] = 0
+    errors.first[node] = 0
+    errors.window[node] = 0.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _failed(watch, node, delta, wrong):
+def _failed(errors, node, delta, wrong):
     """Take in whether a row was wrong; whether there are more errors than there were."""
-    window = watch.window[node]
+    window = errors.window[node]
     before = window[1] / window[0] if window[0] > 0.0 else 0.0
     changed = adwin(
         wrong,
-        watch.total[node],
-        watch.spread[node],
-        watch.first[node],
-        watch.used[node],
+        errors.total[node],
+        errors.spread[node],
+        errors.first[node],
+        errors.used[node],
         window,
         delta,
         _CLOCK,
@@ -81,17 +81,17 @@ def _failed(watch, node, delta, wrong):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fell(tree, watch, node, stack_C):
+def _fell(tree, errors, node, stack_C):
     """A node and all below and beside it are given back."""
     stack_C[0] = node
     depth = 1
     while depth:
         depth -= 1
         at = stack_C[depth]
-        if watch.beside[at] >= 0:
-            stack_C[depth] = watch.beside[at]
+        if errors.beside[at] >= 0:
+            stack_C[depth] = errors.beside[at]
             depth += 1
-            watch.beside[at] = -1
+            errors.beside[at] = -1
         if tree.test[at] >= 0:
             stack_C[depth], stack_C[depth + 1] = tree.child[at, 0], tree.child[at, 1]
             depth += 2
@@ -99,7 +99,7 @@ def _fell(tree, watch, node, stack_C):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _move(tree, watch, source, target):
+def _move(tree, errors, source, target):
     """A node takes another's place, and all that hangs on it."""
     tree.test[target], tree.value[target] = tree.test[source], tree.value[source]
     tree.child[target] = tree.child[source]
@@ -107,50 +107,50 @@ def _move(tree, watch, source, target):
     tree.weight[target] = tree.weight[source]
     tree.right[target] = tree.right[source]
     tree.counts[target] = tree.counts[source]
-    watch.beside[target] = watch.beside[source]
-    watch.total[target], watch.spread[target] = watch.total[source], watch.spread[source]
-    watch.first[target], watch.used[target] = watch.first[source], watch.used[source]
-    watch.window[target] = watch.window[source]
+    errors.beside[target] = errors.beside[source]
+    errors.total[target], errors.spread[target] = errors.total[source], errors.spread[source]
+    errors.first[target], errors.used[target] = errors.first[source], errors.used[source]
+    errors.window[target] = errors.window[source]
     tree.slot[source] = -1
-    watch.beside[source] = -1
+    errors.beside[source] = -1
     tree.test[source] = -1
     discard(tree, source)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _rival(tree, watch, node, least, chance, stack_C):
+def _rival(tree, errors, node, least, chance, stack_C):
     """Compare a node with the tree beside it: 1: that takes its place, -1: that is dropped, 0: not certain yet."""
-    other = watch.beside[node]
-    n, m = watch.window[node, 0], watch.window[other, 0]
+    other = errors.beside[node]
+    n, m = errors.window[node, 0], errors.window[other, 0]
     if n <= least or m <= least:
         return 0
-    mine, theirs = watch.window[node, 1] / n, watch.window[other, 1] / m
+    mine, theirs = errors.window[node, 1] / n, errors.window[other, 1] / m
     slack = math.sqrt(2.0 * mine * (1.0 - mine) * math.log(2.0 / chance) * (1.0 / n + 1.0 / m))
     if mine - theirs > slack:
-        watch.beside[node] = -1
+        errors.beside[node] = -1
         if tree.test[node] >= 0:
             left, right = tree.child[node, 0], tree.child[node, 1]
-            _fell(tree, watch, left, stack_C)
-            _fell(tree, watch, right, stack_C)
+            _fell(tree, errors, left, stack_C)
+            _fell(tree, errors, right, stack_C)
         elif tree.slot[node] >= 0:
             tree.spare_slot[tree.size[SPARE_SLOTS]] = tree.slot[node]
             tree.size[SPARE_SLOTS] += 1
-        _move(tree, watch, other, node)
+        _move(tree, errors, other, node)
         return 1
     if theirs - mine > slack:
-        _fell(tree, watch, other, stack_C)
-        watch.beside[node] = -1
+        _fell(tree, errors, other, stack_C)
+        errors.beside[node] = -1
         return -1
     return 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def adaptive_rows(tree, watch, forms, delta, least, chance, x_nd, y_n, w_n, out_nK, start):
+def adaptive_rows(tree, errors, forms, delta, least, chance, x_nd, y_n, w_n, out_nK, start):
     """Answer and learn rows from `start` on; returns the row that there may be no room for, or n.
 
     A row walks down from the root, and, where it learns, from every tree that grows beside a node on its way.
     """
-    tree, forms, watch = uncounted(tree), uncounted(forms), uncounted(watch)
+    tree, forms, errors = uncounted(tree), uncounted(forms), uncounted(errors)
     x_nd, y_n, w_n, out_nK = uncounted((x_nd, y_n, w_n, out_nK))
     x_m = np.empty(tree.pick.shape[1])
     said_2 = np.empty(2, dtype=np.int64)
@@ -170,7 +170,7 @@ def adaptive_rows(tree, watch, forms, delta, least, chance, x_nd, y_n, w_n, out_
             waiting -= 1
             walks += 1
             node, steps = roots[waiting], 0
-            times = poisson(watch.seed, 1.0) if learns else 0
+            times = poisson(errors.seed, 1.0) if learns else 0
             v = 0.0 if not learns else w * max(times, 1)
             while True:
                 path[steps] = node
@@ -192,11 +192,11 @@ def adaptive_rows(tree, watch, forms, delta, least, chance, x_nd, y_n, w_n, out_
             stays = True
             for k in range(steps):
                 at = path[k]
-                failed = _failed(watch, at, delta, wrong)
-                if watch.beside[at] >= 0:
-                    verdict = _rival(tree, watch, at, least, chance, stack_C)
+                failed = _failed(errors, at, delta, wrong)
+                if errors.beside[at] >= 0:
+                    verdict = _rival(tree, errors, at, least, chance, stack_C)
                     if verdict == 0:
-                        roots[waiting] = watch.beside[at]
+                        roots[waiting] = errors.beside[at]
                         waiting += 1
                     elif verdict == 1:
                         roots[waiting] = at  # it learns the row in its new place
@@ -208,13 +208,13 @@ def adaptive_rows(tree, watch, forms, delta, least, chance, x_nd, y_n, w_n, out_
                     if born < _BORN and nodes > 2 and slots > 0:
                         born += 1
                         new = sprout(tree, tree.depth[at])
-                        _wake(watch, new)
+                        _wake(errors, new)
                         look(tree, forms, new)
-                        watch.beside[at] = new
+                        errors.beside[at] = new
             if not stays:
                 continue
             learn(tree, forms, x_d, y, v, said_2, node, x_m, room_3K, out_5)
             if tree.test[node] >= 0:
-                _wake(watch, tree.child[node, 0])
-                _wake(watch, tree.child[node, 1])
+                _wake(errors, tree.child[node, 0])
+                _wake(errors, tree.child[node, 1])
     return len(x_nd)

@@ -107,7 +107,7 @@ class _Pair:
 
     def load_state_dict(self, state: State) -> None:
         place = self._forms[0].place
-        self._trees = [restored(tree, self._layout) for tree in state["trees"]]
+        self._trees = [restored(tree) for tree in state["trees"]]
         self._forms = [self._growth.forms(place, subset.copy()) for subset in state["subsets"]]
         self.member = Member(**{name: array.copy() for name, array in state["member"].items()})
 

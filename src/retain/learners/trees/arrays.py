@@ -70,10 +70,13 @@ class Layout:
         """Of a slot."""
         return 4 + 4 * self.looked + classes * (40 * self.looked + 16 + 8 * self.nominal * self.values)
 
-    def limits(self, classes: int) -> Array:
-        """How many nodes and slots fit into the budget: (2,)."""
-        one = self.slot_bytes(classes) + _NODES_TO_A_SLOT * self.node_bytes(classes)
-        slots = max(self.max_bytes // one, 1)
+    def limits(self, classes: int, nodes: int = 0) -> Array:
+        """How many nodes and slots fit into the budget, of which there are so many nodes already: (2,)."""
+        node, slot = self.node_bytes(classes), self.slot_bytes(classes)
+        slots = max(self.max_bytes // (slot + _NODES_TO_A_SLOT * node), 1)
+        if nodes > _NODES_TO_A_SLOT * slots:
+            slots = max((self.max_bytes - nodes * node) // slot, 1)
+            return np.array([nodes, slots], dtype=np.int64)
         return np.array([_NODES_TO_A_SLOT * slots, slots], dtype=np.int64)
 
 
@@ -128,7 +131,7 @@ def widened(tree: Tree, layout: Layout, /) -> Tree:
     span = _padded(tree.span, 3, more)
     span[:used, :, 0, -more:], span[:used, :, 1, -more:] = np.inf, -np.inf
     tree = tree._replace(pick=pick, stats=_padded(tree.stats, 3, more), span=span)
-    return _within(tree._replace(limit=layout.limits(tree.counts.shape[1])))
+    return _within(tree._replace(limit=layout.limits(tree.counts.shape[1], int(tree.size[NODES]))))
 
 
 def memory(tree: Tree, layout: Layout, /) -> int:
@@ -142,13 +145,17 @@ def saved(tree: Tree, /) -> State:
     nodes, slots = int(tree.size[NODES]), int(tree.size[SLOTS])
     state = {name: getattr(tree, name)[:nodes].copy() for name in _PER_NODE}
     state |= {name: getattr(tree, name)[:slots].copy() for name in _PER_SLOT}
-    return state | {"size": tree.size.copy(), "scale": tree.scale.copy(), "seed": tree.seed.copy()}
+    return state | {
+        "size": tree.size.copy(),
+        "limit": tree.limit.copy(),
+        "scale": tree.scale.copy(),
+        "seed": tree.seed.copy(),
+    }
 
 
-def restored(state: State, layout: Layout, /) -> Tree:
+def restored(state: State, /) -> Tree:
     """The tree that `saved` put down."""
-    arrays = {name: state[name].copy() for name in ("size", *_PER_NODE, *_PER_SLOT, "scale", "seed")}
-    return Tree(limit=layout.limits(arrays["counts"].shape[1]), **arrays)
+    return Tree(**{name: array.copy() for name, array in state.items()})
 
 
 def nominal_places(nominal: Sequence[str | int], x: Features, width: int, /, *, reader: str) -> Array:
@@ -179,7 +186,7 @@ def _with_classes(tree: Tree, layout: Layout, classes: int) -> Tree:
         span=span,
         fit=_padded(tree.fit, 1, more),
         values=_padded(tree.values, 3, more),
-        limit=layout.limits(classes),
+        limit=layout.limits(classes, int(tree.size[NODES])),
     )
     return _within(tree)
 

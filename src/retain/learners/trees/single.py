@@ -78,7 +78,7 @@ class SingleTree(ABC):
     def load_state_dict(self, state: State, /) -> None:
         self._intake.load_state_dict(state["intake"])
         self._place = state["place"].copy()
-        self._tree = None if state["tree"] is None else restored(state["tree"], self._layout())
+        self._tree = None if state["tree"] is None else restored(state["tree"])
 
     @abstractmethod
     def _rows(self, tree: Tree, forms: Forms, x: Floats, y: Array, weight: Array, out: Array, start: int, /) -> int:

@@ -49,6 +49,7 @@ _HOME = {
     "Quantile": "learners.linear",
     "Squared": "learners.linear",
     "Neural": "learners.neural",
+    "OnlineMLP": "learners.neural",
     "Hedge": "learners.ensemble",
     "OpenSet": "learners.ensemble",
     "RLS": "learners.analytic",
@@ -189,6 +190,7 @@ if TYPE_CHECKING:
     from retain.learners.linear import Quantile as Quantile
     from retain.learners.linear import Squared as Squared
     from retain.learners.neural import Neural as Neural
+    from retain.learners.neural import OnlineMLP as OnlineMLP
     from retain.registry import FileRegistry as FileRegistry
     from retain.run import Delay as Delay
     from retain.run import Exam as Exam

@@ -66,7 +66,9 @@ def feed(task):
 
 
 PARTS = {
-    f"{task}: {name}": (make, feed(task)) for name, make in LEARNERS.items() for task in ("classification", "regression")
+    f"{task}: {name}": (make, feed(task))
+    for name, make in LEARNERS.items()
+    for task in ("classification", "regression")
 }
 
 

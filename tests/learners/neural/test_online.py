@@ -102,11 +102,11 @@ def test_every_row_is_the_step_that_autograd_makes(hidden, nets, classes):
         learner.learn(rt.Batch(x[:1], y=np.array([2]), weight=np.array([1e-300])))
     else:
         learner.learn(rt.Batch(x[:0], y=y[:0]))
-        learner._run(learner._intake.read(rt.Batch(x[:1], y=np.array([np.nan]))))  # noqa: SLF001 - draws the weights
+        learner._run(learner._intake.read(rt.Batch(x[:1], y=np.array([np.nan]))))  # draws the weights
     reference = Reference(learner, nets, classes=classes)
     said = learner.learn(rt.Batch(x, y=y))
     expected = np.array([reference.learn(row, label) for row, label in zip(x.astype(np.float64), y, strict=True)])
-    # float32 beside float64: a slope near 0, divided by the root of its square, makes a small part of a step of rounding.
+    # float32 beside float64: a slope near 0, divided by the root of its square, makes a part of a step of rounding.
     assert np.abs(said.reshape(expected.shape) - expected).max() < 2e-3
     kept = learner.state_dict()
     got = [*kept["weights"]["now"], *kept["heads"]["now"]]
@@ -134,9 +134,7 @@ def test_rehearsals_help_while_there_are_few_rows():
     rng = np.random.default_rng(1)
     x = rng.uniform(-1, 1, size=(1200, 2)).astype(np.float32)
     y = (np.sin(5 * x[:, 0]) > x[:, 1]).astype(np.int64)
-    share = [
-        (rt.OnlineMLP(rehearsals=r).learn(rt.Batch(x, y=y)).argmax(axis=1) == y)[300:].mean() for r in (0.0, 20.0)
-    ]
+    share = [(rt.OnlineMLP(rehearsals=r).learn(rt.Batch(x, y=y)).argmax(axis=1) == y)[300:].mean() for r in (0.0, 20.0)]
     assert share[1] > share[0] + 0.02
 
 

@@ -249,13 +249,11 @@ def learn(
     x_nd, y_nq, weight_n, known, rates_M, memory_M, rehearsing, acts, deltas, weights, heads, second_weights,
     second_heads, inputs, targets, scale, trust_E, ring_x, ring_y, ring_weight, progress, random, out_nk, settings,
 ):  # fmt: skip
-    """Answer every row, then learn it where its weight is not 0.
+    """Answer every row, then learn it where its weight is not 0; arguments as at the top of the file.
 
-    Args:
-        known: the number of classes known before the block, -1 where targets are numbers.
-        rates_M, memory_M: of the nets; a memory of 0 rows is a plain step, one of infinitely many a sum.
-        rehearsing: how many nets rehearse: the first ones.
-        settings: rehearsals of a row, rate of trust, share dealt out.
+    `known` is the number of classes known before the block, -1 where targets are numbers; a memory of 0 rows is a plain
+    step, one of infinitely many a sum; the first `rehearsing` nets rehearse; `settings` are rehearsals of a row, rate of
+    trust and share dealt out.
     """
     n, nets, depths = len(x_nd), len(rates_M), len(heads)
     classes = known >= 0
@@ -309,7 +307,7 @@ def learn(
                 targets[c, 3], targets[c, 4] = min(targets[c, 3], y_nq[i, c]), max(targets[c, 4], y_nq[i, c])
         for c in range(y_nq.shape[1]):
             y_q[c] = y_nq[i, c]
-        times = min(int(math.ceil(weight)), _REPEATS)  # a row of weight 2 is two rows, also to steps of a fixed length
+        times = min(math.ceil(weight), _REPEATS)  # a row of weight 2 is two rows, also to steps of a fixed length
         # What is due of rehearsals fades with the rows learnt, as more of what is learnt is in the weights.
         window = len(ring_x)
         progress[_LEARNT] += weight

@@ -87,7 +87,7 @@ def accuracy() -> None:
     lines = [
         "## Nets that learn row by row: prequential, nothing tuned",
         "",
-        f"Mean over {SEEDS} seeds and its standard error; the rows are the same, first weights and rehearsals are not. "
+        f"Mean over {SEEDS} seeds and its standard error: of first weights and rehearsals, the rows are the same.",
         "Published figures are those of River's and CapyMOA's documentation, with their settings.",
         "",
         f"| | rows | {' | '.join(SETTINGS)} | bar | published |",
@@ -214,12 +214,13 @@ def speed() -> None:
             said = run([sys.executable, __file__, "contender", name]).output
             if i:
                 taken[name].append(float(json.loads(said)))
-    slow = list(taken)[0]
+    slow = next(iter(taken))
     lines = [
         "## Nets that learn row by row: speed",
         "",
-        f"{ROWS:,} rows of {COLUMNS} float32 (PyTorch: {SLOW_ROWS:,}), one number to learn, test-then-train in blocks of "
-        f"1,000; {HIDDEN} hidden units. The rehearsals of the young, some 170,000 of each of two nets, are in the figures.",
+        f"{ROWS:,} rows of {COLUMNS} float32 (PyTorch: {SLOW_ROWS:,}), one number to learn, test-then-train in blocks",
+        f"of 1,000; {HIDDEN} hidden units. The rehearsals of the first rows, some 230,000 of each of two nets, are in",
+        "the figures.",
         "",
         "| | thousand rows per CPU-second, best | median | times PyTorch, median |",
         "|---|---|---|---|",

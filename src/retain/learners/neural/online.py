@@ -73,19 +73,19 @@ class OnlineMLP(Paced):
     with the log-loss of a softmax, or half the squared error of numbers in deviations from their running mean (whose
     slope is cut at 4). Every row is one gradient step of each net. What is said is the mean over nets and depths,
     weighted by how well each has predicted lately: w_e <- w_e exp(-l_e), of which a share is dealt out anew after
-    every label (see `Hedge`). A shallow answer is trusted while there are few rows, a deep one later, and none for good.
+    every label (see `Hedge`). A shallow answer is trusted while rows are few, a deep one later, and none for good.
 
-    The default nets are of two kinds. Two settle (AdaGrad) and rehearse: after every row they step along rows drawn from
-    the window of the last ones, `rehearsals` times while the window fills, then less and less, as window / rows learnt.
-    Two follow (RMSprop) and look at each row once.
+    The default nets are of two kinds. Two settle (AdaGrad) and rehearse: after every row they step along rows drawn
+    from the window of the last ones, `rehearsals` times while the window fills, then less and less, as window / rows
+    learnt. Two follow (RMSprop) and look at each row once.
 
     A row of weight v <= 1 makes a step v times as long; a heavier one is learnt ceil(v) times (at most 16) with equal
     parts of v. Rows without a label, or of weight 0, are predicted and not learnt. NaN is a missing input. Granularity
     1. The width of bare dense arrays is fixed by the first block learnt; that of sparse rows, record batches and rows
     with a schema may grow to the right: new inputs and new classes begin at weight 0.
 
-    Memory is fixed by the settings: about 8 M bytes for each of (1 + d + k) H_1 + H_1 H_2 + ... + k (1 + d) weights, and
-    4 d bytes for each row of the window.
+    Memory is fixed by the settings: about 8 M bytes for each of (1 + d + k) H_1 + H_1 H_2 + ... + k (1 + d) weights,
+    and 4 d bytes for each row of the window.
 
     Args:
         hidden: units of each hidden layer, at least one layer.

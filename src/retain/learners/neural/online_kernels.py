@@ -1,10 +1,10 @@
 # pyright: reportMissingParameterType=false
 """The row loop of `OnlineMLP`, compiled.
 
-Shapes: n rows, d features, M nets, hidden layers of H_1 ... H_L units, k outputs or classes, K >= k the room for them,
-E = M (L + 1) experts: net m's answer at depth l, 0 from the inputs themselves, is expert m (L + 1) + l. The inputs are
-layer 0; each layer has the constant 1 as one more unit, the inputs in front, where the width can grow, and hidden layers
-at the end.
+Shapes: n rows, d features, M nets, hidden layers of H_1 ... H_L units, k outputs or classes, K >= k the room for
+them, E = M (L + 1) experts: net m's answer at depth l, 0 from the inputs themselves, is expert m (L + 1) + l. The
+inputs are layer 0; each layer has the constant 1 as one more unit, the inputs in front, where the width can grow, and
+hidden layers at the end.
 
     acts         L + 1 times  (M, H_l + 1)           what the units of a layer put out; (1, 1 + d) for the inputs
     deltas       L + 1 times  (1, H_l + 1)           slopes of a net's loss by what goes into its units
@@ -252,8 +252,8 @@ def learn(
     """Answer every row, then learn it where its weight is not 0; arguments as at the top of the file.
 
     `known` is the number of classes known before the block, -1 where targets are numbers; a memory of 0 rows is a plain
-    step, one of infinitely many a sum; the first `rehearsing` nets rehearse; `settings` are rehearsals of a row, rate of
-    trust and share dealt out.
+    step, one of infinitely many a sum; the first `rehearsing` nets rehearse; `settings` are rehearsals of a row, rate
+    of trust and share dealt out.
     """
     n, nets, depths = len(x_nd), len(rates_M), len(heads)
     classes = known >= 0

@@ -50,6 +50,9 @@ _HOME = {
     "Squared": "learners.linear",
     "Neural": "learners.neural",
     "OnlineMLP": "learners.neural",
+    "ACI": "learners.ensemble",
+    "Conformal": "learners.ensemble",
+    "DtACI": "learners.ensemble",
     "Hedge": "learners.ensemble",
     "OpenSet": "learners.ensemble",
     "RLS": "learners.analytic",
@@ -173,6 +176,9 @@ if TYPE_CHECKING:
     from retain.learners.baselines import Mean as Mean
     from retain.learners.baselines import NoChange as NoChange
     from retain.learners.baselines import Prior as Prior
+    from retain.learners.ensemble import ACI as ACI
+    from retain.learners.ensemble import Conformal as Conformal
+    from retain.learners.ensemble import DtACI as DtACI
     from retain.learners.ensemble import Hedge as Hedge
     from retain.learners.ensemble import OpenSet as OpenSet
     from retain.learners.examples import add_examples as add_examples

@@ -25,7 +25,7 @@ _ARRAYS = ("recent", "ranked", "counts", "level", "trust", "own", "tally")
 @final
 @dataclass(frozen=True, slots=True)
 class ACI:
-    """Adaptive conformal inference (Gibbs & Candes 2021): the level a steps by rate (left out - missed) after each label.
+    """Adaptive conformal inference (Gibbs & Candes 2021): the level steps by rate (left out - missed) after each label.
 
     Args:
         rate: the larger, the sooner it follows, and the more bounds jump about.
@@ -82,8 +82,8 @@ class Conformal(LateLearner, Wrapper, Bounding):
 
         C(x) = {y: score(x, y) <= s_(r)},   r = ceil((m + 1) (1 - a)),
 
-    the r-th smallest of m. Were rows exchangeable, a = 1 - coverage would do. Since they are not, a follows what came of
-    it (`update`): bounds that missed too often get wider. The share of labels within them over T rows comes to
+    the r-th smallest of m. Were rows exchangeable, a = 1 - coverage would do. Since they are not, a follows what came
+    of it (`update`): bounds that missed too often get wider. The share of labels within them over T rows comes to
     `coverage` within a constant / (T pace), whatever the stream does, for scores that are bounded.
 
     While there are fewer than 1 / (1 - coverage) scores, intervals are infinite and sets hold all classes. Where a has
@@ -121,8 +121,14 @@ class Conformal(LateLearner, Wrapper, Bounding):
     """
 
     def __init__(
-        self, learner: Learner, /, *, coverage: float = 0.9, update: ACI | DtACI = DtACI(), window: int = 500  # noqa: B008 - frozen
-    ) -> None:  # fmt: skip
+        self,
+        learner: Learner,
+        /,
+        *,
+        coverage: float = 0.9,
+        update: ACI | DtACI = DtACI(),  # noqa: B008 - frozen, hence safely shared
+        window: int = 500,
+    ) -> None:
         if not 0 < coverage < 1:
             raise SettingError(f"Conformal got coverage={coverage}; expected a share, 0 < coverage < 1, as 0.9")
         if (window + 1) * (1 - coverage) < 1:
@@ -143,7 +149,7 @@ class Conformal(LateLearner, Wrapper, Bounding):
 
     @property
     def coverage(self) -> Any:
-        """Share of labels so far within the bounds that their rows were given, NaN before the first; (k,) of k numbers."""
+        """Share of labels so far within the bounds of their rows, NaN before the first; (k,) of k numbers."""
         return self._told(self._parts["tally"][:, 1], self._parts["tally"][:, 0])
 
     @property
@@ -258,15 +264,15 @@ class Conformal(LateLearner, Wrapper, Bounding):
             and self.learner.predict(blocks.take(batch.x, slice(0, 1))).ndim != 2
         ):
             raise SettingError(
-                f"Conformal got class codes, and {type(self.learner).__name__} inside says no probabilities; expected a "
-                "learner of classes, or floats as labels"
+                f"Conformal got class codes, and {type(self.learner).__name__} inside says no probabilities; expected "
+                "a learner of classes, or floats as labels"
             )
 
     def _judged(self, said: Array, due: Batch | None, y: Array | None, weight: Array | None, order: Ints) -> Array:
         """Give bounds to the arrivals and learn from the labels that land; return what is kept of the arrivals.
 
-        That is, for each row: 1, thresholds (Q), sizes (Q), what was said (k). Where rows kept earlier are narrower they
-        are filled up with zeros on the right: of classes that came later p was 0, and a row of zeros had no bounds.
+        That is, for each row: 1, thresholds (Q), sizes (Q), what was said (k). Where rows kept earlier are narrower
+        they are filled up with zeros on the right: of classes that came later p was 0, and zeros alone had no bounds.
         """
         n = len(said)
         if self._classes is None and y is not None and (coded := _coded(y)) is not None:
@@ -296,7 +302,9 @@ class Conformal(LateLearner, Wrapper, Bounding):
         if due is not None:
             w[:start] = blocks.weights(due.weight, start, reader="Conformal")
         follows = (self._rates, self._left_out, self._speed, self._share, self._pace)
-        _kernels().cover(score, threshold, size, doubt, w, order, *(p[name] for name in _ARRAYS), *follows)
+        _kernels().cover(
+            score, threshold, size, doubt, bool(self._classes), w, order, *(p[name] for name in _ARRAYS), *follows
+        )
         if self._classes is None:
             return np.zeros((n, 0))
         return np.column_stack([np.ones(n), threshold[start:], size[start:], told[start:, : said.shape[1]]])
@@ -330,7 +338,7 @@ def _coded(y: Array | None) -> bool | None:
 
 
 def _tuned(update: DtACI, left_out: float) -> tuple[float, float]:
-    """Speed and share of the trust for the best regret over stretches of `horizon` rows, as in the paper's section 3."""
+    """Speed and share of the trust for the best regret over stretches of `horizon` rows, as the paper has them."""
     a, rows, rates = left_out, update.horizon, len(update.rates)
     loss = (1 - a) ** 2 * a**3 + a**2 * (1 - a) ** 3
     return math.sqrt(3 / rows) * math.sqrt((math.log(rows * rates) + 2) / loss), 1 / (2 * rows)

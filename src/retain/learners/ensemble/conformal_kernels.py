@@ -63,7 +63,7 @@ def _threshold(ranked_QW, q, filled, level, left_out):
     """
     if math.ceil((filled + 1) * (1.0 - left_out)) > filled:
         return np.inf  # too few scores to tell
-    rank = int(math.ceil((filled + 1) * (1.0 - level)))
+    rank = math.ceil((filled + 1) * (1.0 - level))
     if rank < 1:
         return 0.0
     if rank <= filled:
@@ -102,7 +102,7 @@ def _remember(score_PQ, row, recent_QW, ranked_QW, counts):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _adapt(q, beta, missed, weight, level_QR, trust_QR, own_Q, rates_R, left_out, speed, share, pace):
-    """Each rate's level, and the trust in it, follow beta: the largest level at which the label was within the bounds.
+    """Each rate's level, and the trust in it, follow beta, the largest level at which the label was within the bounds.
 
     Levels step as those of Gibbs & Candes 2021, each at its rate; trust falls with the pinball loss of its level.
     """
@@ -120,8 +120,8 @@ def _adapt(q, beta, missed, weight, level_QR, trust_QR, own_Q, rates_R, left_out
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def cover(
-    score_PQ, threshold_PQ, size_PQ, doubt_Pk, weight_P, order, recent_QW, ranked_QW, counts, level_QR, trust_QR, own_Q,
-    tally_Q4, rates_R, left_out, speed, share, pace,
+    score_PQ, threshold_PQ, size_PQ, doubt_Pk, classes, weight_P, order, recent_QW, ranked_QW, counts, level_QR, trust_QR,
+    own_Q, tally_Q4, rates_R, left_out, speed, share, pace,
 ):  # fmt: skip
     """Give bounds to rows as they arrive, and learn from labels as they land.
 
@@ -136,7 +136,7 @@ def cover(
                 bound = _threshold(ranked_QW, q, counts[_FILLED], wanted, left_out)
                 threshold_PQ[row, q] = bound
                 size_PQ[row, q] = 2.0 * bound
-                if doubt_Pk.shape[1]:
+                if classes:
                     size_PQ[row, q] = 0.0
                     for c in range(doubt_Pk.shape[1]):
                         # p = 0 may mean that the class is yet to come, in this block; it is not counted.

@@ -51,10 +51,14 @@ _HOME = {
     "Neural": "learners.neural",
     "OnlineMLP": "learners.neural",
     "ACI": "learners.ensemble",
+    "Calibrated": "learners.ensemble",
     "Conformal": "learners.ensemble",
     "DtACI": "learners.ensemble",
     "Hedge": "learners.ensemble",
+    "Isotonic": "learners.ensemble",
     "OpenSet": "learners.ensemble",
+    "Platt": "learners.ensemble",
+    "Temperature": "learners.ensemble",
     "RLS": "learners.analytic",
     "Ridge": "learners.analytic",
     "SLDA": "learners.analytic",
@@ -177,10 +181,14 @@ if TYPE_CHECKING:
     from retain.learners.baselines import NoChange as NoChange
     from retain.learners.baselines import Prior as Prior
     from retain.learners.ensemble import ACI as ACI
+    from retain.learners.ensemble import Calibrated as Calibrated
     from retain.learners.ensemble import Conformal as Conformal
     from retain.learners.ensemble import DtACI as DtACI
     from retain.learners.ensemble import Hedge as Hedge
+    from retain.learners.ensemble import Isotonic as Isotonic
     from retain.learners.ensemble import OpenSet as OpenSet
+    from retain.learners.ensemble import Platt as Platt
+    from retain.learners.ensemble import Temperature as Temperature
     from retain.learners.examples import add_examples as add_examples
     from retain.learners.linear import FTRL as FTRL
     from retain.learners.linear import SGD as SGD

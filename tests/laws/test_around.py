@@ -12,12 +12,17 @@ CLASSES = {
     "conformal": lambda: rt.Conformal(rt.Linear(loss=rt.Multinomial()), window=20),
     "conformal, plain": lambda: rt.Conformal(rt.Linear(loss=rt.Logistic()), update=rt.ACI(0.1), window=11),
     "conformal, a chain": lambda: rt.Conformal(rt.Scale() | rt.RLS(), window=20),
+    "platt": lambda: rt.Calibrated(rt.Linear(loss=rt.Multinomial())),
+    "temperature": lambda: rt.Calibrated(rt.RLS(), method=rt.Temperature(memory=30)),
+    "isotonic": lambda: rt.Calibrated(rt.Linear(loss=rt.Logistic()), method=rt.Isotonic(window=20, every=7)),
+    "conformal, calibrated": lambda: rt.Conformal(rt.Calibrated(rt.RLS()), window=20),
 }
 NUMBERS = {
     "conformal": lambda: rt.Conformal(rt.Linear(), window=20),
     "conformal, plain": lambda: rt.Conformal(rt.RLS(), update=rt.ACI(0.1), window=11, coverage=0.8),
 }
-MIXES = {"conformal, a chain"}  # Scale takes a row for a row, however light
+# Scale takes a row for a row, however light; what is calibrated class by class is made to add up to 1 with a newcomer.
+MIXES = {"conformal, a chain", "platt", "temperature", "isotonic", "conformal, calibrated"}
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -264,7 +264,9 @@ def _tell(
         if around is not None:
             kind = "classes in a set" if log.classes is not None else "wide"
             size = f"{around.size:,.4g} {kind}" if math.isfinite(around.size) else "unbounded"
-            print(f"within bounds: {around.coverage:.1%} of labels ({told['coverage']:.4g} asked), on average {size}")
+            Console().print(
+                f"within bounds: {around.coverage:.1%} of labels ({told['coverage']:.4g} asked), on average {size}"
+            )
         return
     result = {
         "source": source.name,

@@ -126,7 +126,7 @@ class Conformal(LateLearner, Wrapper, Bounding):
         /,
         *,
         coverage: float = 0.9,
-        update: ACI | DtACI = DtACI(),  # noqa: B008 - frozen, hence safely shared
+        update: ACI | DtACI = DtACI(),
         window: int = 500,
     ) -> None:
         if not 0 < coverage < 1:

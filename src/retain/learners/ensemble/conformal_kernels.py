@@ -120,8 +120,8 @@ def _adapt(q, beta, missed, weight, level_QR, trust_QR, own_Q, rates_R, left_out
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def cover(
-    score_PQ, threshold_PQ, size_PQ, doubt_Pk, classes, weight_P, order, recent_QW, ranked_QW, counts, level_QR, trust_QR,
-    own_Q, tally_Q4, rates_R, left_out, speed, share, pace,
+    score_PQ, threshold_PQ, size_PQ, doubt_Pk, classes, weight_P, order, recent_QW, ranked_QW, counts, level_QR,
+    trust_QR, own_Q, tally_Q4, rates_R, left_out, speed, share, pace,
 ):  # fmt: skip
     """Give bounds to rows as they arrive, and learn from labels as they land.
 

@@ -114,7 +114,7 @@ def main() -> None:
     lines = [
         "## Bounds that hold their share: conformal prediction on streams that drift",
         "",
-        f"In each cell: share of labels within the bounds, that of the stretch of {STRETCH:,} neighbouring rows which is",
+        "In each cell: share of labels within the bounds, that of the stretch of 2,000 neighbouring rows which is",
         "farthest from what was asked, and the size of the bounds (median width, or mean number of classes).",
         "",
         "| | rows | asked | Conformal, default | Conformal(update=ACI()) | all scores so far |",

@@ -184,7 +184,7 @@ class Conformal(LateLearner, Wrapper, Bounding):
         if said.ndim == 2 and said.shape[1] == 0:  # nothing is known yet
             said = np.zeros(len(said))
         half = self._thresholds()
-        half = half if said.ndim == 2 and len(half) == said.shape[1] else half[0]
+        half = half[0] if len(half) == 1 else half  # one for each number
         return np.stack([said - half, said + half], axis=-1)
 
     def sets(self, x: Features, /) -> Array:

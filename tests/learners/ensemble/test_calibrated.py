@@ -46,13 +46,15 @@ def error(y, said):
 
 def test_the_line_of_platt_is_that_of_logistic_regression():
     said, y, _ = block(steep=1.5)
+    rare = said[:, 1] < 0.3  # log-odds far from 0, so that slope and offset pull at one another
+    said, y = said[rare], y[rare]
     learner = rt.Calibrated(Spoken(), method=rt.Platt(memory=math.inf))
     learner.learn(rt.Batch(said, y=y))
     odds = np.log(said[:, 1] / said[:, 0])
     wanted = LogisticRegression(C=1e9).fit(odds[:, None], y)
     got = learner.state_dict()["fit"]["line"]
-    # One pass of Newton's steps beside the solution: 1/sqrt(n) apart or so.
-    assert got[1] == pytest.approx([wanted.coef_[0, 0], wanted.intercept_[0]], abs=0.03)
+    # One pass of Newton's steps beside the solution, which they reach but for what the first steps owe.
+    assert got[1] == pytest.approx([wanted.coef_[0, 0], wanted.intercept_[0]], abs=0.01)
     assert got[0] == pytest.approx([got[1, 0], -got[1, 1]], abs=1e-9)  # of two classes, one mirrors the other
     assert learner.predict(said)[:, 1] == pytest.approx(wanted.predict_proba(odds[:, None])[:, 1], abs=0.02)
 

@@ -53,7 +53,7 @@ class Slow:
         return bound
 
 
-@pytest.mark.parametrize("update", [rt.ACI(0.02), rt.DtACI(), rt.DtACI((0.01, 0.1), horizon=50, pace=0.0)])
+@pytest.mark.parametrize("update", [rt.ACI(0.02), rt.DtACI(), rt.DtACI(rates=(0.01, 0.1), horizon=50, pace=0.0)])
 def test_bounds_are_those_of_the_papers(update):
     rng = np.random.default_rng(0)
     y = rng.normal(size=600) * np.where(np.arange(600) < 300, 1, 4)
@@ -177,7 +177,7 @@ def test_what_is_said_is_what_the_learner_inside_says():
         lambda: rt.Conformal(rt.Linear(), coverage=0.0),
         lambda: rt.Conformal(rt.Linear(), coverage=0.99, window=50),
         lambda: rt.ACI(0.0),
-        lambda: rt.DtACI(()),
+        lambda: rt.DtACI(rates=()),
         lambda: rt.DtACI(horizon=0),
         lambda: rt.Conformal(rt.Linear(), coverage=0.8).interval(np.zeros((1, 2)), coverage=0.9),
         lambda: rt.Conformal(rt.Linear()).sets(np.zeros((1, 2))),

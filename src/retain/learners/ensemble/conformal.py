@@ -42,7 +42,7 @@ class ACI:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DtACI:
     """Dynamically tuned adaptive conformal inference (Gibbs & Candes 2024): no rate need be chosen.
 

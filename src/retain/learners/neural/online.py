@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from importlib import import_module
 from typing import Any, final
 
@@ -41,6 +41,7 @@ class Net:
     """
 
     rate: float
+    _: KW_ONLY
     memory: float = 100.0
     rehearses: bool = False
 

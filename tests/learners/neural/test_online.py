@@ -177,6 +177,9 @@ def test_a_heavy_row_is_learnt_more_than_once():
         moves.append(float(learner.predict(x[:1])[0]))
     assert moves == sorted(moves)
     assert moves[3] - moves[0] > 2 * (moves[2] - moves[0]) > 0
+    huge = learner.learn(rt.Batch(x[:2], y=y[:2], weight=np.array([1e9, 1.0])))  # takes no longer than sixteen rows
+    assert np.isfinite(huge).all()
+    assert np.isfinite(learner.predict(x)).all()
 
 
 def test_new_columns_and_classes_begin_at_nothing():

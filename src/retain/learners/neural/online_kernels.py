@@ -244,6 +244,69 @@ def _slopes(code, y_q, vote_EK, targets, score_EK, experts, k, slope_EK):
             slope_EK[e, c] = slope
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def _answer(classes, k, score_EK, targets, trust_E, vote_EK, out_nk, i):
+    """What the experts say of row i, and their mean."""
+    if classes:
+        _shares(score_EK, k, vote_EK)
+    else:
+        _numbers(score_EK, targets, vote_EK)
+    for c in range(k):
+        total = 0.0
+        for e in range(len(trust_E)):
+            total += trust_E[e] * vote_EK[e, c]
+        out_nk[i, c] = total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _hear(code, y_nq, i, k, weight, vote_EK, out_nk, targets, scale, trust_E, loss_E, settings):
+    """The label of row i moves the trust, and what is known of numbers."""
+    if code >= 0:
+        for e in range(len(trust_E)):
+            loss_E[e] = -math.log(max(vote_EK[e, code], _LEAST))
+        _judge(loss_E, weight, settings[1], settings[2], trust_E)
+        return
+    own = 0.0
+    loss_E[:] = 0.0
+    for c in range(k):
+        own += (y_nq[i, c] - out_nk[i, c]) ** 2
+        for e in range(len(trust_E)):
+            loss_E[e] += (y_nq[i, c] - vote_EK[e, c]) ** 2
+    scale[0] += weight * own
+    scale[1] += weight
+    if scale[0] > 0.0:
+        loss_E /= 2.0 * scale[0] / scale[1]
+        _judge(loss_E, weight, settings[1], settings[2], trust_E)
+    for c in range(k):
+        _moved(targets, c, y_nq[i, c], weight)
+        targets[c, 3], targets[c, 4] = min(targets[c, 3], y_nq[i, c]), max(targets[c, 4], y_nq[i, c])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _due(weight, rehearsals, window, progress):
+    """How many rows to rehearse now: fewer, the more have been learnt, and the more of them is in the weights."""
+    progress[_LEARNT] += weight
+    progress[_DUE] += min(weight, float(_REPEATS)) * rehearsals * min(1.0, window / max(progress[_LEARNT], 1.0))
+    if progress[_FILLED] == 0.0:
+        progress[_DUE] = 0.0
+    again = int(progress[_DUE])
+    progress[_DUE] -= again
+    return again
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _remember(x_nd, y_nq, i, weight, ring_x, ring_y, ring_weight, progress):
+    """Put a row into the ring."""
+    place = int(progress[_NEXT])
+    for j in range(x_nd.shape[1]):
+        ring_x[place, j] = x_nd[i, j]
+    for c in range(y_nq.shape[1]):
+        ring_y[place, c] = y_nq[i, c]
+    ring_weight[place] = weight
+    progress[_NEXT] = (place + 1) % len(ring_x)
+    progress[_FILLED] = min(progress[_FILLED] + 1.0, float(len(ring_x)))
+
+
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def learn(
     x_nd, y_nq, weight_n, known, rates_M, memory_M, rehearsing, acts, deltas, weights, heads, second_weights,
@@ -267,67 +330,34 @@ def learn(
     for i in range(n):
         weight = weight_n[i]
         code = int(y_nq[i, 0]) if classes and weight > 0.0 else -1
-        _normalise(x_nd, i, inputs, acts[0])
         after = max(k, code + 1)
-        for m in range(nets):
-            _forward(acts, weights, heads, m, after, score)
-        if classes:
-            _shares(score, k, vote)
-        else:
-            _numbers(score, targets, vote)
-        for c in range(k):
-            total = 0.0
-            for e in range(len(trust_E)):
-                total += trust_E[e] * vote[e, c]
-            out_nk[i, c] = total
-        if not weight > 0.0:
-            continue
-        if classes:
-            if code < k:
-                for e in range(len(trust_E)):
-                    loss_E[e] = -math.log(max(vote[e, code], _LEAST))
-                _judge(loss_E, weight, settings[1], settings[2], trust_E)
-            else:
-                k = after
-                _shares(score, k, vote)
-        else:
-            own = 0.0
-            loss_E[:] = 0.0
-            for c in range(k):
-                own += (y_nq[i, c] - out_nk[i, c]) ** 2
-                for e in range(len(trust_E)):
-                    loss_E[e] += (y_nq[i, c] - vote[e, c]) ** 2
-            scale[0] += weight * own
-            scale[1] += weight
-            if scale[0] > 0.0:
-                loss_E /= 2.0 * scale[0] / scale[1]
-                _judge(loss_E, weight, settings[1], settings[2], trust_E)
-            for c in range(k):
-                _moved(targets, c, y_nq[i, c], weight)
-                targets[c, 3], targets[c, 4] = min(targets[c, 3], y_nq[i, c]), max(targets[c, 4], y_nq[i, c])
-        for c in range(y_nq.shape[1]):
-            y_q[c] = y_nq[i, c]
-        times = min(math.ceil(weight), _REPEATS)  # a row of weight 2 is two rows, also to steps of a fixed length
-        # What is due of rehearsals fades with the rows learnt, as more of what is learnt is in the weights.
-        window = len(ring_x)
-        progress[_LEARNT] += weight
-        progress[_DUE] += weight * settings[0] * min(1.0, window / max(progress[_LEARNT], 1.0))
-        again = int(progress[_DUE]) if rehearsing > 0 and progress[_FILLED] > 0.0 else 0
-        progress[_DUE] = min(progress[_DUE] - again, 1.0)
-        for turn in range(times + again):
+        _normalise(x_nd, i, inputs, acts[0])
+        times, turns, turn = 1, 1, 0  # how often the row is learnt, and rows are in all; first it is answered
+        while turn < turns:
             part, active = weight / times, nets
             if turn >= times:
                 row = below(random, int(progress[_FILLED]))
-                active, part = rehearsing, min(ring_weight[row], 1.0)
+                part, active = min(ring_weight[row], 1.0), rehearsing
                 code = int(ring_y[row, 0]) if classes else -1
                 for c in range(y_nq.shape[1]):
                     y_q[c] = ring_y[row, c]
                 _normalise(ring_x, row, inputs, acts[0])
-            if turn > 0:
-                for m in range(active):
-                    _forward(acts, weights, heads, m, k, score)
-                if classes:
-                    _shares(score[: active * depths], k, vote)
+            for m in range(active):
+                _forward(acts, weights, heads, m, after, score)
+            if turn == 0:
+                _answer(classes, k, score, targets, trust_E, vote, out_nk, i)
+                if not weight > 0.0:
+                    break
+                if code < k:
+                    _hear(code, y_nq, i, k, weight, vote, out_nk, targets, scale, trust_E, loss_E, settings)
+                k = after
+                for c in range(y_nq.shape[1]):
+                    y_q[c] = y_nq[i, c]
+                times = min(math.ceil(weight), _REPEATS)  # a row of weight 2 is two rows, to steps of fixed length too
+                part = weight / times
+                turns = times + (_due(weight, settings[0], len(ring_x), progress) if rehearsing > 0 else 0)
+            if classes:
+                _shares(score[: active * depths], k, vote)
             _slopes(code, y_q, vote, targets, score, active * depths, k, slope)
             for m in range(active):
                 keep, add = _ONE, np.float32(part)
@@ -338,13 +368,8 @@ def learn(
                     add = _ONE - keep
                 rate = np.float32(rates_M[m] * part)
                 _backward(acts, deltas, weights, heads, second_weights, second_heads, m, k, slope, rate, keep, add)
-        _see(x_nd, i, weight, inputs)
-        if rehearsing > 0:
-            place = int(progress[_NEXT])
-            for j in range(x_nd.shape[1]):
-                ring_x[place, j] = x_nd[i, j]
-            for c in range(y_nq.shape[1]):
-                ring_y[place, c] = y_nq[i, c]
-            ring_weight[place] = weight
-            progress[_NEXT] = (place + 1) % window
-            progress[_FILLED] = min(progress[_FILLED] + 1.0, window)
+            turn += 1
+        if weight > 0.0:
+            _see(x_nd, i, weight, inputs)
+            if rehearsing > 0:
+                _remember(x_nd, y_nq, i, weight, ring_x, ring_y, ring_weight, progress)

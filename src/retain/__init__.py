@@ -59,6 +59,14 @@ _HOME = {
     "OnlineBoosting": "learners.ensemble",
     "OpenSet": "learners.ensemble",
     "SRP": "learners.ensemble",
+    "OnlineMLP": "learners.neural",
+    "ACI": "learners.ensemble",
+    "Calibrated": "learners.ensemble",
+    "Conformal": "learners.ensemble",
+    "DtACI": "learners.ensemble",
+    "Isotonic": "learners.ensemble",
+    "Platt": "learners.ensemble",
+    "Temperature": "learners.ensemble",
     "RLS": "learners.analytic",
     "Ridge": "learners.analytic",
     "SLDA": "learners.analytic",
@@ -186,7 +194,14 @@ if TYPE_CHECKING:
     from retain.learners.ensemble import LeveragingBagging as LeveragingBagging
     from retain.learners.ensemble import OnlineBagging as OnlineBagging
     from retain.learners.ensemble import OnlineBoosting as OnlineBoosting
+    from retain.learners.ensemble import ACI as ACI
+    from retain.learners.ensemble import Calibrated as Calibrated
+    from retain.learners.ensemble import Conformal as Conformal
+    from retain.learners.ensemble import DtACI as DtACI
+    from retain.learners.ensemble import Isotonic as Isotonic
     from retain.learners.ensemble import OpenSet as OpenSet
+    from retain.learners.ensemble import Platt as Platt
+    from retain.learners.ensemble import Temperature as Temperature
     from retain.learners.examples import add_examples as add_examples
     from retain.learners.linear import FTRL as FTRL
     from retain.learners.linear import SGD as SGD
@@ -205,6 +220,7 @@ if TYPE_CHECKING:
     from retain.learners.trees import EFDT as EFDT
     from retain.learners.trees import HoeffdingAdaptiveTree as HoeffdingAdaptiveTree
     from retain.learners.trees import HoeffdingTree as HoeffdingTree
+    from retain.learners.neural import OnlineMLP as OnlineMLP
     from retain.registry import FileRegistry as FileRegistry
     from retain.run import Delay as Delay
     from retain.run import Exam as Exam

@@ -46,6 +46,10 @@ def _ridge(schema: Schema) -> Learner:
     return encoder(schema, scaled=False, narrow=True) | rt.Ridge()
 
 
+def _online_mlp(schema: Schema) -> Learner:
+    return encoder(schema, scaled=False, narrow=True) | rt.OnlineMLP()
+
+
 def _of_classes(make: Callable[[], Learner], *, name: str, scaled: bool) -> Callable[[Schema], Learner]:
     def learner(schema: Schema) -> Learner:
         if schema.classes is None:
@@ -80,6 +84,7 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
         "class means, each with a covariance of its own: for classes of many rows",
         _of_classes(lambda: rt.FeCAM(), name="fecam", scaled=True),
     ),
+    "online-mlp": Entry("small neural nets, hedged over rates and depths: no tuning, no torch", _online_mlp),
     "intents": Entry(
         "texts in classes that come one after the other, solved on an encoder's features: the default with --text",
         lambda schema: texts.learner(schema, None),

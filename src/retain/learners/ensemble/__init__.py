@@ -3,9 +3,12 @@
 from retain.learners.ensemble.arf import ARF
 from retain.learners.ensemble.bagging import OnlineBagging
 from retain.learners.ensemble.boosting import OnlineBoosting
+from retain.learners.ensemble.calibrated import Calibrated, Isotonic, Platt, Temperature
+from retain.learners.ensemble.conformal import ACI, Conformal, DtACI
 from retain.learners.ensemble.hedge import Hedge
 from retain.learners.ensemble.leveraging import LeveragingBagging
 from retain.learners.ensemble.open_set import OpenSet
 from retain.learners.ensemble.srp import SRP
 
 __all__ = ["ARF", "SRP", "Hedge", "LeveragingBagging", "OnlineBagging", "OnlineBoosting", "OpenSet"]
+__all__ = ["ACI", "Calibrated", "Conformal", "DtACI", "Hedge", "Isotonic", "OpenSet", "Platt", "Temperature"]

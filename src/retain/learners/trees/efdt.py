@@ -25,7 +25,7 @@ class EFDT(SingleTree):
     Args:
         grace: weight of rows between two thoughts, of leaves as of nodes that have split.
         delta: probability that a split is not the better one.
-        tie: a bound below which half of it is difference enough.
+        tie: a bound below which a leaf splits anyway, and half of it is enough for a node to split anew.
         leaf: see `HoeffdingTree`, as all that follow.
         branch: share of the weight that both branches of a split must have.
         max_depth: of the tree; None: any.

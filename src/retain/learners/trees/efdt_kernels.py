@@ -73,7 +73,9 @@ def _think(tree, forms, node, stack_C, room_3K, out_5):
     elif best < 0 or tree.depth[node] >= forms.deepest or room(tree)[0] < 2:
         return
     gain = out_5[0] - now
-    if not (gain > slack or (slack < forms.tie and gain > 0.5 * forms.tie)):
+    # A leaf has nothing to lose; a node that has split would lose what grew below it.
+    least = 0.5 * forms.tie if tree.test[node] >= 0 else 0.0
+    if not (gain > slack or (slack < forms.tie and gain > least)):
         return
     if tree.test[node] == best and forms.place[best] < 0:
         tree.value[node] = value  # another threshold: what grows below it stays

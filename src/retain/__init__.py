@@ -49,6 +49,8 @@ _HOME = {
     "Quantile": "learners.linear",
     "Squared": "learners.linear",
     "Neural": "learners.neural",
+    "MondrianTree": "learners.trees",
+    "AMF": "learners.ensemble",
     "Hedge": "learners.ensemble",
     "OpenSet": "learners.ensemble",
     "RLS": "learners.analytic",
@@ -172,6 +174,7 @@ if TYPE_CHECKING:
     from retain.learners.baselines import Mean as Mean
     from retain.learners.baselines import NoChange as NoChange
     from retain.learners.baselines import Prior as Prior
+    from retain.learners.ensemble import AMF as AMF
     from retain.learners.ensemble import Hedge as Hedge
     from retain.learners.ensemble import OpenSet as OpenSet
     from retain.learners.examples import add_examples as add_examples
@@ -189,6 +192,7 @@ if TYPE_CHECKING:
     from retain.learners.linear import Quantile as Quantile
     from retain.learners.linear import Squared as Squared
     from retain.learners.neural import Neural as Neural
+    from retain.learners.trees import MondrianTree as MondrianTree
     from retain.registry import FileRegistry as FileRegistry
     from retain.run import Delay as Delay
     from retain.run import Exam as Exam

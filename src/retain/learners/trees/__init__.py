@@ -1,0 +1,5 @@
+"""Learners that split the space of features, again and again."""
+
+from retain.learners.trees.mondrian import MondrianTree
+
+__all__ = ["MondrianTree"]

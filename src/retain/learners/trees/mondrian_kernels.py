@@ -6,11 +6,13 @@ Shapes: n rows, d features, K classes known (or outputs), k >= K columns there i
 A tree is four arrays, node 0 the root, nodes 0 .. size - 1 in use:
     link_N4    int32    parent, left, right (-1: none), feature it splits on
     real_N8    float64  the columns named below
-    box_N2d    float32  least and largest value of every feature of its rows; NaN: none yet
-    stat_Nk    float64  weight of each class; or means of the targets
+    box_Nrd    float32  least and largest value of every feature of the rows of a node; where r is 3 also the last row
+                        of a leaf. NaN: none yet
+    stat_Nk    float64  weight of the rows of each class; or means of the targets
 
-The logarithm of the weight of the subtree below a node (context tree weighting) lies in its parent, so that a path
-touches no sibling: a row costs the cache lines of the nodes it passes, and no others.
+The logarithm of the weight of the subtree below a node (context tree weighting) is kept by its parent, and the share
+that it gives a node's own prediction by the node: a row looks at no node beside its path, and who predicts needs no
+exponential.
 """
 
 from __future__ import annotations
@@ -25,16 +27,20 @@ from retain.learners.draws import exponential, uniform
 __all__ = ["answer", "learn", "prune"]
 
 PARENT, LEFT, RIGHT, FEATURE = 0, 1, 2, 3
-SPLIT = 0  # time of its split, inf of a leaf; a node begins at the time its parent splits, the root at 0
+SPLIT = 0  # time of its split, inf of a leaf; a node begins when its parent splits, the root at 0
 THRESHOLD = 1  # rows of at most that go left; a number that float32 holds
-WEIGHT = 2  # -step times the loss of the node's own predictions
+WEIGHT = 2  # logarithm: -step times the loss of the node's own predictions
 TOTAL = 3  # weight of its rows
-SHARE = 4  # of the mean that the node's own prediction has, of a node that is split
+SHARE = 4  # of a node that is split: what its own prediction counts for, the rest is what those below say
 SEEN = 5  # number of the last row learnt that passed
 BELOW = 6  # and 7: logarithm of the weight of the subtree to the left, to the right
-
+LEAST, MOST, LAST = 0, 1, 2  # rows of a box
 SIZE, CLOCK = 0, 1  # tally: nodes in use, rows learnt
-ERROR, ROWS = 0, 1  # sums: squared error of the answers, weight of the rows
+ERROR, ROWS = 0, 1  # sums, of numbers: squared error of the answers, weight of the rows
+STEP, DIRICHLET, SPLIT_PURE, SCALED = 0, 1, 2, 3  # settings
+
+_HALF = math.log(2.0)
+_SURE = 40.0  # e^-40 is nothing beside 1 in float64
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -50,21 +56,29 @@ def _next(node, x_d, link_N4, real_N8):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _predict(x_d, link_N4, real_N8, stat_Nk, outputs, known, prior, out_K):
-    """The mean over all prunings of the tree, of their leaves' predictions for a row."""
+def _prior(dirichlet, known):
+    """How many rows of every class each node is taken to have seen; 0 stands for the rule of thumb."""
+    if dirichlet > 0.0:
+        return dirichlet
+    return 0.5 if known <= 2 else 0.01
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _predict(x_d, tree, outputs, known, prior, out_K):
+    """The mean over all prunings of the tree of what the leaf says that a row falls into."""
+    link_N4, real_N8, _, stat_Nk = tree
     node, left, even = 0, 1.0, 0.0
     for c in range(outputs):
         out_K[c] = 0.0
     while True:
         leaf = link_N4[node, LEFT] < 0
         share = left if leaf else left * real_N8[node, SHARE]
-        if known >= 0:
-            share_of_one = share / (real_N8[node, TOTAL] + prior * known)
-            even += share_of_one * prior
-        else:
-            share_of_one = share
-        for c in range(outputs):
-            out_K[c] += share_of_one * stat_Nk[node, c]
+        if share > 0.0:
+            if known >= 0:
+                share /= real_N8[node, TOTAL] + prior * known
+                even += share * prior
+            for c in range(outputs):
+                out_K[c] += share * stat_Nk[node, c]
         if leaf:
             break
         left *= 1.0 - real_N8[node, SHARE]
@@ -74,150 +88,175 @@ def _predict(x_d, link_N4, real_N8, stat_Nk, outputs, known, prior, out_K):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _prior(dirichlet, known):
-    """Rows of every class that each node is taken to have seen."""
-    if dirichlet > 0.0:
-        return dirichlet
-    return 0.5 if known <= 2 else 0.01
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def answer(x_nd, link_N4, real_N8, stat_Nk, known, dirichlet, out_nK):
+def answer(x_nd, known, settings, tree, out_nK):
     """Predict every row. `known` classes, -1 where targets are numbers."""
     outputs = known if known >= 0 else out_nK.shape[1]
-    prior = _prior(dirichlet, known)
+    prior = _prior(settings[DIRICHLET], known)
     for i in range(len(x_nd)):
-        _predict(x_nd[i], link_N4, real_N8, stat_Nk, outputs, known, prior, out_nK[i])
+        _predict(x_nd[i], tree, outputs, known, prior, out_nK[i])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _rates(x_d, span_4d, rows, mode, rate_d):
-    """Take a row into what is known of the features, and how fast each of them splits: 1 / its unit."""
+def _rate(span_2d, j, settings):
+    """How fast feature j is split: 1 / the range it has been seen to have, or 1."""
+    if settings[SCALED] == 0.0:
+        return 1.0
+    wide = span_2d[MOST, j] - span_2d[LEAST, j]
+    return 1.0 / wide if wide > 0.0 else 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _widen(x_d, span_2d, rate_d, settings):
+    """Take a row into the ranges of the features."""
     for j in range(len(x_d)):
         value = float(x_d[j])
-        if value != value:
-            continue
-        if not (value >= span_4d[0, j]):
-            span_4d[0, j] = value
-        if not (value <= span_4d[1, j]):
-            span_4d[1, j] = value
-        if mode == 0:
-            rate_d[j] = 1.0
-        elif mode == 1:
-            wide = span_4d[1, j] - span_4d[0, j]
-            rate_d[j] = span_4d[3, j] / wide if wide > 0.0 else 0.0
-        elif mode == 2:
-            delta = value - span_4d[2, j]
-            span_4d[2, j] += delta / rows
-            span_4d[3, j] += delta * (value - span_4d[2, j])
-            rate_d[j] = 1.0 / math.sqrt(span_4d[3, j] / rows) if span_4d[3, j] > 0.0 else 0.0
-        else:
-            delta = value - span_4d[2, j]
-            span_4d[2, j] += delta / rows
-            span_4d[3, j] += abs(delta)
-            rate_d[j] = 1.0 / (span_4d[3, j] / rows) if span_4d[3, j] > 0.0 else 0.0
+        if value == value and not (span_2d[LEAST, j] <= value <= span_2d[MOST, j]):
+            if not (value >= span_2d[LEAST, j]):
+                span_2d[LEAST, j] = value
+            if not (value <= span_2d[MOST, j]):
+                span_2d[MOST, j] = value
+            rate_d[j] = _rate(span_2d, j, settings)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _update(node, x_d, y_K, code, weight, known, prior, step, unit, now, link_N4, real_N8, box_N2d, stat_Nk, outside):
-    """A node takes in a row: its loss, its statistics, its box."""
+def _count(node, code, weight, known, prior, step, tree):
+    """A node takes in a row of a class: loss -log (w_c + a) / (w + K a), then w_c += v."""
+    _, real_N8, _, stat_Nk = tree
     total = real_N8[node, TOTAL]
-    if known >= 0:
-        if total > 0.0:
-            there = stat_Nk[node, code] + prior
-            if weight == 1.0:
-                gain = math.log(there / (total + prior * known))
-            else:  # of the rows one by one, also of parts of a row
-                gain = math.lgamma(there + weight) - math.lgamma(there)
-                gain -= math.lgamma(total + prior * known + weight) - math.lgamma(total + prior * known)
-            real_N8[node, WEIGHT] += step * gain
-        stat_Nk[node, code] += weight
-    else:
-        loss, part = 0.0, weight / (total + weight)
-        for c in range(len(y_K)):
-            miss = y_K[c] - stat_Nk[node, c]
-            loss += miss * miss
-            stat_Nk[node, c] += part * miss
-        if total > 0.0:
-            real_N8[node, WEIGHT] -= step * weight * unit * loss
+    if total > 0.0:
+        mine, all_ = stat_Nk[node, code] + prior, total + prior * known
+        if weight == 1.0:
+            gain = math.log(mine / all_)
+        else:  # what v such rows gain one after the other, for any v
+            gain = math.lgamma(mine + weight) - math.lgamma(mine) - (math.lgamma(all_ + weight) - math.lgamma(all_))
+        real_N8[node, WEIGHT] += step * gain
+    stat_Nk[node, code] += weight
     real_N8[node, TOTAL] = total + weight
-    real_N8[node, SEEN] = now
-    if outside:
-        for j in range(len(x_d)):
-            value = x_d[j]
-            if value == value:
-                if not (value >= box_N2d[node, 0, j]):
-                    box_N2d[node, 0, j] = value
-                if not (value <= box_N2d[node, 1, j]):
-                    box_N2d[node, 1, j] = value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _average(node, y_K, weight, step, unit, tree):
+    """A node takes in a row of numbers: loss |y - m|^2 in a unit, then the mean moves."""
+    _, real_N8, _, stat_Nk = tree
+    total = real_N8[node, TOTAL]
+    loss, part = 0.0, weight / (total + weight)
+    for c in range(len(y_K)):
+        miss = y_K[c] - stat_Nk[node, c]
+        loss += miss * miss
+        stat_Nk[node, c] += part * miss
+    if total > 0.0:
+        real_N8[node, WEIGHT] -= step * weight * unit * loss
+    real_N8[node, TOTAL] = total + weight
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _outside(x_d, box_rd):
+    """Whether a row lies outside of a box; also where a value is missing, or the box has none."""
+    beyond = 0
+    for j in range(len(x_d)):  # without a branch: the compiler compares many at a time
+        beyond += not ((x_d[j] >= box_rd[LEAST, j]) & (x_d[j] <= box_rd[MOST, j]))
+    return beyond > 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _grow(x_d, box_rd):
+    """A box takes in a row."""
+    for j in range(len(x_d)):
+        value = x_d[j]
+        if value == value:
+            if not (value >= box_rd[LEAST, j]):
+                box_rd[LEAST, j] = value
+            if not (value <= box_rd[MOST, j]):
+                box_rd[MOST, j] = value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _reach(x_d, low_d, high_d, rate_d):
+    """The rate at which a box is split between it and a row: how far the row lies outside, over all features."""
+    reach = 0.0
+    for j in range(len(x_d)):
+        if x_d[j] > high_d[j]:
+            reach += rate_d[j] * (float(x_d[j]) - float(high_d[j]))
+        elif x_d[j] < low_d[j]:
+            reach += rate_d[j] * (float(low_d[j]) - float(x_d[j]))
+    return reach
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _draw(x_d, low_d, high_d, rate_d, reach, random_1):
+    """A feature, by its share in the reach, whether the row lies above, and a threshold between the box and the row."""
+    drawn = uniform(random_1) * reach
+    feature, above, low, high = -1, False, 0.0, 0.0
+    for j in range(len(x_d)):
+        value, least, most = float(x_d[j]), float(low_d[j]), float(high_d[j])
+        if rate_d[j] > 0.0 and (value > most or value < least):
+            feature, above = j, value > most
+            low, high = (most, value) if above else (value, least)
+            drawn -= rate_d[j] * (high - low)
+            if drawn < 0.0:
+                break
+    threshold = np.float32(low + uniform(random_1) * (high - low))
+    if threshold >= high or threshold < low:  # rounding
+        threshold = np.float32(low)
+    return feature, above, threshold
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _blank(node, parent, tree):
+    """A new leaf that has seen no row."""
+    link_N4, real_N8, box_Nrd, stat_Nk = tree
+    link_N4[node, PARENT] = parent
+    link_N4[node, LEFT] = link_N4[node, RIGHT] = link_N4[node, FEATURE] = -1
+    real_N8[node, :] = 0.0
+    real_N8[node, SPLIT] = np.inf
+    box_Nrd[node, :, :] = np.nan
+    stat_Nk[node, :] = 0.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _weigh(node, real_N8):
-    """The logarithm of the weight of the subtree of a node that is split; notes the share of its own prediction."""
-    odds = real_N8[node, BELOW] + real_N8[node, BELOW + 1] - real_N8[node, WEIGHT]
-    if odds <= 0.0:
-        e = math.exp(odds)
-        real_N8[node, SHARE] = 1.0 / (1.0 + e)
-        return real_N8[node, WEIGHT] + math.log1p(e) - math.log(2.0)
-    e = math.exp(-odds)
-    real_N8[node, SHARE] = e / (1.0 + e)
-    return real_N8[node, BELOW] + real_N8[node, BELOW + 1] + math.log1p(e) - math.log(2.0)
+    """The logarithm of the weight of the subtree of a node that is split: of half its own and half that of those below.
+
+    Notes the share of its own.
+    """
+    own, below = real_N8[node, WEIGHT], real_N8[node, BELOW] + real_N8[node, BELOW + 1]
+    odds = below - own
+    if odds > _SURE:
+        real_N8[node, SHARE] = 0.0
+        return below - _HALF
+    if odds < -_SURE:
+        real_N8[node, SHARE] = 1.0
+        return own - _HALF
+    e = math.exp(odds)
+    real_N8[node, SHARE] = 1.0 / (1.0 + e)
+    return own + math.log1p(e) - _HALF
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _climb(node, link_N4, real_N8):
-    """Bring the weights above a node up to date."""
+    """Bring the weights of a node and of those above it up to date."""
     below = real_N8[node, WEIGHT] if link_N4[node, LEFT] < 0 else _weigh(node, real_N8)
     parent = link_N4[node, PARENT]
     while parent >= 0:
-        real_N8[parent, BELOW + (0 if link_N4[parent, LEFT] == node else 1)] = below
+        real_N8[parent, BELOW if link_N4[parent, LEFT] == node else BELOW + 1] = below
         below = _weigh(parent, real_N8)
         node, parent = parent, link_N4[parent, PARENT]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _blank(node, parent, link_N4, real_N8, box_N2d, stat_Nk):
-    """A new leaf that has seen no row."""
-    link_N4[node, PARENT] = parent
-    link_N4[node, LEFT] = link_N4[node, RIGHT] = link_N4[node, FEATURE] = -1
-    real_N8[node, :] = 0.0
-    real_N8[node, SPLIT] = np.inf
-    box_N2d[node, :, :] = np.nan
-    stat_Nk[node, :] = 0.0
+def _part(node, drawn, time, within, tally, tree):
+    """Split a node; returns the new leaf, which has seen no row yet.
 
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _part(node, x_d, rate_d, reach, time, random_1, tally, link_N4, real_N8, box_N2d, stat_Nk):
-    """Split a node between its box and a row outside of it; returns the new leaf, which is empty.
-
-    The node stays where it is, above the split. What it was, with all below it, moves to the new node `size`; the new
-    leaf is the one after.
+    The node stays where it is and is what lies above the split. What it was, with all below it, moves to node `size`;
+    the new leaf is the one after. `within`: the split goes through its box.
     """
-    drawn = uniform(random_1) * reach
-    feature, right, low, high = -1, False, 0.0, 0.0
-    for j in range(len(x_d)):
-        value, least, most = float(x_d[j]), float(box_N2d[node, 0, j]), float(box_N2d[node, 1, j])
-        if value > most:
-            step, above, a, b = value - most, True, most, value
-        elif value < least:
-            step, above, a, b = least - value, False, value, least
-        else:
-            continue
-        if rate_d[j] <= 0.0:
-            continue
-        feature, right, low, high = j, above, a, b
-        drawn -= rate_d[j] * step
-        if drawn < 0.0:
-            break
-    threshold = np.float32(low + uniform(random_1) * (high - low))
-    if threshold >= high:  # rounding
-        threshold = np.float32(low)
+    link_N4, real_N8, box_Nrd, stat_Nk = tree
+    feature, above, threshold = drawn
     moved, leaf = tally[SIZE], tally[SIZE] + 1
     tally[SIZE] += 2
     link_N4[moved] = link_N4[node]
     real_N8[moved] = real_N8[node]
-    box_N2d[moved] = box_N2d[node]
+    box_Nrd[moved] = box_Nrd[node]
     stat_Nk[moved] = stat_Nk[node]
     link_N4[moved, PARENT] = node
     below = real_N8[node, WEIGHT]
@@ -225,167 +264,148 @@ def _part(node, x_d, rate_d, reach, time, random_1, tally, link_N4, real_N8, box
         link_N4[link_N4[moved, LEFT], PARENT] = moved
         link_N4[link_N4[moved, RIGHT], PARENT] = moved
         below = _weigh(moved, real_N8)
-    _blank(leaf, node, link_N4, real_N8, box_N2d, stat_Nk)
-    link_N4[node, LEFT], link_N4[node, RIGHT] = (moved, leaf) if right else (leaf, moved)
+    if within:
+        if above:
+            box_Nrd[moved, MOST, feature] = min(box_Nrd[moved, MOST, feature], threshold)
+        else:
+            box_Nrd[moved, LEAST, feature] = max(box_Nrd[moved, LEAST, feature], threshold)
+    _blank(leaf, node, tree)
+    link_N4[node, LEFT], link_N4[node, RIGHT] = (moved, leaf) if above else (leaf, moved)
     link_N4[node, FEATURE] = feature
     real_N8[node, SPLIT], real_N8[node, THRESHOLD] = time, threshold
-    real_N8[node, BELOW], real_N8[node, BELOW + 1] = (below, 0.0) if right else (0.0, below)
+    real_N8[node, BELOW], real_N8[node, BELOW + 1] = (below, 0.0) if above else (0.0, below)
     return leaf
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def learn(
-    x_nd, y_nK, weight_n, start, known, settings, random_1, tally, sums, span_4d, link_N4, real_N8, box_N2d, stat_Nk,
-    out_nK, point_Nd,
-):
+def learn(x_nd, y_nK, weight_n, start, known, settings, random_1, tally, sums, span_2d, tree, out_nK):
     """Predict every row from `start` on, then learn it where its weight is not 0, until there is no room for a split.
 
-    Returns the number of the row that found no room, and of the classes known by then. `known` is the number of classes
-    known before, -1 where targets are numbers.
+    Returns the number of the row that found no room (n: none), and of the classes known by then. `known` is the number
+    of classes known before, -1 where targets are numbers.
     """
+    link_N4, real_N8, box_Nrd, stat_Nk = tree
     n, d = x_nd.shape
-    outputs = out_nK.shape[1]
-    step, dirichlet, split_pure, mode, scaled = settings[0], settings[1], settings[2] > 0.0, settings[3], settings[4]
-    rate_d = np.zeros(d)
-    prior = _prior(dirichlet, known)
+    step, split_pure, classes = settings[STEP], settings[SPLIT_PURE] > 0.0, known >= 0
+    keeps_last = box_Nrd.shape[1] > LAST
+    rate_d = np.empty(d)
+    for j in range(d):
+        rate_d[j] = _rate(span_2d, j, settings)
+    prior = _prior(settings[DIRICHLET], known)
+    code, unit = 0, 0.0
     for i in range(start, n):
         weight = weight_n[i]
-        if weight > 0.0 and tally[SIZE] + 2 > len(link_N4):
+        if tally[SIZE] + 2 > len(link_N4):  # also where nothing is to be learnt: a full tree is pruned at once
             return i, known
-        x_d, y_K = x_nd[i], y_nK[i]
+        x_d, y_K, out_K = x_nd[i], y_nK[i], out_nK[i]
         if tally[SIZE] > 0:
-            _predict(x_d, link_N4, real_N8, stat_Nk, known if known >= 0 else outputs, known, prior, out_nK[i])
+            _predict(x_d, tree, known if classes else len(out_K), known, prior, out_K)
         if weight == 0.0:
             continue
-        tally[CLOCK] += 1
-        now = float(tally[CLOCK])
-        code, unit = 0, 0.5
-        if known >= 0:
+        if classes:
             code = int(y_K[0])
             if code >= known:
                 known = code + 1
-                prior = _prior(dirichlet, known)
-        elif tally[SIZE] > 0 and scaled > 0.0:
-            # A squared error counts in units of twice the mean one so far: Gaussians of that variance.
-            for c in range(outputs):
-                sums[ERROR] += weight * (y_K[c] - out_nK[i, c]) ** 2
+                prior = _prior(settings[DIRICHLET], known)
+        elif tally[SIZE] > 0:
+            # A squared error counts in units of twice the mean one so far, as if these were Gaussians.
+            for c in range(len(out_K)):
+                sums[ERROR] += weight * (y_K[c] - out_K[c]) ** 2
             sums[ROWS] += weight
             unit = 0.5 * sums[ROWS] / sums[ERROR] if sums[ERROR] > 0.0 else 0.0
-        _rates(x_d, span_4d, now, mode, rate_d)
+        _widen(x_d, span_2d, rate_d, settings)
         if tally[SIZE] == 0:
-            _blank(0, -1, link_N4, real_N8, box_N2d, stat_Nk)
+            _blank(0, -1, tree)
             tally[SIZE] = 1
+        tally[CLOCK] += 1
+        now = float(tally[CLOCK])
         node, begun = 0, 0.0
         while True:
-            beyond = 0
-            for j in range(d):
-                beyond += not ((x_d[j] >= box_N2d[node, 0, j]) & (x_d[j] <= box_N2d[node, 1, j]))
-            leaf = -1
-            whole = box_N2d[node].copy()
-            inside = False
-            if settings[5] >= 3.0 and (beyond == 0 or (settings[5] == 5.0 and uniform(random_1) < 0.5) or settings[5] == 6.0) and known >= 0 and not split_pure and link_N4[node, LEFT] < 0 and stat_Nk[node, code] != real_N8[node, TOTAL]:
-                inside = True
-                beyond = 1
-                for j in range(d):
-                    box_N2d[node, 0, j] = box_N2d[node, 1, j] = point_Nd[node, j]
-            if beyond > 0 and (known < 0 or split_pure or stat_Nk[node, code] != real_N8[node, TOTAL]):
-                reach = 0.0
-                for j in range(d):
-                    if x_d[j] > box_N2d[node, 1, j]:
-                        reach += rate_d[j] * (float(x_d[j]) - float(box_N2d[node, 1, j]))
-                    elif x_d[j] < box_N2d[node, 0, j]:
-                        reach += rate_d[j] * (float(box_N2d[node, 0, j]) - float(x_d[j]))
+            leaf = link_N4[node, LEFT] < 0
+            new = -1
+            outside = _outside(x_d, box_Nrd[node])
+            if (outside or (leaf and keeps_last)) and (
+                split_pure or not classes or stat_Nk[node, code] != real_N8[node, TOTAL]
+            ):
+                # A leaf of one class was not split while its box grew, so that within it the box tells nothing: the
+                # split is drawn between this row and the leaf's last.
+                low_d = box_Nrd[node, LEAST if outside else LAST]
+                high_d = box_Nrd[node, MOST if outside else LAST]
+                reach = _reach(x_d, low_d, high_d, rate_d)
                 if reach > 0.0:
                     time = begun + exponential(random_1) / reach
                     if time < real_N8[node, SPLIT]:
-                        leaf = _part(
-                            node, x_d, rate_d, reach, time, random_1, tally, link_N4, real_N8, box_N2d, stat_Nk
-                        )
-            if inside:
-                if leaf >= 0:
-                    moved = leaf - 1
-                    f = link_N4[node, FEATURE]
-                    box_N2d[moved] = whole
-                    t = np.float32(real_N8[node, THRESHOLD])
-                    if link_N4[node, LEFT] == moved:
-                        box_N2d[moved, 1, f] = min(box_N2d[moved, 1, f], t)
-                    else:
-                        box_N2d[moved, 0, f] = max(box_N2d[moved, 0, f], t)
-                    point_Nd[moved] = point_Nd[node]
-                box_N2d[node] = whole
-                beyond = 1
-            elif leaf >= 0:
-                point_Nd[leaf - 1] = point_Nd[node]
-            if leaf >= 0:
-                point_Nd[leaf] = x_d
-            elif link_N4[node, LEFT] < 0:
-                point_Nd[node] = x_d
-            pure = known >= 0 and not split_pure and stat_Nk[node, code] == real_N8[node, TOTAL] and real_N8[node, TOTAL] > 0.0
-            if pure and settings[5] == 2.0:
-                for j in range(d):
-                    box_N2d[node, 0, j] = box_N2d[node, 1, j] = x_d[j]
-            _update(
-                node, x_d, y_K, code, weight, known, prior, step, unit, now, link_N4, real_N8, box_N2d, stat_Nk,
-                beyond > 0 and not (pure and settings[5] > 0.0 and settings[5] < 3.0),
-            )
-            if leaf >= 0:
-                _update(
-                    leaf, x_d, y_K, code, weight, known, prior, step, unit, now, link_N4, real_N8, box_N2d, stat_Nk,
-                    True,
-                )
-                break
-            if link_N4[node, LEFT] < 0:
+                        drawn = _draw(x_d, low_d, high_d, rate_d, reach, random_1)
+                        new = _part(node, drawn, time, not outside, tally, tree)
+            if outside:
+                _grow(x_d, box_Nrd[node])
+            if classes:
+                _count(node, code, weight, known, prior, step, tree)
+            else:
+                _average(node, y_K, weight, step, unit, tree)
+            real_N8[node, SEEN] = now
+            if new >= 0:
+                _grow(x_d, box_Nrd[new])
+                if classes:
+                    _count(new, code, weight, known, prior, step, tree)
+                else:
+                    _average(new, y_K, weight, step, unit, tree)
+                real_N8[new, SEEN] = now
+            if new >= 0 or leaf:
                 break
             begun = real_N8[node, SPLIT]
             node = _next(node, x_d, link_N4, real_N8)
+        if keeps_last:
+            last_d = box_Nrd[new if new >= 0 else node, LAST]
+            for j in range(d):
+                if x_d[j] == x_d[j]:
+                    last_d[j] = x_d[j]
         _climb(node, link_N4, real_N8)
     return n, known
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def prune(tally, most, link_N4, real_N8, box_N2d, stat_Nk):
+def prune(tally, most, tree):
     """Make leaves of the splits that no row has passed for longest, until at most `most` nodes are left.
 
-    A row that passes a node passed all above it: what no row has passed since some time is whole subtrees. Nodes keep
-    their order.
+    A row that passes a node has passed all above it, so that what no row has passed since some time is whole subtrees.
+    Nodes keep their order.
     """
+    link_N4, real_N8, box_Nrd, stat_Nk = tree
     size = tally[SIZE]
     splits = (size - 1) // 2
     too_many = splits - (most - 1) // 2
     if too_many <= 0:
         return
     seen = np.empty(splits)
-    s = 0
+    found = 0
     for node in range(size):
         if link_N4[node, LEFT] >= 0:
-            seen[s] = real_N8[node, SEEN]
-            s += 1
+            seen[found] = real_N8[node, SEEN]
+            found += 1
     seen.sort()
     oldest = seen[too_many - 1]
     place = np.empty(size, np.int32)
     left = 0
     for node in range(size):
         parent = link_N4[node, PARENT]
-        if parent >= 0 and real_N8[parent, SEEN] <= oldest:
-            place[node] = -1
-        else:
-            place[node] = left
-            left += 1
+        gone = parent >= 0 and real_N8[parent, SEEN] <= oldest
+        place[node] = -1 if gone else left
+        left += not gone
     for node in range(size):
         if place[node] >= 0 and link_N4[node, LEFT] >= 0 and real_N8[node, SEEN] <= oldest:
             link_N4[node, LEFT] = link_N4[node, RIGHT] = link_N4[node, FEATURE] = -1
             real_N8[node, SPLIT] = np.inf
-            box_N2d[node, :, :] = np.nan  # begun anew: rows within a box never split it
+            box_Nrd[node, :, :] = np.nan  # begins anew: rows within a box would never split it again
             _climb(node, link_N4, real_N8)
     for node in range(size):
         to = place[node]
-        if to < 0:
-            continue
-        link_N4[to] = link_N4[node]
-        real_N8[to] = real_N8[node]
-        box_N2d[to] = box_N2d[node]
-        stat_Nk[to] = stat_Nk[node]
-        for way in range(3):
-            if link_N4[to, way] >= 0:
-                link_N4[to, way] = place[link_N4[to, way]]
+        if to >= 0:
+            link_N4[to] = link_N4[node]
+            real_N8[to] = real_N8[node]
+            box_Nrd[to] = box_Nrd[node]
+            stat_Nk[to] = stat_Nk[node]
+            for way in (PARENT, LEFT, RIGHT):
+                if link_N4[to, way] >= 0:
+                    link_N4[to, way] = place[link_N4[to, way]]
     tally[SIZE] = left

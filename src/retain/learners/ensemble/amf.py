@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import final
 
@@ -17,8 +16,8 @@ from retain.core import Array, Batch, Features, Floats, State
 from retain.errors import SettingError
 from retain.learners.draws import seeded
 from retain.learners.ensemble.abreast import abreast
-from retain.learners.intake import Given, Intake
-from retain.learners.trees.mondrian_nodes import Growth, Nodes
+from retain.learners.intake import Intake
+from retain.learners.trees.mondrian_nodes import Growth, Lesson, Nodes
 
 __all__ = ["AMF"]
 
@@ -101,19 +100,20 @@ class AMF:
         given = self._intake.read(batch)
         self._growth.check(given)
         self._intake.keep(given)
-        out = np.empty((len(given.x), self._intake.outputs))
-        known = given.known
-        for start in range(0, len(out), _PART):
-            rows = slice(start, start + _PART)
-            part = replace(given.take(rows), known=known)
-            self._mean([partial(tree.learn, part) for tree in self._trees], out[rows])
-            if given.classes is not None and part.y.ndim == 1:
-                known = max(known, 1 + int(part.y[part.weight > 0].max(initial=-1)))
+        lesson = Lesson.of(given)
+        out = np.zeros((len(given.x), self._intake.outputs))
+        if lesson is not None:
+            start = 0
+            for part in lesson.parts(_PART):
+                stop = start + len(part.x)
+                self._mean([partial(tree.learn, part) for tree in self._trees], out[start:stop])
+                start = stop
         return out[:, 0] if self._intake.flat else out
 
     def predict(self, x: Features, /) -> Array:
         """Numbers (n,) or (n, K), or probabilities (n, K); (n, 0) before the first labels. Changes nothing."""
-        x_nd, intake = self._intake.rows(x), self._intake
+        intake = self._intake
+        x_nd = np.require(intake.rows(x), np.float32, ["C", "W"])
         known = -1 if intake.classes is None else intake.classes
         out = np.empty((len(x_nd), intake.outputs))
         for start in range(0, len(out), _PART):

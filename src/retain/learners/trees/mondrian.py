@@ -12,7 +12,7 @@ import numpy as np
 from retain.core import Array, Batch, Features, State
 from retain.learners.draws import seeded
 from retain.learners.intake import Intake
-from retain.learners.trees.mondrian_nodes import Growth, Nodes
+from retain.learners.trees.mondrian_nodes import Growth, Lesson, Nodes
 
 __all__ = ["MondrianTree"]
 
@@ -104,13 +104,16 @@ class MondrianTree:
         given = self._intake.read(batch)
         self._growth.check(given)
         self._intake.keep(given)
+        lesson = Lesson.of(given)
         out = np.zeros((len(given.x), self._intake.outputs))
-        self._nodes.learn(given, out)
+        if lesson is not None:
+            self._nodes.learn(lesson, out)
         return out[:, 0] if self._intake.flat else out
 
     def predict(self, x: Features, /) -> Array:
         """Numbers (n,) or (n, K), or probabilities (n, K); (n, 0) before the first labels. Changes nothing."""
-        rows, intake = self._intake.rows(x), self._intake
+        intake = self._intake
+        rows = np.require(intake.rows(x), np.float32, ["C", "W"])
         out = np.zeros((len(rows), intake.outputs))
         self._nodes.answer(rows, -1 if intake.classes is None else intake.classes, out)
         return out[:, 0] if intake.flat else out

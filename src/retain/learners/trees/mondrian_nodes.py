@@ -6,7 +6,9 @@ Shapes: n rows, d features, K classes known (or outputs), k >= K columns there i
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Any, final
 
@@ -16,7 +18,7 @@ from retain.core import Array, Floats, Ints, State
 from retain.errors import SettingError
 from retain.learners.intake import Given
 
-__all__ = ["Growth", "Nodes"]
+__all__ = ["Growth", "Lesson", "Nodes"]
 
 _FIRST = 64  # nodes there is room for at first
 _FEWEST = 32  # nodes that a budget must allow for: with less there is no tree to speak of
@@ -67,8 +69,8 @@ class Growth:
 
     def settings(self, *, numbers: bool) -> Floats:
         """What the compiled loops read."""
-        step = (2.0 if numbers else 0.5) if self.step is None else self.step
-        return np.array([step, self.dirichlet or 0.0, float(self.split_pure), float(self.scaled)])
+        return _settings(self, numbers)
+
 
     def _admits(self, nodes: int, width: int) -> None:
         if nodes < _FEWEST:
@@ -76,6 +78,43 @@ class Growth:
                 f"{self.reader} may use {self.max_bytes:,} bytes for a tree, which are {nodes} nodes of {width} "
                 f"features; expected room for at least {_FEWEST}: raise max_bytes, or put fewer features in"
             )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Checked rows in the form that the compiled loops read, made once for all trees."""
+
+    x: Floats  # (n, d) float32
+    y: Floats  # (n, 1) class codes, or (n, K) numbers, float64
+    weight: Floats
+    labels: Ints | None  # (n,) class codes; None where targets are numbers
+    known: int  # classes known before; -1 where targets are numbers
+    classes: int  # known after; -1 likewise
+
+    @staticmethod
+    def of(given: Given, /) -> Lesson | None:
+        """The rows of a block; None where nobody knows yet what is to be predicted."""
+        x = np.require(given.x, np.float32, ["C", "W"])
+        if given.classes is None:
+            y = np.require(given.y, np.float64, ["C", "W"])
+            return None if given.flat is None else Lesson(x, y, given.weight, None, -1, -1)
+        labels = given.y if given.y.ndim == 1 else np.full(len(x), -1)
+        return Lesson(x, labels.astype(np.float64)[:, None], given.weight, labels, given.known, given.classes)
+
+    def parts(self, rows: int, /) -> Iterator[Lesson]:
+        """The same in pieces of so many rows."""
+        known = self.known
+        for start in range(0, len(self.x), rows):
+            part = slice(start, start + rows)
+            x, y, weight = self.x[part], self.y[part], self.weight[part]
+            if self.labels is None:
+                yield Lesson(x, y, weight, None, -1, -1)
+                continue
+            labels = self.labels[part]
+            classes = max(known, 1 + int(labels[weight > 0].max(initial=-1)))
+            yield Lesson(x, y, weight, labels, known, classes)
+            known = classes
 
 
 @final
@@ -105,37 +144,29 @@ class Nodes:
         """What the arrays take."""
         return 0 if self._tree is None else sum(part.nbytes for part in self._tree)
 
-    def learn(self, given: Given, out: Floats, /) -> None:
-        """Predict and learn rows that have passed all checks; out (n, K), zeros so far, takes the predictions."""
-        x, weight, known = np.require(given.x, np.float32, ["C", "W"]), given.weight, given.known
-        if given.classes is None:
-            if given.flat is None:
-                return
-            y = np.require(given.y, np.float64, ["C", "W"])
-            known, labels, found = -1, None, [] if self._tree is not None else [0]
-        else:
-            labels = given.y if given.y.ndim == 1 else np.full(len(x), -1)
-            y = labels.astype(np.float64)[:, None]
-            found = _arrivals(labels, weight, 0 if self._tree is None else self._tree[3].shape[1])
-        if self._tree is not None and x.shape[1] > self._tree[2].shape[2]:
-            found = sorted({0, *found})
+    def learn(self, lesson: Lesson, out: Floats, /) -> None:
+        """Predict and learn rows; out (n, K), zeros so far, takes the predictions."""
+        x, y, weight, known = lesson.x, lesson.y, lesson.weight, lesson.known
         start = 0
-        for row in found[: len(x)]:
+        for row in self._calls_for_room(lesson):
             known = self._run(x[start:row], y[start:row], weight[start:row], known, out[start:row])
             # What needs more room leaves room for fewer nodes: the row is predicted before, and learnt after.
             one = slice(row, row + 1)
             before = np.zeros_like(out[one])
             self.answer(x[one], known, before)
-            self._admit(x.shape[1], y.shape[1] if labels is None else _columns(int(labels[row]) + 1), numbers=known < 0)
+            columns = y.shape[1] if lesson.labels is None else _columns(int(lesson.labels[row]) + 1)
+            self._admit(x.shape[1], columns, numbers=known < 0)
             known = self._run(x[one], y[one], weight[one], known, out[one])
             out[one] = before
             start = row + 1
-        self._run(x[start:], y[start:], weight[start:], known, out[start:])
+        if start == 0:
+            self._run(x, y, weight, known, out)
+        elif start < len(x):
+            self._run(x[start:], y[start:], weight[start:], known, out[start:])
 
     def answer(self, x: Floats, known: int, out: Floats, /) -> None:
-        """Fill out (n, K), zeros so far, with predictions. `known` classes, -1 where targets are numbers."""
+        """Fill out (n, K), zeros so far, with predictions for rows in float32 that may be written to. `known` classes, -1 where targets are numbers."""
         if self._tree is not None and self.size and len(x):
-            x = np.require(x, np.float32, ["C", "W"])
             _kernels().answer(x, known, self._growth.settings(numbers=known < 0), self._tree, out)
 
     def state_dict(self) -> State:
@@ -163,15 +194,31 @@ class Nodes:
             self._most = self._growth.nodes(box.shape[2], stat.shape[1], numbers=box.shape[1] == 2)
             self._make_room()
 
+    def _calls_for_room(self, lesson: Lesson) -> list[int]:
+        """Rows before which arrays must become wider: the first ones, those of new features, those of new classes."""
+        if not len(lesson.x):
+            return []
+        columns, found = 0, set[int]()
+        if self._tree is not None:
+            columns = self._tree[3].shape[1]
+            if lesson.x.shape[1] > self._tree[2].shape[2]:
+                found.add(0)
+        if lesson.labels is None:
+            return sorted(found) if columns else [0]
+        if lesson.classes > columns:
+            found.update(_arrivals(lesson.labels, lesson.weight, columns))
+        return sorted(found)
+
     def _run(self, x: Floats, y: Floats, weight: Floats, known: int, out: Floats) -> int:
         """Rows that there is room for; returns how many classes are known after them."""
         if self._tree is None or not len(x):
             return known
-        learn, settings = _kernels().learn, self._growth.settings(numbers=known < 0)
+        settings, memory = self._growth.settings(numbers=known < 0), (self._tally, self._sums, self._span)
         start = 0
         while start < len(x):
-            memory = self._random, self._tally, self._sums, self._span
-            start, known = learn(x, y, weight, start, known, settings, *memory, self._tree, out)
+            start, known = _kernels().learn(
+                x, y, weight, start, known, settings, self._random, *memory, self._tree, out
+            )
             self._make_room()
         return int(known)
 
@@ -197,9 +244,11 @@ class Nodes:
         """Room for the next split: arrays twice as long, or, where the budget ends, a tree with fewer nodes."""
         if self._tree is None:
             return
+        room = len(self._tree[0])
+        if room <= self._most and self.size + 2 <= room:
+            return
         if self.size + 2 > self._most:
             _kernels().prune(self._tally, int(_KEPT * self._most), self._tree)
-        room = len(self._tree[0])
         longer = room
         while self.size + 2 > longer:
             longer = max(2 * longer, _FIRST)
@@ -207,6 +256,12 @@ class Nodes:
         if longer != room:
             link, real, box, stat = (_resized(part, longer) for part in self._tree)
             self._tree = (link, real, box, stat)
+
+
+@cache
+def _settings(growth: Growth, numbers: bool) -> Floats:  # noqa: FBT001 - a cache takes what it is given
+    step = (2.0 if numbers else 0.5) if growth.step is None else growth.step
+    return np.array([step, growth.dirichlet or 0.0, float(growth.split_pure), float(growth.scaled)])
 
 
 def _resized(part: Array, rows: int) -> Array:
@@ -231,6 +286,7 @@ def _arrivals(codes: Ints, weight: Floats, columns: int) -> list[int]:
     return found
 
 
+@cache
 def _kernels() -> Any:
     """The compiled loops; numba is loaded when the first row arrives."""
     return import_module("retain.learners.trees.mondrian_kernels")

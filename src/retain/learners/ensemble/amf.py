@@ -95,6 +95,11 @@ class AMF:
         """How many nodes all trees have together."""
         return sum(tree.size for tree in self._trees)
 
+    @property
+    def bytes(self) -> int:
+        """What the nodes take, room for more included."""
+        return sum(tree.bytes for tree in self._trees)
+
     def learn(self, batch: Batch, /) -> Array:
         """Learn the rows in order; see `retain.core.Learner`."""
         given = self._intake.read(batch)

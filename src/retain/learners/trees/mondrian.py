@@ -99,6 +99,11 @@ class MondrianTree:
         """How many nodes there are."""
         return self._nodes.size
 
+    @property
+    def bytes(self) -> int:
+        """What the nodes take, room for more included."""
+        return self._nodes.bytes
+
     def learn(self, batch: Batch, /) -> Array:
         """Learn the rows in order; see `retain.core.Learner`."""
         given = self._intake.read(batch)

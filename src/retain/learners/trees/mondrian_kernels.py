@@ -109,7 +109,7 @@ def _rate(span_2d, j, settings):
 def _widen(x_d, span_2d, rate_d, settings):
     """Take a row into the ranges of the features."""
     for j in range(len(x_d)):
-        value = float(x_d[j])
+        value = np.float64(x_d[j])
         if value == value and not (span_2d[LEAST, j] <= value <= span_2d[MOST, j]):
             if not (value >= span_2d[LEAST, j]):
                 span_2d[LEAST, j] = value
@@ -120,16 +120,16 @@ def _widen(x_d, span_2d, rate_d, settings):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _count(node, code, weight, known, prior, step, tree):
-    """A node takes in a row of a class: loss -log (w_c + a) / (w + K a), then w_c += v."""
+    """A node takes in a row of a class: loss -log (w_c + a) / (w + K a), of all rows but its first; then w_c += v."""
     _, real_N8, _, stat_Nk = tree
     total = real_N8[node, TOTAL]
-    if total > 0.0:
-        mine, all_ = stat_Nk[node, code] + prior, total + prior * known
-        if weight == 1.0:
-            gain = math.log(mine / all_)
-        else:  # what v such rows gain one after the other, for any v
-            gain = math.lgamma(mine + weight) - math.lgamma(mine) - (math.lgamma(all_ + weight) - math.lgamma(all_))
-        real_N8[node, WEIGHT] += step * gain
+    mine, all_ = stat_Nk[node, code] + prior, total + prior * known
+    if weight != 1.0:  # what v such rows gain one after the other, for any v
+        free = 0.0 if total > 0.0 else min(weight, 1.0)
+        gain = math.lgamma(mine + weight) - math.lgamma(mine + free)
+        real_N8[node, WEIGHT] += step * (gain - math.lgamma(all_ + weight) + math.lgamma(all_ + free))
+    elif total > 0.0:
+        real_N8[node, WEIGHT] += step * math.log(mine / all_)
     stat_Nk[node, code] += weight
     real_N8[node, TOTAL] = total + weight
 
@@ -176,9 +176,9 @@ def _reach(x_d, low_d, high_d, rate_d):
     reach = 0.0
     for j in range(len(x_d)):
         if x_d[j] > high_d[j]:
-            reach += rate_d[j] * (float(x_d[j]) - float(high_d[j]))
+            reach += rate_d[j] * (np.float64(x_d[j]) - np.float64(high_d[j]))
         elif x_d[j] < low_d[j]:
-            reach += rate_d[j] * (float(low_d[j]) - float(x_d[j]))
+            reach += rate_d[j] * (np.float64(low_d[j]) - np.float64(x_d[j]))
     return reach
 
 
@@ -188,7 +188,7 @@ def _draw(x_d, low_d, high_d, rate_d, reach, random_1):
     drawn = uniform(random_1) * reach
     feature, above, low, high = -1, False, 0.0, 0.0
     for j in range(len(x_d)):
-        value, least, most = float(x_d[j]), float(low_d[j]), float(high_d[j])
+        value, least, most = np.float64(x_d[j]), np.float64(low_d[j]), np.float64(high_d[j])
         if rate_d[j] > 0.0 and (value > most or value < least):
             feature, above = j, value > most
             low, high = (most, value) if above else (value, least)
@@ -244,11 +244,43 @@ def _climb(node, link_N4, real_N8):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _part(node, drawn, time, within, tally, tree):
-    """Split a node; returns the new leaf, which has seen no row yet.
+def _evidence(stat_k, total, known, prior):
+    """What a node gains (minus its loss) over rows of so much weight of each class, the same in any order."""
+    gain = min(total, 1.0) * math.log(known) - math.lgamma(prior * known + total) + math.lgamma(prior * known)
+    for c in range(known):
+        if stat_k[c] > 0.0:
+            gain += math.lgamma(prior + stat_k[c]) - math.lgamma(prior)
+    return gain
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _deal(moved, leaf, drawn, known, prior, step, tree):
+    """A leaf was split through its box: each side has the part of its rows that it has of the box."""
+    _, real_N8, box_Nrd, stat_Nk = tree
+    feature, above, threshold = drawn
+    box_Nrd[leaf, :LAST] = box_Nrd[moved, :LAST]
+    least, most = np.float64(box_Nrd[leaf, LEAST, feature]), np.float64(box_Nrd[leaf, MOST, feature])
+    share = 1.0 - (most - threshold) / (most - least)
+    if above:
+        share = 1.0 - share
+        box_Nrd[moved, MOST, feature] = box_Nrd[leaf, LEAST, feature] = threshold
+    else:
+        box_Nrd[moved, LEAST, feature] = box_Nrd[leaf, MOST, feature] = threshold
+    for c in range(known):
+        stat_Nk[leaf, c] = share * stat_Nk[moved, c]
+        stat_Nk[moved, c] = (1.0 - share) * stat_Nk[moved, c]
+    real_N8[leaf, TOTAL] = share * real_N8[moved, TOTAL]
+    real_N8[moved, TOTAL] = (1.0 - share) * real_N8[moved, TOTAL]
+    for side in (leaf, moved):
+        real_N8[side, WEIGHT] = step * _evidence(stat_Nk[side], real_N8[side, TOTAL], known, prior)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _part(node, drawn, time, within, known, prior, step, tally, tree):
+    """Split a node; returns the new leaf, which has not seen the row yet.
 
     The node stays where it is and is what lies above the split. What it was, with all below it, moves to node `size`;
-    the new leaf is the one after. `within`: the split goes through its box.
+    the new leaf is the one after. `within`: it is a leaf, and the split goes through its box.
     """
     link_N4, real_N8, box_Nrd, stat_Nk = tree
     feature, above, threshold = drawn
@@ -259,17 +291,14 @@ def _part(node, drawn, time, within, tally, tree):
     box_Nrd[moved] = box_Nrd[node]
     stat_Nk[moved] = stat_Nk[node]
     link_N4[moved, PARENT] = node
-    below = real_N8[node, WEIGHT]
+    _blank(leaf, node, tree)
+    if within:
+        _deal(moved, leaf, drawn, known, prior, step, tree)
+    below = real_N8[moved, WEIGHT]
     if link_N4[moved, LEFT] >= 0:
         link_N4[link_N4[moved, LEFT], PARENT] = moved
         link_N4[link_N4[moved, RIGHT], PARENT] = moved
         below = _weigh(moved, real_N8)
-    if within:
-        if above:
-            box_Nrd[moved, MOST, feature] = min(box_Nrd[moved, MOST, feature], threshold)
-        else:
-            box_Nrd[moved, LEAST, feature] = max(box_Nrd[moved, LEAST, feature], threshold)
-    _blank(leaf, node, tree)
     link_N4[node, LEFT], link_N4[node, RIGHT] = (moved, leaf) if above else (leaf, moved)
     link_N4[node, FEATURE] = feature
     real_N8[node, SPLIT], real_N8[node, THRESHOLD] = time, threshold
@@ -318,7 +347,7 @@ def learn(x_nd, y_nK, weight_n, start, known, settings, random_1, tally, sums, s
             _blank(0, -1, tree)
             tally[SIZE] = 1
         tally[CLOCK] += 1
-        now = float(tally[CLOCK])
+        now = np.float64(tally[CLOCK])
         node, begun = 0, 0.0
         while True:
             leaf = link_N4[node, LEFT] < 0
@@ -327,8 +356,8 @@ def learn(x_nd, y_nK, weight_n, start, known, settings, random_1, tally, sums, s
             if (outside or (leaf and keeps_last)) and (
                 split_pure or not classes or stat_Nk[node, code] != real_N8[node, TOTAL]
             ):
-                # A leaf of one class was not split while its box grew, so that within it the box tells nothing: the
-                # split is drawn between this row and the leaf's last.
+                # A leaf of one class was not split while its box grew, which tells nothing of what lies within: there
+                # the split is drawn between this row and the leaf's last.
                 low_d = box_Nrd[node, LEAST if outside else LAST]
                 high_d = box_Nrd[node, MOST if outside else LAST]
                 reach = _reach(x_d, low_d, high_d, rate_d)
@@ -336,7 +365,7 @@ def learn(x_nd, y_nK, weight_n, start, known, settings, random_1, tally, sums, s
                     time = begun + exponential(random_1) / reach
                     if time < real_N8[node, SPLIT]:
                         drawn = _draw(x_d, low_d, high_d, rate_d, reach, random_1)
-                        new = _part(node, drawn, time, not outside, tally, tree)
+                        new = _part(node, drawn, time, not outside, known, prior, step, tally, tree)
             if outside:
                 _grow(x_d, box_Nrd[node])
             if classes:
@@ -351,12 +380,14 @@ def learn(x_nd, y_nK, weight_n, start, known, settings, random_1, tally, sums, s
                 else:
                     _average(new, y_K, weight, step, unit, tree)
                 real_N8[new, SEEN] = now
-            if new >= 0 or leaf:
+                node = new
+                break
+            if leaf:
                 break
             begun = real_N8[node, SPLIT]
             node = _next(node, x_d, link_N4, real_N8)
         if keeps_last:
-            last_d = box_Nrd[new if new >= 0 else node, LAST]
+            last_d = box_Nrd[node, LAST]
             for j in range(d):
                 if x_d[j] == x_d[j]:
                     last_d[j] = x_d[j]

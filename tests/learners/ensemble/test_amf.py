@@ -7,8 +7,8 @@ from river import datasets, forest
 import retain as rt
 from retain.errors import SettingError
 from retain.learners.draws import seeded
-from retain.learners.trees.mondrian_nodes import Growth, Lesson, Nodes
 from retain.learners.intake import Intake
+from retain.learners.trees.mondrian_nodes import Growth, Lesson, Nodes
 
 
 def rows(n, *, seed=0):
@@ -49,7 +49,7 @@ def test_threads_and_blocks_change_nothing(numbers):
 
 
 def test_it_is_as_often_right_as_river_on_phishing():
-    """The same settings and rows. Over five seeds the means differ by at most .01; the seeds' deviation is about .005."""
+    """The same settings and rows: means over five seeds, whose deviation is about .005, differ by less than .01."""
     data = list(datasets.Phishing())
     x = np.array([list(row.values()) for row, _ in data], dtype=np.float32)
     y = np.array([int(label) for _, label in data])

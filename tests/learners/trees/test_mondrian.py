@@ -134,11 +134,9 @@ class Slow:
         time = begun - math.log1p(-self.draws.uniform()) / reach
         if time >= node.split:
             return None
-        drawn, feature = self.draws.uniform() * reach, None
-        for feature, e in beyond.items():
-            drawn -= e
-            if drawn < 0:
-                break
+        drawn = self.draws.uniform() * reach
+        ends = np.cumsum(list(beyond.values()))
+        feature = list(beyond)[min(int(np.searchsorted(ends, drawn, side="right")), len(ends) - 1)]
         above = x[feature] > box[feature][1]
         low, high = (box[feature][1], x[feature]) if above else (x[feature], box[feature][0])
         threshold = float(np.float32(low + self.draws.uniform() * (high - low)))
@@ -163,7 +161,8 @@ def rows(n=150, *, missing=0.0, seed=0):
     """Two clouds that overlap, some values at the same places, so that rows lie within boxes and on others."""
     rng = np.random.default_rng(seed)
     x = np.c_[rng.normal(size=n), 10 * rng.random(n), rng.integers(0, 3, n)].astype(np.float32)
-    y = (x[:, 0] + 0.1 * x[:, 1] + 0.5 * rng.normal(size=n) > 0.5).astype(np.int64) + (x[:, 2] == 2) * (np.arange(n) > 40)
+    y = (x[:, 0] + 0.1 * x[:, 1] + 0.5 * rng.normal(size=n) > 0.5).astype(np.int64)
+    y += (x[:, 2] == 2) * (np.arange(n) > 40)  # a third class comes later
     x[rng.random(x.shape) < missing] = np.nan
     return x, y, rng.integers(1, 4, n).astype(float)
 

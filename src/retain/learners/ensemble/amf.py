@@ -35,8 +35,9 @@ class AMF:
 
     Blocks of some thousand rows are learnt by the trees side by side, in threads. Results do not depend on it.
 
-    Memory. Each tree may use max_bytes / trees, at least 144 bytes and 12 more for every feature a node (8 of numbers), and
-    forgets first where no row has come for longest. A million rows of 10 features may take a million nodes to a tree.
+    Memory. Each tree may use max_bytes / trees and forgets first where no row has come for longest. A node takes 80
+    bytes, 12 for every feature (8 where labels are numbers or pure nodes are split) and 8 for every class; there are at
+    most two for every row.
 
     Granularity 1. Rows without a label, or of weight 0, are predicted and not learnt. NaN is an input like others. The
     width of bare dense arrays is fixed by the first block learnt; that of sparse rows, record batches and rows with a
@@ -66,8 +67,10 @@ class AMF:
     >>> float((said[1000:].argmax(axis=1) == ring[1000:]).mean()) > 0.95
     True
 
-    Reference: Mourtada, Gaïffas, Scornet 2021, AMF: aggregated Mondrian forests for online learning, JRSS B 83. Where we
-    differ: see `MondrianTree`; step .5 instead of 1 (a forest of trees that are each less sure errs less), memory.
+    Reference: Mourtada, Gaïffas, Scornet 2021, AMF: aggregated Mondrian forests for online learning, JRSS B 83.
+
+    Where we differ: see `MondrianTree`. A step of .5 is better than 1 in accuracy here: trees that are less sure leave
+    more to their mean.
     """
 
     def __init__(

@@ -21,41 +21,42 @@ __all__ = ["MondrianTree"]
 class MondrianTree:
     """A tree that is split where rows come to lie, in a random way, and predicts with the mean of all its prunings.
 
-    Each node knows the box of its rows. A row that lies outside of the box, by e_j >= 0 in feature j, splits it at the
-    random time t + E / sum_j r_j e_j, E exponential, t when the node's parent was split, if that is before the
-    node's own split: on feature j with probability r_j e_j / sum, at a place drawn evenly between box and row. What the
-    node was, with all below it, is one side; the row is the other. So the tree is at any time the one that the Mondrian
-    process would have made of all rows at once, whatever their order.
+    Each node knows the box of its rows. A row that lies outside of it, by e_j >= 0 in feature j, splits it at the
+    random time t + E / sum_j r_j e_j, if that is before the node's own split: E is exponential, and t the time at which
+    its parent was split. The split is on feature j with probability r_j e_j / sum_j r_j e_j, at a place drawn evenly
+    between box and row. What the node was, with all below it, is one side; the row is the other. So the tree is at any
+    time the one that the Mondrian process would have made of all rows at once, whatever their order.
 
-    How deep a tree should be is decided by weighing (Willems, Shtarkov, Tjalkens 1995). Each node predicts for itself:
-    the share of each class, (w_c + a) / (w + K a) with w_c the weight of its rows of class c, or the mean of its numbers.
-    L is the loss of these predictions so far, each made before its row was learnt: -log p, or the squared error over
-    twice the mean squared error of the whole tree. With W(leaf) = exp(-step L) and
+    How deep a tree should be is not decided but weighed (Willems, Shtarkov, Tjalkens 1995). Each node predicts for
+    itself: the share of each class, (w_c + a) / (w + K a), with w_c the weight of its rows of class c and w that of all
+    its rows, or the mean of its numbers. L is what these predictions have lost, each made before its row was learnt:
+    -log p, or the squared error over twice the mean squared error of the whole tree. With W = exp(-step L) for a leaf,
 
         W(node) = exp(-step L) / 2 + W(left) W(right) / 2,
-
-    the tree predicts with the mean over all its prunings, weighted by exp(-step L) of their leaves and by the prior 2^-(nodes):
-
         p(node) = s p_node + (1 - s) p(child),    s = exp(-step L) / 2 W(node),
 
-    along the path of the row, at the cost of that path.
+    p(root) is the mean of what all prunings of the tree say, each weighted by exp(-step L) of its leaves and by 1/2 for
+    every node it decides about; the sum over exponentially many of them costs as much as the path of the row.
 
-    Features count in units of the range they have been seen to have (r_j = 1 / range), so that their units do not matter.
-    A missing value (NaN) lies within every box and goes where most rows went. A row of weight v is v rows.
+    A node whose rows are of one class is not split. A row of another class in the box of such a leaf splits it between
+    that row and the last one; each side has the part of the leaf's rows that it has of its box.
 
-    Memory. When the budget is spent the splits that no row has passed for longest are taken back, an eighth of them at a
-    time, and their nodes go on as leaves that can be split anew: the tree forgets where nobody comes any more. It learns
-    for ever.
+    Features count in units of the range they have been seen to have, r_j = 1 / range, so that units do not matter. A
+    missing value (NaN) lies within every box and goes where most rows went. A row of weight v counts as v rows.
+
+    Memory. When the budget is spent the splits that no row has passed for longest are taken back, an eighth of them at
+    a time, and go on as leaves that can be split anew: the tree forgets where nobody comes any more, and learns on.
 
     Granularity 1. Rows without a label, or of weight 0, are predicted and not learnt. The width of bare dense arrays is
     fixed by the first block learnt; that of sparse rows, record batches and rows with a schema may grow to the right.
 
     Args:
-        step: how fast prunings are told apart; None: .5 for classes, 2 for numbers. At 1 the tree is the Bayesian mixture
-            of its prunings, which is best in log-loss.
+        step: how fast prunings are told apart; None: .5 for classes, 2 for numbers. At 1 the tree is the Bayesian
+            mixture of its prunings.
         dirichlet: a, rows of every class that each node is taken to have seen; None: .5 for two classes, .01 for more.
-        split_pure: whether nodes whose rows, the new one among them, are of one class are split.
-        scaled: False where all features are in one unit already and differences of range mean something.
+        split_pure: whether nodes whose rows are all of one class are split: more nodes, and the place of every row is
+            kept, which counts where rows are few or classes come one after the other.
+        scaled: False where features are in one unit already and the differences of their ranges mean something.
         max_bytes: of the nodes.
         seed: of the splits.
 
@@ -74,10 +75,11 @@ class MondrianTree:
     True
 
     References:
-        Lakshminarayanan, Roy, Teh 2014, Mondrian forests: efficient online random forests. Mourtada, Gaïffas, Scornet
-        2021, AMF: aggregated Mondrian forests for online learning, JRSS B 83. There a node of one class is not split
-        while its box goes on growing, so that rows of another class that come to lie within it are never told apart; here
-        such a leaf is split between the new row and its last one. There features are taken as they are, and numbers too.
+        Lakshminarayanan, Roy, Teh 2014, Mondrian forests: efficient online random forests.
+        Mourtada, Gaïffas, Scornet 2021, AMF: aggregated Mondrian forests for online learning, JRSS B 83.
+
+    Where we differ: there a leaf of one class grows its box and is never split within it, whatever comes later (on
+    Bananas 70 % of rows are right so, 89 % here); features have no unit; a squared error counts as it is; step is 1.
     """
 
     def __init__(

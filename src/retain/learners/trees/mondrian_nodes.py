@@ -71,7 +71,6 @@ class Growth:
         """What the compiled loops read."""
         return _settings(self, numbers)
 
-
     def _admits(self, nodes: int, width: int) -> None:
         if nodes < _FEWEST:
             raise SettingError(
@@ -165,7 +164,7 @@ class Nodes:
             self._run(x[start:], y[start:], weight[start:], known, out[start:])
 
     def answer(self, x: Floats, known: int, out: Floats, /) -> None:
-        """Fill out (n, K), zeros so far, with predictions for rows in float32 that may be written to. `known` classes, -1 where targets are numbers."""
+        """Fill out (n, K), zeros so far, with predictions; rows as in a `Lesson`, `known` as there."""
         if self._tree is not None and self.size and len(x):
             _kernels().answer(x, known, self._growth.settings(numbers=known < 0), self._tree, out)
 

@@ -21,7 +21,8 @@ from retain.learners.trees.mondrian_nodes import Growth, Lesson, Nodes
 
 __all__ = ["AMF"]
 
-_PART = 8192  # rows that all trees learn before their answers are added up: bounds the memory of these
+_PART = 8192  # rows that all trees learn before their answers are added up ...
+_ANSWERS = 2**22  # ... and fewer where these would be more numbers
 _WORTH = 2048  # rows from which on threads gain more than it costs to start them
 
 
@@ -112,7 +113,7 @@ class AMF:
         out = np.zeros((len(given.x), self._intake.outputs))
         if lesson is not None:
             start = 0
-            for part in lesson.parts(_PART):
+            for part in lesson.parts(self._part()):
                 stop = start + len(part.x)
                 self._mean([partial(tree.learn, part) for tree in self._trees], out[start:stop])
                 start = stop
@@ -124,8 +125,8 @@ class AMF:
         x_nd = np.require(intake.rows(x), np.float32, ["C", "W"])
         known = -1 if intake.classes is None else intake.classes
         out = np.empty((len(x_nd), intake.outputs))
-        for start in range(0, len(out), _PART):
-            rows = slice(start, start + _PART)
+        for start in range(0, len(out), self._part()):
+            rows = slice(start, start + self._part())
             self._mean([partial(tree.answer, x_nd[rows], known) for tree in self._trees], out[rows])
         return out[:, 0] if intake.flat else out
 
@@ -138,11 +139,14 @@ class AMF:
         for t, tree in enumerate(self._trees):
             tree.load_state_dict(state["trees"][str(t)])
 
+    def _part(self) -> int:
+        return max(min(_PART, _ANSWERS // (len(self._trees) * max(self._intake.outputs, 1))), 1)
+
     def _mean(self, calls: list[Callable[[Floats], None]], out: Floats) -> None:
         """Every tree fills in its answers; out takes their mean, added up in one order however many rows there are."""
         said_TnK = np.zeros((len(calls), *out.shape))
         threads = self._threads if len(out) >= _WORTH else 1
-        abreast([partial(call, said) for call, said in zip(calls, said_TnK, strict=True)], threads)
+        abreast([partial(call, said_TnK[t]) for t, call in enumerate(calls)], threads)
         out[:] = said_TnK[0]
         for said in said_TnK[1:]:
             out += said

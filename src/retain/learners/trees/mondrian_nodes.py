@@ -98,7 +98,7 @@ class Lesson:
         if given.classes is None:
             y = np.require(given.y, np.float64, ["C", "W"])
             return None if given.flat is None else Lesson(x, y, given.weight, None, -1, -1)
-        labels = given.y if given.y.ndim == 1 else np.full(len(x), -1)
+        labels = given.y.astype(np.int64) if given.y.ndim == 1 else np.full(len(x), -1)
         return Lesson(x, labels.astype(np.float64)[:, None], given.weight, labels, given.known, given.classes)
 
     def parts(self, rows: int, /) -> Iterator[Lesson]:

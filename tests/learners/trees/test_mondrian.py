@@ -257,6 +257,39 @@ def test_another_class_within_the_box_of_a_leaf_is_told_apart():
         assert (tree.predict(x).argmax(axis=1) == within).mean() > least
 
 
+@pytest.mark.parametrize("numbers", [False, True])
+def test_a_tree_that_is_pruned_again_and_again_is_in_order(numbers):
+    """Parents and children know each other, rows add up, and shares are what the losses of all nodes say."""
+    rng = np.random.default_rng(6)
+    tree = rt.MondrianTree(max_bytes=20_000)
+    for _ in range(40):
+        x = rng.normal(size=(50, 3)).astype(np.float32)
+        y = x[:, 0] * x[:, 1] if numbers else (x[:, 0] * x[:, 1] > 0).astype(np.int64) + (x[:, 2] > 1)
+        tree.learn(rt.Batch(x, y=y))
+        nodes = tree.state_dict()["nodes"]
+        link, real, box = nodes["link"], nodes["real"], nodes["box"]
+        parents, seen = link[:, 0], np.zeros(len(link), dtype=int)
+
+        def weight(node, link=link, real=real, seen=seen):
+            seen[node] += 1
+            if link[node, 1] < 0:
+                return real[node, 2]
+            below = weight(link[node, 1]) + weight(link[node, 2])
+            whole = np.logaddexp(real[node, 2], below) - math.log(2)
+            np.testing.assert_allclose(real[node, 4], math.exp(real[node, 2] - whole) / 2, atol=1e-9)
+            return whole
+
+        weight(0)
+        assert (seen == 1).all()
+        inner = np.flatnonzero(link[:, 1] >= 0)
+        for child in (link[inner, 1], link[inner, 2]):
+            assert np.array_equal(parents[child], inner)
+            assert (real[child, 5] <= real[inner, 5]).all()  # whoever passed a node passed those above it
+            assert not (box[child, 0] < box[inner, 0]).any()
+            assert not (box[child, 1] > box[inner, 1]).any()
+        np.testing.assert_allclose(real[link[inner, 1], 3] + real[link[inner, 2], 3], real[inner, 3])
+
+
 def test_a_full_tree_follows_a_world_that_moves():
     rng = np.random.default_rng(5)
     x = rng.random((20_000, 2)).astype(np.float32)

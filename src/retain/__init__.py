@@ -53,6 +53,8 @@ _HOME = {
     "HoeffdingAdaptiveTree": "learners.trees",
     "HoeffdingTree": "learners.trees",
     "ARF": "learners.ensemble",
+    "MondrianTree": "learners.trees",
+    "AMF": "learners.ensemble",
     "Hedge": "learners.ensemble",
     "LeveragingBagging": "learners.ensemble",
     "OnlineBagging": "learners.ensemble",
@@ -188,17 +190,18 @@ if TYPE_CHECKING:
     from retain.learners.baselines import Mean as Mean
     from retain.learners.baselines import NoChange as NoChange
     from retain.learners.baselines import Prior as Prior
+    from retain.learners.ensemble import ACI as ACI
+    from retain.learners.ensemble import AMF as AMF
     from retain.learners.ensemble import ARF as ARF
     from retain.learners.ensemble import SRP as SRP
-    from retain.learners.ensemble import Hedge as Hedge
-    from retain.learners.ensemble import LeveragingBagging as LeveragingBagging
-    from retain.learners.ensemble import OnlineBagging as OnlineBagging
-    from retain.learners.ensemble import OnlineBoosting as OnlineBoosting
-    from retain.learners.ensemble import ACI as ACI
     from retain.learners.ensemble import Calibrated as Calibrated
     from retain.learners.ensemble import Conformal as Conformal
     from retain.learners.ensemble import DtACI as DtACI
+    from retain.learners.ensemble import Hedge as Hedge
     from retain.learners.ensemble import Isotonic as Isotonic
+    from retain.learners.ensemble import LeveragingBagging as LeveragingBagging
+    from retain.learners.ensemble import OnlineBagging as OnlineBagging
+    from retain.learners.ensemble import OnlineBoosting as OnlineBoosting
     from retain.learners.ensemble import OpenSet as OpenSet
     from retain.learners.ensemble import Platt as Platt
     from retain.learners.ensemble import Temperature as Temperature
@@ -217,10 +220,11 @@ if TYPE_CHECKING:
     from retain.learners.linear import Quantile as Quantile
     from retain.learners.linear import Squared as Squared
     from retain.learners.neural import Neural as Neural
+    from retain.learners.neural import OnlineMLP as OnlineMLP
     from retain.learners.trees import EFDT as EFDT
     from retain.learners.trees import HoeffdingAdaptiveTree as HoeffdingAdaptiveTree
     from retain.learners.trees import HoeffdingTree as HoeffdingTree
-    from retain.learners.neural import OnlineMLP as OnlineMLP
+    from retain.learners.trees import MondrianTree as MondrianTree
     from retain.registry import FileRegistry as FileRegistry
     from retain.run import Delay as Delay
     from retain.run import Exam as Exam

@@ -50,6 +50,14 @@ def _online_mlp(schema: Schema) -> Learner:
     return encoder(schema, scaled=False, narrow=True) | rt.OnlineMLP()
 
 
+def _mondrian_tree(schema: Schema) -> Learner:
+    return encoder(schema, scaled=False, narrow=True) | rt.MondrianTree()
+
+
+def _amf(schema: Schema) -> Learner:
+    return encoder(schema, scaled=False, narrow=True) | rt.AMF()
+
+
 def _of_classes(make: Callable[[], Learner], *, name: str, scaled: bool) -> Callable[[Schema], Learner]:
     def learner(schema: Schema) -> Learner:
         if schema.classes is None:
@@ -85,6 +93,8 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
         _of_classes(lambda: rt.FeCAM(), name="fecam", scaled=True),
     ),
     "online-mlp": Entry("small neural nets, hedged over rates and depths: no tuning, no torch", _online_mlp),
+    "mondrian-tree": Entry("a tree split at random, and the mean of all its prunings", _mondrian_tree),
+    "amf": Entry("aggregated Mondrian forest, ten such trees: no tuning, no scaling, numbers too", _amf),
     "intents": Entry(
         "texts in classes that come one after the other, solved on an encoder's features: the default with --text",
         lambda schema: texts.learner(schema, None),

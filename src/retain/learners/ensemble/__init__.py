@@ -1,5 +1,6 @@
 """Learners made of learners."""
 
+from retain.learners.ensemble.amf import AMF
 from retain.learners.ensemble.arf import ARF
 from retain.learners.ensemble.bagging import OnlineBagging
 from retain.learners.ensemble.boosting import OnlineBoosting
@@ -10,5 +11,20 @@ from retain.learners.ensemble.leveraging import LeveragingBagging
 from retain.learners.ensemble.open_set import OpenSet
 from retain.learners.ensemble.srp import SRP
 
-__all__ = ["ARF", "SRP", "Hedge", "LeveragingBagging", "OnlineBagging", "OnlineBoosting", "OpenSet"]
-__all__ = ["ACI", "Calibrated", "Conformal", "DtACI", "Hedge", "Isotonic", "OpenSet", "Platt", "Temperature"]
+__all__ = [
+    "ACI",
+    "AMF",
+    "ARF",
+    "SRP",
+    "Calibrated",
+    "Conformal",
+    "DtACI",
+    "Hedge",
+    "Isotonic",
+    "LeveragingBagging",
+    "OnlineBagging",
+    "OnlineBoosting",
+    "OpenSet",
+    "Platt",
+    "Temperature",
+]

@@ -3,5 +3,11 @@
 from retain.learners.trees.adaptive import HoeffdingAdaptiveTree
 from retain.learners.trees.efdt import EFDT
 from retain.learners.trees.hoeffding import HoeffdingTree
+from retain.learners.trees.mondrian import MondrianTree
 
-__all__ = ["EFDT", "HoeffdingAdaptiveTree", "HoeffdingTree"]
+__all__ = [
+    "EFDT",
+    "HoeffdingAdaptiveTree",
+    "HoeffdingTree",
+    "MondrianTree",
+]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from abc import ABC
 from dataclasses import dataclass
@@ -35,15 +34,13 @@ class Plan:
 
     policy: Policy
     rate: float  # how often a member learns a row, in the mean
-    features: float | None = None  # that are looked at; below 1 a share of all; None: all; infinity: sqrt(d) + 1
+    features: float | None = None  # that are looked at; below 1 a share of all; None: all
     by_leaf: bool = False  # they are drawn for every leaf, not for every tree
 
     def looked(self, width: int) -> int:
         """How many features a tree or a leaf looks at."""
         if self.features is None:
             return width
-        if self.features == math.inf:
-            return min(width, round(math.sqrt(width)) + 1)
         wanted = self.features * width if self.features < 1 else self.features
         return min(width, max(2, round(wanted)))  # a patch of one feature knows of no interaction
 
@@ -125,7 +122,7 @@ class Bagged(ABC):  # noqa: B024 - kinds differ in their settings only
             raise SettingError(f"{reader} got trees={trees}; expected at least one")
         if not 0 < plan.rate <= _OFTEN:
             raise SettingError(f"{reader} got rate={plan.rate}; expected a number above 0, of at most {_OFTEN:g}")
-        if plan.features is not None and not plan.features > 0:
+        if plan.features is not None and not 0 < plan.features < np.inf:
             raise SettingError(f"{reader} got features={plan.features}; expected a share below 1, or a number")
         self._growth, self._plan = growth, plan
         self._seed, self._trees = seed, trees

@@ -16,8 +16,9 @@ class ARF(Bagged):
     """Adaptive random forest: trees of random leaves, each with a successor that grows from a warning of drift on.
 
     Every tree learns every row k times, k ~ Poisson(rate), and each of its leaves looks at some of the features, drawn
-    when the leaf is born: so trees differ. Two ADWIN detectors watch the errors of each tree. At a warning a second tree
-    begins to grow behind it; at a drift that takes its place. A tree counts by the share it had right since it began.
+    when the leaf is born: so trees differ. Two ADWIN detectors watch the errors of each tree. At a warning a second
+    tree begins to grow behind it; at a drift that takes its place. A tree counts by the share it had right since it
+    began.
 
     Args:
         trees: how many members.

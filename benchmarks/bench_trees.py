@@ -198,11 +198,14 @@ def accuracy(given: argparse.Namespace) -> None:
 
 def speed(given: argparse.Namespace) -> None:
     streams = {"random trees, 30 numbers": drifting, "as cover types, 54 columns, 7 classes": covers}
+    about = (
+        f"Microseconds of CPU for a row learnt and answered, best of {TIMES} and median, in turn; ratios of medians. "
+        f"Compiling all of ours took {compiled():.0f} CPU-seconds, or less where it was done before."
+    )
     lines = [
         "## Trees and ensembles: speed",
         "",
-        f"Microseconds of CPU for a row learnt and answered, best of {TIMES} and median, in turn; ratios of the medians. "
-        f"Compiling all of ours took {compiled():.0f} CPU-seconds, or less where it was done before.",
+        about,
         "",
         "| stream | learner | rows | retain | CapyMOA | River | CapyMOA / retain | River / retain |",
         "|---|---|---|---|---|---|---|---|",

@@ -11,7 +11,7 @@ import retain as rt
 from retain.cli import texts
 from retain.core import Learner, Metric, Schema, Stream
 from retain.errors import SettingError
-from retain.learners.auto import encoder, loss
+from retain.learners.auto import branching, encoder, loss
 from retain.update.rules import Rule
 
 __all__ = ["BLOCK", "DATASETS", "LEARNERS", "METRICS", "RULES", "Entry", "find", "measures", "show"]
@@ -70,6 +70,22 @@ def _of_classes(make: Callable[[], Learner], *, name: str, scaled: bool) -> Call
     return learner
 
 
+def _tree(make: Callable[..., Learner], *, name: str) -> Callable[[Schema], Learner]:
+    def learner(schema: Schema) -> Learner:
+        if schema.classes is None:
+            raise SettingError(
+                f"--learner {name} is for classes, and the target {schema.target!r} holds numbers; "
+                "choose --learner amf, or --task classification"
+            )
+        return branching(schema, lambda nominal: make(nominal=nominal))
+
+    return learner
+
+
+def _forest(make: Callable[..., Learner], *, name: str, **settings: float) -> Callable[[Schema], Learner]:
+    return _tree(lambda nominal: make(tree=rt.HoeffdingTree(nominal=nominal, **settings)), name=name)
+
+
 LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
     "auto": Entry("the default, good untuned: four linear learners, hedged", lambda schema: rt.auto(schema)),
     "linear": Entry(
@@ -93,6 +109,35 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
         _of_classes(lambda: rt.FeCAM(), name="fecam", scaled=True),
     ),
     "online-mlp": Entry("small neural nets, hedged over rates and depths: no tuning, no torch", _online_mlp),
+    "hoeffding-tree": Entry(
+        "a tree that splits once chance no longer explains which feature looks best",
+        _tree(lambda **how: rt.HoeffdingTree(**how), name="hoeffding-tree"),
+    ),
+    "adaptive-tree": Entry(
+        "the same, whose branches are replaced when they fail",
+        _tree(lambda **how: rt.HoeffdingAdaptiveTree(**how), name="adaptive-tree"),
+    ),
+    "efdt": Entry("a tree that splits early and thinks again", _tree(lambda **how: rt.EFDT(**how), name="efdt")),
+    "arf": Entry(
+        "adaptive random forest: ten trees, each with a successor that grows from a warning on",
+        _forest(lambda **how: rt.ARF(**how), name="arf", delta=0.05),
+    ),
+    "srp": Entry(
+        "streaming random patches: ten trees that each see some of the columns",
+        _forest(lambda **how: rt.SRP(**how), name="srp", delta=0.05),
+    ),
+    "leveraging-bagging": Entry(
+        "ten trees that learn rows a random number of times, and begin anew when they fail",
+        _forest(lambda **how: rt.LeveragingBagging(**how), name="leveraging-bagging"),
+    ),
+    "online-bagging": Entry(
+        "ten trees that learn rows a random number of times",
+        _forest(lambda **how: rt.OnlineBagging(**how), name="online-bagging"),
+    ),
+    "online-boosting": Entry(
+        "ten trees of which each learns more of what those before it had wrong",
+        _forest(lambda **how: rt.OnlineBoosting(**how), name="online-boosting"),
+    ),
     "mondrian-tree": Entry("a tree split at random, and the mean of all its prunings", _mondrian_tree),
     "amf": Entry("aggregated Mondrian forest, ten such trees: no tuning, no scaling, numbers too", _amf),
     "intents": Entry(

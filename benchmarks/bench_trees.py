@@ -143,7 +143,7 @@ def run_river(name: str, rows: Rows) -> tuple[float, float]:
 
 
 def run_moa(python: str, path: Path, names: list[str]) -> dict[str, tuple[float, float]]:
-    command = [python, str(Path(__file__).with_name("moa.py")), str(path), *names]
+    command = [python, str(Path(__file__).with_name("from_java.py")), str(path), *names]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"CapyMOA failed:\n{done.stderr[-2000:]}")

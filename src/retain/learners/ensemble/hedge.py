@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numba import njit
@@ -167,6 +167,7 @@ class Hedge(LateLearner, Paced, Renewing):
         self.members = members
         self._rate, self._share = float(rate), float(share)
         self._linear = Linear.alike(members)
+        self._learnt: Any = ()  # of a table learnt, its Arrow schema; None: rows were no table
         self._trust = np.full(len(members), 1.0 / len(members))
         self._scale = np.zeros(2)
         self._span = np.empty((0, 2))  # (k, 2) the least and the largest label of each output, where they are numbers
@@ -289,22 +290,37 @@ class Hedge(LateLearner, Paced, Renewing):
 
     def _all_or_none(self, x: Features, call: Callable[[Learner, int], Array]) -> list[Array]:
         """All members learn, or none: what one refuses another may have learnt already."""
+        kind = None if isinstance(x, (np.ndarray, CSR)) else x.schema
         before: list[State] = []
-        if not _finite(x):  # the one input that members may disagree about; else the first of them refuses it
+        # What is missing or not finite is the one thing that members may disagree about, in columns that all of them
+        # have learnt before; else the first of them refuses it. Copies of large members cost more than rows do.
+        if kind != self._learnt or not _finite(x):
             before = [member.state_dict() for member in self.members]
         try:
-            return [call(member, m) for m, member in enumerate(self.members)]
+            said = [call(member, m) for m, member in enumerate(self.members)]
         except RetainError:
             for member, state in zip(self.members, before, strict=False):
                 member.load_state_dict(state)
             raise
+        self._learnt = kind
+        return said
 
 
 def _finite(x: Features) -> bool:
     if isinstance(x, CSR):
         return bool(np.isfinite(x.values).all())
-    # Tables are given to members that read tables; whether nulls are missing values is for each of them to say.
-    return isinstance(x, np.ndarray) and x.dtype.kind in "fiub" and bool(np.isfinite(x).all())
+    if isinstance(x, np.ndarray):
+        return x.dtype.kind in "fiub" and bool(np.isfinite(x).all())
+    import pyarrow as pa
+
+    from retain.buffers import stored
+
+    def whole(column: pa.Array) -> bool:
+        return not column.null_count and (
+            not pa.types.is_floating(column.type) or bool(np.isfinite(stored(column)).all())
+        )
+
+    return all(map(whole, x.columns))
 
 
 def _stack(said: Sequence[Array]) -> Array:

@@ -1,9 +1,9 @@
 """CapyMOA's side of `bench_trees.py`: a worker, run by an interpreter that has capymoa.
 
-    python moa.py FILE.arff NAME [NAME ...]
+    python from_java.py FILE.arff NAME [NAME ...]
 
 One line of JSON for each learner: accuracy, and CPU-seconds of the whole process, JIT and garbage collection among
-them, from the first row to the last. The evaluation is the one that stays within Java (`optimise=True`).
+them, from the first row to the last. The evaluation is the one that stays within Java (`optimise=True`). This file may not be called moa.py: that is a package of Java's here.
 """
 
 import json

@@ -56,6 +56,11 @@ _HOME = {
     "SLDA": "learners.analytic",
     "NearestMean": "learners.analytic",
     "FeCAM": "learners.analytic",
+    "BayesianLinear": "learners.analytic",
+    "BernoulliNB": "learners.bayes",
+    "ComplementNB": "learners.bayes",
+    "GaussianNB": "learners.bayes",
+    "MultinomialNB": "learners.bayes",
     "auto": "learners.auto",
     "add_examples": "learners.examples",
     "Mean": "learners.baselines",
@@ -165,6 +170,7 @@ if TYPE_CHECKING:
     from retain.learners import neural as neural
     from retain.learners.analytic import RLS as RLS
     from retain.learners.analytic import SLDA as SLDA
+    from retain.learners.analytic import BayesianLinear as BayesianLinear
     from retain.learners.analytic import FeCAM as FeCAM
     from retain.learners.analytic import NearestMean as NearestMean
     from retain.learners.analytic import Ridge as Ridge
@@ -172,6 +178,10 @@ if TYPE_CHECKING:
     from retain.learners.baselines import Mean as Mean
     from retain.learners.baselines import NoChange as NoChange
     from retain.learners.baselines import Prior as Prior
+    from retain.learners.bayes import BernoulliNB as BernoulliNB
+    from retain.learners.bayes import ComplementNB as ComplementNB
+    from retain.learners.bayes import GaussianNB as GaussianNB
+    from retain.learners.bayes import MultinomialNB as MultinomialNB
     from retain.learners.ensemble import Hedge as Hedge
     from retain.learners.ensemble import OpenSet as OpenSet
     from retain.learners.examples import add_examples as add_examples

@@ -11,7 +11,7 @@ import retain as rt
 from retain.cli import texts
 from retain.core import Learner, Metric, Schema, Stream
 from retain.errors import SettingError
-from retain.learners.auto import encoder, loss
+from retain.learners.auto import counts, encoder, loss
 from retain.update.rules import Rule
 
 __all__ = ["BLOCK", "DATASETS", "LEARNERS", "METRICS", "RULES", "Entry", "find", "measures", "show"]
@@ -58,6 +58,27 @@ def _of_classes(make: Callable[[], Learner], *, name: str, scaled: bool) -> Call
     return learner
 
 
+def _of_counts(make: Callable[[], Learner], *, name: str) -> Callable[[Schema], Learner]:
+    def learner(schema: Schema) -> Learner:
+        if schema.classes is None:
+            raise SettingError(
+                f"--learner {name} is for classes, and the target {schema.target!r} holds numbers; "
+                "choose --learner bayesian-linear, or --task classification"
+            )
+        return counts(schema) | make()
+
+    return learner
+
+
+def _bayesian_linear(schema: Schema) -> Learner:
+    if schema.classes is not None:
+        raise SettingError(
+            f"--learner bayesian-linear is for numbers, and the target {schema.target!r} holds classes; "
+            "choose --learner gaussian-nb, or --task regression"
+        )
+    return encoder(schema, scaled=False, narrow=True) | rt.BayesianLinear()
+
+
 LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
     "auto": Entry("the default, good untuned: four linear learners, hedged", lambda schema: rt.auto(schema)),
     "linear": Entry(
@@ -80,6 +101,22 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
         "class means, each with a covariance of its own: for classes of many rows",
         _of_classes(lambda: rt.FeCAM(), name="fecam", scaled=True),
     ),
+    "gaussian-nb": Entry(
+        "naive Bayes: numbers, a Gaussian for each in every class",
+        _of_classes(lambda: rt.GaussianNB(), name="gaussian-nb", scaled=False),
+    ),
+    "multinomial-nb": Entry(
+        "naive Bayes: counts, as of words", _of_counts(lambda: rt.MultinomialNB(), name="multinomial-nb")
+    ),
+    "complement-nb": Entry(
+        "the same, by what the other classes have: for uneven classes",
+        _of_counts(lambda: rt.ComplementNB(), name="complement-nb"),
+    ),
+    "bernoulli-nb": Entry(
+        "naive Bayes: what is there and what is not, whatever its value",
+        _of_counts(lambda: rt.BernoulliNB(), name="bernoulli-nb"),
+    ),
+    "bayesian-linear": Entry("linear regression that finds its own penalty, with intervals", _bayesian_linear),
     "intents": Entry(
         "texts in classes that come one after the other, solved on an encoder's features: the default with --text",
         lambda schema: texts.learner(schema, None),

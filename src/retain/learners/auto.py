@@ -20,7 +20,7 @@ from retain.learners.linear.losses import Loss
 if TYPE_CHECKING:
     from retain.features.embed import Embed
 
-__all__ = ["GRAMS", "auto", "encoder", "intents", "loss"]
+__all__ = ["GRAMS", "auto", "counts", "encoder", "intents", "loss"]
 
 GRAMS = (3, 4)  # characters of the runs of words that are hashed beside them
 
@@ -60,6 +60,13 @@ def encoder(schema: Schema, /, *, scaled: bool, narrow: bool = False) -> Composa
     encode: Composable = hashed if Kind.TEXT in kinds else OneHot(max_categories=30 if narrow else 10_000)
     if scaled:
         encode = Scale() | encode
+    return DateParts() | encode if Kind.TIME in kinds else encode
+
+
+def counts(schema: Schema, /) -> Composable:
+    """What turns rows of a schema into counts, for naive Bayes: words by their hash, without its sign."""
+    kinds = {column.kind for column in schema.columns}
+    encode = Hash(signed=False) if Kind.TEXT in kinds else OneHot()
     return DateParts() | encode if Kind.TIME in kinds else encode
 
 

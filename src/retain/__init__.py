@@ -61,6 +61,8 @@ _HOME = {
     "ComplementNB": "learners.bayes",
     "GaussianNB": "learners.bayes",
     "MultinomialNB": "learners.bayes",
+    "KNN": "learners.neighbours",
+    "SAMKNN": "learners.neighbours",
     "auto": "learners.auto",
     "add_examples": "learners.examples",
     "Mean": "learners.baselines",
@@ -198,6 +200,8 @@ if TYPE_CHECKING:
     from retain.learners.linear import Poisson as Poisson
     from retain.learners.linear import Quantile as Quantile
     from retain.learners.linear import Squared as Squared
+    from retain.learners.neighbours import KNN as KNN
+    from retain.learners.neighbours import SAMKNN as SAMKNN
     from retain.learners.neural import Neural as Neural
     from retain.registry import FileRegistry as FileRegistry
     from retain.run import Delay as Delay

@@ -117,6 +117,14 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
         _of_counts(lambda: rt.BernoulliNB(), name="bernoulli-nb"),
     ),
     "bayesian-linear": Entry("linear regression that finds its own penalty, with intervals", _bayesian_linear),
+    "knn": Entry(
+        "what the nearest of the last 1,000 rows were",
+        lambda schema: encoder(schema, scaled=False, narrow=True) | rt.KNN(),
+    ),
+    "sam-knn": Entry(
+        "the same in a memory that adjusts itself: for classes, any kind of drift",
+        _of_classes(lambda: rt.SAMKNN(), name="sam-knn", scaled=False),
+    ),
     "intents": Entry(
         "texts in classes that come one after the other, solved on an encoder's features: the default with --text",
         lambda schema: texts.learner(schema, None),

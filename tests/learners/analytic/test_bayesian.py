@@ -59,8 +59,11 @@ def test_row_by_row_it_stays_the_closed_form(rows):
     then = np.diag(x[:240].astype(float).var(axis=0))
     learner.learn(rt.Batch(x[240:], y=y[240:]))
     away = x.astype(float) - x.astype(float).mean(axis=0)
-    expected = np.linalg.solve(away.T @ away + 2.0 * then, away.T @ (y - y.mean()))
+    product = away.T @ (y - y.mean())
+    expected = np.linalg.solve(away.T @ away + 2.0 * then, product)
     np.testing.assert_allclose(learner.weights, expected, rtol=1e-7)
+    left = ((y - y.mean()) ** 2).sum() - expected @ product
+    np.testing.assert_allclose(learner.noise, np.sqrt(left / 299), rtol=1e-7)
 
 
 def test_the_prior_is_where_the_evidence_is_greatest():

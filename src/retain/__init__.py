@@ -41,6 +41,10 @@ _HOME = {
     "FTRL": "learners.linear",
     "PassiveAggressive": "learners.linear",
     "SGD": "learners.linear",
+    "ALMA": "learners.linear",
+    "AROW": "learners.linear",
+    "NewtonStep": "learners.linear",
+    "SCW": "learners.linear",
     "Hinge": "learners.linear",
     "Huber": "learners.linear",
     "Logistic": "learners.linear",
@@ -187,7 +191,10 @@ if TYPE_CHECKING:
     from retain.learners.ensemble import Hedge as Hedge
     from retain.learners.ensemble import OpenSet as OpenSet
     from retain.learners.examples import add_examples as add_examples
+    from retain.learners.linear import ALMA as ALMA
+    from retain.learners.linear import AROW as AROW
     from retain.learners.linear import FTRL as FTRL
+    from retain.learners.linear import SCW as SCW
     from retain.learners.linear import SGD as SGD
     from retain.learners.linear import Adaptive as Adaptive
     from retain.learners.linear import Coin as Coin
@@ -196,6 +203,7 @@ if TYPE_CHECKING:
     from retain.learners.linear import Linear as Linear
     from retain.learners.linear import Logistic as Logistic
     from retain.learners.linear import Multinomial as Multinomial
+    from retain.learners.linear import NewtonStep as NewtonStep
     from retain.learners.linear import PassiveAggressive as PassiveAggressive
     from retain.learners.linear import Poisson as Poisson
     from retain.learners.linear import Quantile as Quantile

@@ -38,6 +38,10 @@ def _passive_aggressive(schema: Schema) -> Learner:
     return encoder(schema, scaled=True) | rt.Linear(loss=kind, update=rt.PassiveAggressive())
 
 
+def _margins(update: Callable[[], Any], *, name: str) -> Callable[[Schema], Learner]:
+    return _of_classes(lambda: rt.Linear(loss=rt.Hinge(), update=update()), name=name, scaled=True, narrow=False)
+
+
 def _rls(schema: Schema) -> Learner:
     return encoder(schema, scaled=False, narrow=True) | rt.RLS()
 
@@ -46,14 +50,16 @@ def _ridge(schema: Schema) -> Learner:
     return encoder(schema, scaled=False, narrow=True) | rt.Ridge()
 
 
-def _of_classes(make: Callable[[], Learner], *, name: str, scaled: bool) -> Callable[[Schema], Learner]:
+def _of_classes(
+    make: Callable[[], Learner], *, name: str, scaled: bool, narrow: bool = True
+) -> Callable[[Schema], Learner]:
     def learner(schema: Schema) -> Learner:
         if schema.classes is None:
             raise SettingError(
                 f"--learner {name} is for classes, and the target {schema.target!r} holds numbers; "
                 "choose --learner ridge, or --task classification"
             )
-        return encoder(schema, scaled=scaled, narrow=True) | make()
+        return encoder(schema, scaled=scaled, narrow=narrow) | make()
 
     return learner
 
@@ -88,6 +94,13 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
     "ftrl": Entry("linear, FTRL-Proximal: sparse weights", _linear(lambda: rt.FTRL(), scaled=True)),
     "coin": Entry("linear, coin betting: no learning rate at all", _linear(lambda: rt.Coin(), scaled=False)),
     "pa": Entry("linear, passive-aggressive", _passive_aggressive),
+    "arow": Entry(
+        "linear, adaptive regularisation: sure weights move little, wrong labels do little",
+        _margins(lambda: rt.AROW(), name="arow"),
+    ),
+    "scw": Entry("linear, soft confidence-weighted", _margins(lambda: rt.SCW(), name="scw")),
+    "newton": Entry("linear, online Newton steps with a diagonal", _linear(lambda: rt.NewtonStep(), scaled=True)),
+    "alma": Entry("linear, approximate large margin", _margins(lambda: rt.ALMA(), name="alma")),
     "rls": Entry("recursive least squares: the exact normal-equation step", _rls),
     "ridge": Entry("the same solution, from sums that are added by the block: for many columns", _ridge),
     "slda": Entry(

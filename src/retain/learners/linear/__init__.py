@@ -3,18 +3,25 @@
 from retain.learners.linear.linear import Linear
 from retain.learners.linear.losses import Hinge, Huber, Logistic, Multinomial, Poisson, Quantile, Squared
 from retain.learners.linear.updates import (
+    ALMA,
+    AROW,
     FTRL,
+    SCW,
     SGD,
     Adaptive,
     Coin,
     Constant,
     InverseRoot,
     InverseScaling,
+    NewtonStep,
     PassiveAggressive,
 )
 
 __all__ = [
+    "ALMA",
+    "AROW",
     "FTRL",
+    "SCW",
     "SGD",
     "Adaptive",
     "Coin",
@@ -26,6 +33,7 @@ __all__ = [
     "Linear",
     "Logistic",
     "Multinomial",
+    "NewtonStep",
     "PassiveAggressive",
     "Poisson",
     "Quantile",

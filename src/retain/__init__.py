@@ -43,6 +43,7 @@ _HOME = {
     "SGD": "learners.linear",
     "ALMA": "learners.linear",
     "AROW": "learners.linear",
+    "FactorisationMachine": "learners.linear",
     "NewtonStep": "learners.linear",
     "SCW": "learners.linear",
     "Hinge": "learners.linear",
@@ -54,6 +55,7 @@ _HOME = {
     "Squared": "learners.linear",
     "Neural": "learners.neural",
     "Hedge": "learners.ensemble",
+    "OneVsAll": "learners.ensemble",
     "OpenSet": "learners.ensemble",
     "RLS": "learners.analytic",
     "Ridge": "learners.analytic",
@@ -189,6 +191,7 @@ if TYPE_CHECKING:
     from retain.learners.bayes import GaussianNB as GaussianNB
     from retain.learners.bayes import MultinomialNB as MultinomialNB
     from retain.learners.ensemble import Hedge as Hedge
+    from retain.learners.ensemble import OneVsAll as OneVsAll
     from retain.learners.ensemble import OpenSet as OpenSet
     from retain.learners.examples import add_examples as add_examples
     from retain.learners.linear import ALMA as ALMA
@@ -198,6 +201,7 @@ if TYPE_CHECKING:
     from retain.learners.linear import SGD as SGD
     from retain.learners.linear import Adaptive as Adaptive
     from retain.learners.linear import Coin as Coin
+    from retain.learners.linear import FactorisationMachine as FactorisationMachine
     from retain.learners.linear import Hinge as Hinge
     from retain.learners.linear import Huber as Huber
     from retain.learners.linear import Linear as Linear

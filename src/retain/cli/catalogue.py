@@ -42,6 +42,11 @@ def _margins(update: Callable[[], Any], *, name: str) -> Callable[[Schema], Lear
     return _of_classes(lambda: rt.Linear(loss=rt.Hinge(), update=update()), name=name, scaled=True, narrow=False)
 
 
+def _factorised(schema: Schema) -> Learner:
+    kind = rt.Squared() if schema.classes is None else rt.Logistic()
+    return encoder(schema, scaled=True) | rt.FactorisationMachine(loss=kind)
+
+
 def _rls(schema: Schema) -> Learner:
     return encoder(schema, scaled=False, narrow=True) | rt.RLS()
 
@@ -101,6 +106,7 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
     "scw": Entry("linear, soft confidence-weighted", _margins(lambda: rt.SCW(), name="scw")),
     "newton": Entry("linear, online Newton steps with a diagonal", _linear(lambda: rt.NewtonStep(), scaled=True)),
     "alma": Entry("linear, approximate large margin", _margins(lambda: rt.ALMA(), name="alma")),
+    "fm": Entry("factorisation machine: a weight for every pair of features, too", _factorised),
     "rls": Entry("recursive least squares: the exact normal-equation step", _rls),
     "ridge": Entry("the same solution, from sums that are added by the block: for many columns", _ridge),
     "slda": Entry(

@@ -1,5 +1,6 @@
-"""Linear learners: `Linear` and the losses and updates it is made of."""
+"""Linear learners: `Linear` and the losses and updates it is made of, and `FactorisationMachine`, of pairs too."""
 
+from retain.learners.linear.factorisation import FactorisationMachine
 from retain.learners.linear.linear import Linear
 from retain.learners.linear.losses import Hinge, Huber, Logistic, Multinomial, Poisson, Quantile, Squared
 from retain.learners.linear.updates import (
@@ -26,6 +27,7 @@ __all__ = [
     "Adaptive",
     "Coin",
     "Constant",
+    "FactorisationMachine",
     "Hinge",
     "Huber",
     "InverseRoot",

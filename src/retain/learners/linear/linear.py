@@ -18,7 +18,7 @@ from retain.core import Array, Batch, Features, Floats, Ints, Learner, State
 from retain.errors import PoisonError, SettingError
 from retain.learners.linear import smaller
 from retain.learners.linear.losses import Hinge, Huber, Loss, Poisson, Quantile, Squared, code, shape
-from retain.learners.linear.rows import Rows, on_lines, ones, plain, rows_of
+from retain.learners.linear.rows import Rows, arrivals, on_lines, ones, plain, rows_of
 from retain.learners.linear.updates import (
     ALMA,
     AROW,
@@ -27,7 +27,6 @@ from retain.learners.linear.updates import (
     SGD,
     Adaptive,
     Coin,
-    NewtonStep,
     PassiveAggressive,
     Update,
     plan,
@@ -310,7 +309,7 @@ class Linear(Paced, Blending, Scoring):
         start = 0
         if codes.max(initial=-1) >= self._classes:
             known = np.where(weight > 0, codes, -1)  # of rows that are learnt
-            for i in _arrivals(known, self._classes):
+            for i in arrivals(known, self._classes):
                 self._run(rows.part(start, i), y[start:i], weight[start:i], out[start:i])
                 answer = np.zeros_like(out[i : i + 1])
                 if self._classes:
@@ -426,12 +425,6 @@ def _primal(dual: Floats, p: float, span: Floats) -> Floats:
     """The weights (R, D) that ALMA's duals stand for; see `margin_kernels.alma`."""
     size = span[:, 3:4] ** ((p - 2.0) / p) * (1.0 + span[:, 4:5])
     return np.divide(np.sign(dual) * np.abs(dual) ** (p - 1.0), size, out=np.zeros_like(dual), where=size > 0)
-
-
-def _arrivals(known: Ints, classes: int) -> list[int]:
-    """Rows at which a class beyond all before it is learnt."""
-    before = np.maximum.accumulate(np.concatenate([[classes - 1], known[:-1]]))
-    return [int(i) for i in np.flatnonzero(known > before)]
 
 
 @cache

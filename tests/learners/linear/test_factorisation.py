@@ -82,7 +82,7 @@ def test_classes_are_the_docstring(rows, l2, form):
 @FORMS
 def test_numbers_are_the_docstring(rows, form):
     x, y = rows
-    learner = rt.FactorisationMachine(2, loss=rt.Squared())
+    learner = rt.FactorisationMachine(2, loss=rt.Squared(), learning_rate=0.1)
     slow = Slow(np.zeros(5), begun(learner, x, np.array([-30.0, 30.0]), form), 0.1, 0.0)
     p = learner.learn(rt.Batch(form(x), y=y))
     seen = [(-30.0, 1e-15), (30.0, 1e-15)]

@@ -14,7 +14,7 @@ from retain import blocks
 from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError, SettingError
 from retain.learners.draws import seeded
-from retain.learners.linear.losses import LOGISTIC, SQUARED, Logistic, Squared
+from retain.learners.linear.losses import LOGISTIC, SQUARED, Logistic, Loss, Squared
 from retain.learners.linear.rows import Rows, arrivals, plain, rows_of
 
 __all__ = ["FactorisationMachine"]
@@ -74,8 +74,8 @@ class FactorisationMachine:
         self,
         rank: int = 8,
         *,
-        loss: Logistic | Squared = Logistic(),  # noqa: B008 - frozen, hence safely shared
-        learning_rate: float = 0.1,
+        loss: Loss = Logistic(),  # noqa: B008 - frozen, hence safely shared
+        learning_rate: float = 0.2,
         l2: float = 0.0,
         seed: int = 0,
     ) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 
 from retain.learners.draws import normal
-from retain.learners.linear.kernels import _answer, _odds, slope
+from retain.learners.linear.kernels import answer, odds, slope
 from retain.learners.linear.losses import LOGISTIC, SQUARED
 
 __all__ = ["factorised"]
@@ -93,9 +93,9 @@ def factorised(values, indptr, indices, y, weight, cells, bias, sign, span, seed
                 said = span[r, 3] + unit * margin[r]
                 out[i, r] = min(max(said, span[r, 0]), span[r, 1]) if span[r, 2] > 0.0 else 0.0
         elif k == 2:
-            tail[0], out[i, 0], out[i, 1] = _odds(LOGISTIC, margin[0])
+            tail[0], out[i, 0], out[i, 1] = odds(LOGISTIC, margin[0])
         else:
-            _answer(LOGISTIC, k, margin, tail, out, i)
+            answer(LOGISTIC, k, margin, tail, out, i)
         v = weight[i]
         if v <= 0.0:
             continue

@@ -141,7 +141,7 @@ class Linear(Paced, Blending, Scoring):
         if isinstance(self._update, Coin):
             raise SettingError(
                 "Linear with Coin() divides what it answers by how large rows were, this one among them, so that there "
-                "is no fixed weight to ship; expected another update"
+                "is no fixed weight to ship; expected Adaptive, SGD or another update"
             )
         numbers = self._shape == "numbers"
         if self._width is None or not (numbers or self._classes):

@@ -2,7 +2,7 @@
 """Row loops of the updates that know how sure each weight is, or how wide the margin: arguments as in `kernels`.
 
 What the loops share is read from `kernels`: numba's cache on disk does not see that a function changed there, so who
-changes `_answer`, `_odds`, `_target` or `slope` must touch this file.
+changes `answer`, `odds`, `target` or `slope` must touch this file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from numba import njit
 
-from retain.learners.linear.kernels import _answer, _is_labelled, _odds, _target, slope
+from retain.learners.linear.kernels import answer, is_labelled, odds, slope, target_of
 from retain.learners.linear.losses import HINGE, LOGISTIC
 
 __all__ = ["alma", "confident"]
@@ -57,15 +57,15 @@ def confident(loss, single):
                 for r in range(outputs):
                     margin[r] += cells[j, 2 * r] * x
             if two:
-                tail[0], out[i, 0], out[i, 1] = _odds(loss, margin[0])
+                tail[0], out[i, 0], out[i, 1] = odds(loss, margin[0])
             else:
-                _answer(loss, k, margin, tail, out, i)
-            if not _is_labelled(loss, y, weight, i):
+                answer(loss, k, margin, tail, out, i)
+            if not is_labelled(loss, y, weight, i):
                 continue
             v = weight[i]
             total[0] += v
             for r in range(outputs):
-                s, target = 2 * r, _target(loss, y, i, r, outputs)
+                s, target = 2 * r, target_of(loss, y, i, r, outputs)
                 if kind == 3.0:
                     g = slope(loss, a, margin[r], target, tail[r])
                     if g == 0.0:
@@ -158,10 +158,10 @@ def alma(loss, single):
                     m += _power(cells[j, r], p - 1.0) * x
                 margin[r] = m / size if size > 0.0 else 0.0
             if two:
-                tail[0], out[i, 0], out[i, 1] = _odds(loss, margin[0])
+                tail[0], out[i, 0], out[i, 1] = odds(loss, margin[0])
             else:
-                _answer(loss, k, margin, tail, out, i)
-            if not _is_labelled(loss, y, weight, i):
+                answer(loss, k, margin, tail, out, i)
+            if not is_labelled(loss, y, weight, i):
                 continue
             v = weight[i]
             total[0] += v
@@ -169,7 +169,7 @@ def alma(loss, single):
             if norm == 0.0:
                 continue
             for r in range(outputs):
-                sign = 2.0 * _target(loss, y, i, r, outputs) - 1.0
+                sign = 2.0 * target_of(loss, y, i, r, outputs) - 1.0
                 counted = 1.0 + span[r, 2]
                 if sign * margin[r] / norm > (1.0 - alpha) / alpha * math.sqrt((p - 1.0) / counted):
                     continue

@@ -63,7 +63,8 @@ def folded(slots: Floats, width: int, update: Update, /, *, l1: float, l2: float
 def _parts(slots: Floats, update: Update) -> tuple[Floats, Floats | None]:
     """Views of the weights (R, D), and of their sums of g^2 x^2."""
     if isinstance(update, (Coin, ALMA)):
-        raise SettingError(f"{_NEEDS}; got {update}, whose weights follow from sums; expected Adaptive, SGD or FTRL")
+        what = "bets" if isinstance(update, Coin) else "weights"
+        raise SettingError(f"{_NEEDS}; got {update}, whose {what} follow from sums; expected Adaptive, SGD or FTRL")
     known = plan(update)
     place = 1 if isinstance(update, Adaptive) else 2 if isinstance(update, FTRL) else None
     squares = None if place is None else slots[known.shared + place :: known.own]

@@ -29,6 +29,9 @@ class GaussianNB:
     with, and a strong one where little data has come. Its order of the classes is better than its probabilities, which
     are too sure where features repeat each other.
 
+    Categories as columns of zeros and ones are no Gaussians: one that never came in a class would be all but proof
+    against it. They are what `BernoulliNB` is for.
+
     NaN tells nothing: the feature is left out of the product, and not learnt from that row. So is a feature that has
     been constant so far. The unit of a feature makes no difference.
 

@@ -156,6 +156,18 @@ def test_several_outputs_share_the_prior_and_not_the_noise(rows):
     np.testing.assert_allclose(learner.noise, [one.noise[0], 10 * one.noise[0]], rtol=1e-7)
 
 
+@pytest.mark.parametrize("forgetting", [1.0, 0.9])
+def test_numbers_and_weights_stay_finite(forgetting):
+    rng = np.random.default_rng(4)
+    x = rng.choice(np.float32([0, 0, 1, -1, 3e38, -3e38, 1e-45, 1e20]), size=(400, 6))
+    x[:, 5] = 7.0  # constant
+    y = rng.choice([0.0, 1.0, 1e-300, 3e38], size=400)
+    for few in ([0.0, 1e-300, 1.0, 3e38], [1e-9, 1.0, 1e6]):
+        learner = rt.BayesianLinear(forgetting=forgetting)
+        assert np.isfinite(learner.learn(rt.Batch(x, y=y, weight=rng.choice(few, size=400)))).all()
+        assert np.isfinite(learner.predict(x)).all()
+
+
 def test_bad_settings_are_refused():
     for setting in ({"forgetting": 0.0}, {"prior": 0.0}, {"prior": -1.0}):
         with pytest.raises(SettingError):

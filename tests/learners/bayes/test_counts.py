@@ -109,6 +109,18 @@ def test_balanced_leaves_the_priors_out(rows):
     np.testing.assert_allclose(ours.predict(x), model.fit(x.astype(float), y).predict_proba(x.astype(float)), rtol=1e-9)
 
 
+@pytest.mark.parametrize("forgetting", [1.0, 0.5])
+@pytest.mark.parametrize("name", PAIRS)
+def test_numbers_and_weights_stay_finite(name, forgetting):
+    rng = np.random.default_rng(4)
+    x = rng.choice(np.float32([0, 0, 1, 3e38, 1e-45, 1e20]), size=(400, 6))
+    for few in ([0.0, 1e-300, 1.0, 3e38], [1e-9, 1.0, 1e6]):
+        learner = PAIRS[name][0](forgetting=forgetting)
+        y, weight = rng.integers(0, 3, size=400), rng.choice(few, size=400)
+        assert np.isfinite(learner.learn(rt.Batch(x, y=y, weight=weight))).all()
+        assert np.isfinite(learner.predict(x)).all()
+
+
 def test_bad_settings_and_rows_are_refused():
     for name in PAIRS:
         with pytest.raises(SettingError):

@@ -88,6 +88,18 @@ def test_units_make_no_difference(rows):
     )
 
 
+@pytest.mark.parametrize("smoothing", [1.0, 0.0])
+def test_numbers_and_weights_stay_finite(smoothing):
+    rng = np.random.default_rng(4)
+    x = rng.choice(np.float32([0, 0, 1, -1, 3e38, -3e38, 1e-45, 1e20, np.nan]), size=(400, 6))
+    x[:, 5] = 7.0  # constant
+    for few in ([0.0, 1e-300, 1.0, 3e38], [1e-9, 1.0, 1e6]):
+        learner = rt.GaussianNB(smoothing=smoothing, forgetting=0.9)
+        y, weight = rng.integers(0, 3, size=400), rng.choice(few, size=400)
+        assert np.isfinite(learner.learn(rt.Batch(x, y=y, weight=weight))).all()
+        assert np.isfinite(learner.predict(x)).all()
+
+
 def test_bad_settings_and_rows_are_refused():
     for setting in ({"smoothing": -1.0}, {"forgetting": 0.0}, {"forgetting": 1.5}):
         with pytest.raises(SettingError):

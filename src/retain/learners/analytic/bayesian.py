@@ -22,6 +22,7 @@ __all__ = ["BayesianLinear"]
 _WIDEST = 2048  # two squares of so many features take 64 MiB
 _PRIORS = 10.0 ** (np.arange(-24, 33) / 4)  # precisions to choose from, in rows
 _SPREAD = 2 * np.log(10)  # how far, in logarithms, the choice is expected to lie from 1 row
+_LEAST = 1e-100  # sums of squares below are none: what is left of a row that was all but forgotten
 _ROUNDING = 1e-13  # below this share of the targets' squares, what is left of them is rounding error
 
 
@@ -189,7 +190,7 @@ class BayesianLinear(Bounding, Scoring):
         self._next = count + max(1, int(min(count / 4, 0.25 / (1 - forgetting) if forgetting < 1 else count)))
         sums, weight = self._sums, float(self._rows[0])
         # Only what has varied: features that are to come cannot change a bit.
-        there = np.flatnonzero(sums["square"].diagonal() > 0)
+        there = np.flatnonzero(sums["square"].diagonal() > _LEAST)
         deviation = np.sqrt(sums["square"].diagonal()[there] / weight)
         square, product = sums["square"][np.ix_(there, there)], sums["product"][there]
         level, turn = np.linalg.eigh(square / np.outer(deviation, deviation))

@@ -14,6 +14,8 @@ from numba import njit
 
 __all__ = ["posterior"]
 
+_NOTHING = 1e-9  # where less is left of past rows, nothing is
+
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def posterior(
@@ -59,6 +61,13 @@ def posterior(
             continue
         if forgetting < 1.0:
             kept = forgetting**v
+            if kept < _NOTHING:  # begins anew
+                kept = 1.0
+                rows[0] = 0.0
+                square_dd[:], product_dk[:], square_k[:] = 0.0, 0.0, 0.0
+                inverse_dd[:], weight_dk[:], left_k[:] = 0.0, 0.0, 0.0
+                for j in range(d):
+                    inverse_dd[j, j] = 1.0
             rows[0] *= kept
             square_dd *= kept
             product_dk *= kept

@@ -102,6 +102,22 @@ def test_rows_beyond_all_others_are_answered_too():
     np.testing.assert_allclose(learner.predict(np.float32([[3e38]])).sum(), 1.0)
 
 
+@pytest.mark.parametrize("scaled", [True, False])
+def test_numbers_and_weights_stay_finite(scaled):
+    rng = np.random.default_rng(4)
+    x = rng.choice(np.float32([0, 0, 1, -1, 3e38, -3e38, 1e-45, 1e20]), size=(400, 6))
+    x[:, 5] = 7.0  # constant
+    for few in ([0.0, 1e-300, 1.0, 3e38], [1e-9, 1.0, 1e6]):
+        weight = rng.choice(few, size=400)
+        for learner, y in (
+            (rt.KNN(window=30, scaled=scaled), rng.integers(0, 3, size=400)),
+            (rt.KNN(window=30, scaled=scaled), rng.choice([0.0, 3e38], size=400)),
+            (rt.SAMKNN(window=40, least=5, scaled=scaled), rng.integers(0, 3, size=400)),
+        ):
+            assert np.isfinite(learner.learn(rt.Batch(x, y=y, weight=weight))).all()
+            assert np.isfinite(learner.predict(x)).all()
+
+
 def test_bad_settings_and_rows_are_refused():
     for setting in ({"neighbours": 0}, {"window": 0}):
         with pytest.raises(SettingError):

@@ -15,6 +15,7 @@ from numba import njit
 __all__ = ["posterior"]
 
 _NOTHING = 1e-9  # where less is left of past rows, nothing is
+_LEAST = 1e-100  # of a precision: what is divided by it stays a float
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -82,7 +83,7 @@ def posterior(
         if u > 0.0:
             for j in range(d):
                 if square_dd[j, j] == 0.0 and away[j] != 0.0:  # begins to vary: now it has a unit
-                    inverse_dd[j, j] = 1.0 / max(prior * u * away[j] * away[j] / rows[0], 1e-300)
+                    inverse_dd[j, j] = 1.0 / max(prior * u * away[j] * away[j] / rows[0], _LEAST)
             gain[:] = 0.0
             for a in range(d):
                 if away[a] != 0.0:

@@ -12,6 +12,7 @@ from retain.cli import texts
 from retain.core import Learner, Metric, Schema, Stream
 from retain.errors import SettingError
 from retain.learners.auto import branching, encoder, loss
+from retain.learners.auto import counts, encoder, loss
 from retain.update.rules import Rule
 
 __all__ = ["BLOCK", "DATASETS", "LEARNERS", "METRICS", "RULES", "Entry", "find", "measures", "show"]
@@ -38,6 +39,15 @@ def _passive_aggressive(schema: Schema) -> Learner:
     return encoder(schema, scaled=True) | rt.Linear(loss=kind, update=rt.PassiveAggressive())
 
 
+def _margins(update: Callable[[], Any], *, name: str) -> Callable[[Schema], Learner]:
+    return _of_classes(lambda: rt.Linear(loss=rt.Hinge(), update=update()), name=name, scaled=True, narrow=False)
+
+
+def _factorised(schema: Schema) -> Learner:
+    kind = rt.Squared() if schema.classes is None else rt.Logistic()
+    return encoder(schema, scaled=True) | rt.FactorisationMachine(loss=kind)
+
+
 def _rls(schema: Schema) -> Learner:
     return encoder(schema, scaled=False, narrow=True) | rt.RLS()
 
@@ -59,13 +69,28 @@ def _amf(schema: Schema) -> Learner:
 
 
 def _of_classes(make: Callable[[], Learner], *, name: str, scaled: bool) -> Callable[[Schema], Learner]:
+def _of_classes(
+    make: Callable[[], Learner], *, name: str, scaled: bool, narrow: bool = True
+) -> Callable[[Schema], Learner]:
     def learner(schema: Schema) -> Learner:
         if schema.classes is None:
             raise SettingError(
                 f"--learner {name} is for classes, and the target {schema.target!r} holds numbers; "
                 "choose --learner ridge, or --task classification"
             )
-        return encoder(schema, scaled=scaled, narrow=True) | make()
+        return encoder(schema, scaled=scaled, narrow=narrow) | make()
+
+    return learner
+
+
+def _of_counts(make: Callable[[], Learner], *, name: str) -> Callable[[Schema], Learner]:
+    def learner(schema: Schema) -> Learner:
+        if schema.classes is None:
+            raise SettingError(
+                f"--learner {name} is for classes, and the target {schema.target!r} holds numbers; "
+                "choose --learner bayesian-linear, or --task classification"
+            )
+        return counts(schema) | make()
 
     return learner
 
@@ -84,6 +109,13 @@ def _tree(make: Callable[..., Learner], *, name: str) -> Callable[[Schema], Lear
 
 def _forest(make: Callable[..., Learner], *, name: str, **settings: float) -> Callable[[Schema], Learner]:
     return _tree(lambda nominal: make(tree=rt.HoeffdingTree(nominal=nominal, **settings)), name=name)
+def _bayesian_linear(schema: Schema) -> Learner:
+    if schema.classes is not None:
+        raise SettingError(
+            f"--learner bayesian-linear is for numbers, and the target {schema.target!r} holds classes; "
+            "choose --learner gaussian-nb, or --task regression"
+        )
+    return encoder(schema, scaled=False, narrow=True) | rt.BayesianLinear()
 
 
 LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
@@ -95,6 +127,14 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
     "ftrl": Entry("linear, FTRL-Proximal: sparse weights", _linear(lambda: rt.FTRL(), scaled=True)),
     "coin": Entry("linear, coin betting: no learning rate at all", _linear(lambda: rt.Coin(), scaled=False)),
     "pa": Entry("linear, passive-aggressive", _passive_aggressive),
+    "arow": Entry(
+        "linear, adaptive regularisation: sure weights move little, wrong labels do little",
+        _margins(lambda: rt.AROW(), name="arow"),
+    ),
+    "scw": Entry("linear, soft confidence-weighted", _margins(lambda: rt.SCW(), name="scw")),
+    "newton": Entry("linear, online Newton steps with a diagonal", _linear(lambda: rt.NewtonStep(), scaled=True)),
+    "alma": Entry("linear, approximate large margin", _margins(lambda: rt.ALMA(), name="alma")),
+    "fm": Entry("factorisation machine: a weight for every pair of features, too", _factorised),
     "rls": Entry("recursive least squares: the exact normal-equation step", _rls),
     "ridge": Entry("the same solution, from sums that are added by the block: for many columns", _ridge),
     "slda": Entry(
@@ -140,6 +180,30 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
     ),
     "mondrian-tree": Entry("a tree split at random, and the mean of all its prunings", _mondrian_tree),
     "amf": Entry("aggregated Mondrian forest, ten such trees: no tuning, no scaling, numbers too", _amf),
+    "gaussian-nb": Entry(
+        "naive Bayes: numbers, a Gaussian for each in every class",
+        _of_classes(lambda: rt.GaussianNB(), name="gaussian-nb", scaled=False),
+    ),
+    "multinomial-nb": Entry(
+        "naive Bayes: counts, as of words", _of_counts(lambda: rt.MultinomialNB(), name="multinomial-nb")
+    ),
+    "complement-nb": Entry(
+        "the same, by what the other classes have: for uneven classes",
+        _of_counts(lambda: rt.ComplementNB(), name="complement-nb"),
+    ),
+    "bernoulli-nb": Entry(
+        "naive Bayes: what is there and what is not, whatever its value",
+        _of_counts(lambda: rt.BernoulliNB(), name="bernoulli-nb"),
+    ),
+    "bayesian-linear": Entry("linear regression that finds its own penalty, with intervals", _bayesian_linear),
+    "knn": Entry(
+        "what the nearest of the last 1,000 rows were",
+        lambda schema: encoder(schema, scaled=False, narrow=True) | rt.KNN(),
+    ),
+    "sam-knn": Entry(
+        "the same in a memory that adjusts itself: for classes, any kind of drift",
+        _of_classes(lambda: rt.SAMKNN(), name="sam-knn", scaled=False),
+    ),
     "intents": Entry(
         "texts in classes that come one after the other, solved on an encoder's features: the default with --text",
         lambda schema: texts.learner(schema, None),

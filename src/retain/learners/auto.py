@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from retain.features.embed import Embed
 
 __all__ = ["GRAMS", "auto", "branching", "encoder", "intents", "loss"]
+__all__ = ["GRAMS", "auto", "counts", "encoder", "intents", "loss"]
 
 GRAMS = (3, 4)  # characters of the runs of words that are hashed beside them
 
@@ -80,6 +81,13 @@ def branching(schema: Schema, make: Callable[[tuple[str, ...]], Learner], /) -> 
         return Chain([*front, Hash(bits=9)], make(()))
     names = tuple(column.name for column in schema.columns if column.kind is Kind.CATEGORICAL)
     return Chain([*front, *([Ordinal(*names)] if names else [])], make(names))
+
+
+def counts(schema: Schema, /) -> Composable:
+    """What turns rows of a schema into counts, for naive Bayes: words by their hash, without its sign."""
+    kinds = {column.kind for column in schema.columns}
+    encode = Hash(signed=False) if Kind.TEXT in kinds else OneHot()
+    return DateParts() | encode if Kind.TIME in kinds else encode
 
 
 def intents(schema: Schema, embed: Embed | None, /) -> Learner:

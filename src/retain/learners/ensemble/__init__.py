@@ -8,6 +8,7 @@ from retain.learners.ensemble.calibrated import Calibrated, Isotonic, Platt, Tem
 from retain.learners.ensemble.conformal import ACI, Conformal, DtACI
 from retain.learners.ensemble.hedge import Hedge
 from retain.learners.ensemble.leveraging import LeveragingBagging
+from retain.learners.ensemble.one_vs_all import OneVsAll
 from retain.learners.ensemble.open_set import OpenSet
 from retain.learners.ensemble.srp import SRP
 
@@ -22,6 +23,7 @@ __all__ = [
     "Hedge",
     "Isotonic",
     "LeveragingBagging",
+    "OneVsAll",
     "OnlineBagging",
     "OnlineBoosting",
     "OpenSet",

@@ -3,7 +3,8 @@
     python from_java.py FILE.arff NAME [NAME ...]
 
 One line of JSON for each learner: accuracy, and CPU-seconds of the whole process, JIT and garbage collection among
-them, from the first row to the last. The evaluation is the one that stays within Java (`optimise=True`). This file may not be called moa.py: that is a package of Java's here.
+them, from the first row to the last. The evaluation is the one that stays within Java (`optimise=True`). This
+file may not be called moa.py: that is a package of Java's here.
 """
 
 import json

@@ -11,8 +11,7 @@ import retain as rt
 from retain.cli import texts
 from retain.core import Learner, Metric, Schema, Stream
 from retain.errors import SettingError
-from retain.learners.auto import branching, encoder, loss
-from retain.learners.auto import counts, encoder, loss
+from retain.learners.auto import branching, counts, encoder, loss
 from retain.update.rules import Rule
 
 __all__ = ["BLOCK", "DATASETS", "LEARNERS", "METRICS", "RULES", "Entry", "find", "measures", "show"]
@@ -68,16 +67,23 @@ def _amf(schema: Schema) -> Learner:
     return encoder(schema, scaled=False, narrow=True) | rt.AMF()
 
 
-def _of_classes(make: Callable[[], Learner], *, name: str, scaled: bool) -> Callable[[Schema], Learner]:
+def _refuse(schema: Schema, name: str, *, classes: bool, other: str) -> None:
+    """Say which learner to choose where a target is of the other kind."""
+    if classes != (schema.classes is not None):
+        ours, theirs, task = (
+            ("classes", "numbers", "classification") if classes else ("numbers", "classes", "regression")
+        )
+        raise SettingError(
+            f"--learner {name} is for {ours}, and the target {schema.target!r} holds {theirs}; "
+            f"choose --learner {other}, or --task {task}"
+        )
+
+
 def _of_classes(
     make: Callable[[], Learner], *, name: str, scaled: bool, narrow: bool = True
 ) -> Callable[[Schema], Learner]:
     def learner(schema: Schema) -> Learner:
-        if schema.classes is None:
-            raise SettingError(
-                f"--learner {name} is for classes, and the target {schema.target!r} holds numbers; "
-                "choose --learner ridge, or --task classification"
-            )
+        _refuse(schema, name, classes=True, other="ridge")
         return encoder(schema, scaled=scaled, narrow=narrow) | make()
 
     return learner
@@ -85,23 +91,20 @@ def _of_classes(
 
 def _of_counts(make: Callable[[], Learner], *, name: str) -> Callable[[Schema], Learner]:
     def learner(schema: Schema) -> Learner:
-        if schema.classes is None:
-            raise SettingError(
-                f"--learner {name} is for classes, and the target {schema.target!r} holds numbers; "
-                "choose --learner bayesian-linear, or --task classification"
-            )
+        _refuse(schema, name, classes=True, other="bayesian-linear")
         return counts(schema) | make()
 
     return learner
 
 
+def _bayesian_linear(schema: Schema) -> Learner:
+    _refuse(schema, "bayesian-linear", classes=False, other="gaussian-nb")
+    return encoder(schema, scaled=False, narrow=True) | rt.BayesianLinear()
+
+
 def _tree(make: Callable[..., Learner], *, name: str) -> Callable[[Schema], Learner]:
     def learner(schema: Schema) -> Learner:
-        if schema.classes is None:
-            raise SettingError(
-                f"--learner {name} is for classes, and the target {schema.target!r} holds numbers; "
-                "choose --learner amf, or --task classification"
-            )
+        _refuse(schema, name, classes=True, other="amf")
         return branching(schema, lambda nominal: make(nominal=nominal))
 
     return learner
@@ -109,13 +112,6 @@ def _tree(make: Callable[..., Learner], *, name: str) -> Callable[[Schema], Lear
 
 def _forest(make: Callable[..., Learner], *, name: str, **settings: float) -> Callable[[Schema], Learner]:
     return _tree(lambda nominal: make(tree=rt.HoeffdingTree(nominal=nominal, **settings)), name=name)
-def _bayesian_linear(schema: Schema) -> Learner:
-    if schema.classes is not None:
-        raise SettingError(
-            f"--learner bayesian-linear is for numbers, and the target {schema.target!r} holds classes; "
-            "choose --learner gaussian-nb, or --task regression"
-        )
-    return encoder(schema, scaled=False, narrow=True) | rt.BayesianLinear()
 
 
 LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {

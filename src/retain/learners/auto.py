@@ -22,8 +22,7 @@ from retain.learners.linear.losses import Loss
 if TYPE_CHECKING:
     from retain.features.embed import Embed
 
-__all__ = ["GRAMS", "auto", "branching", "encoder", "intents", "loss"]
-__all__ = ["GRAMS", "auto", "counts", "encoder", "intents", "loss"]
+__all__ = ["GRAMS", "auto", "branching", "counts", "encoder", "intents", "loss"]
 
 GRAMS = (3, 4)  # characters of the runs of words that are hashed beside them
 

@@ -88,6 +88,7 @@ _HOME = {
     "KNN": "learners.neighbours",
     "SAMKNN": "learners.neighbours",
     "auto": "learners.auto",
+    "quick": "learners.auto",
     "add_examples": "learners.examples",
     "Mean": "learners.baselines",
     "NoChange": "learners.baselines",
@@ -201,6 +202,7 @@ if TYPE_CHECKING:
     from retain.learners.analytic import NearestMean as NearestMean
     from retain.learners.analytic import Ridge as Ridge
     from retain.learners.auto import auto as auto
+    from retain.learners.auto import quick as quick
     from retain.learners.baselines import Mean as Mean
     from retain.learners.baselines import NoChange as NoChange
     from retain.learners.baselines import Prior as Prior

@@ -12,16 +12,24 @@ from retain.errors import PoisonError, SettingError
 RNG = np.random.default_rng(2)
 
 
-def by_hand(said: np.ndarray, y: np.ndarray, share: float) -> np.ndarray:
+def by_hand(said: np.ndarray, y: np.ndarray, rates: tuple[float, ...], shares: tuple[float, ...]) -> np.ndarray:
     """(M, n, k) predictions mixed as the docstring says."""
-    trust = np.full(len(said), 1 / len(said))
+
+    def moved(weights: np.ndarray, p: np.ndarray, rate: float, share: float) -> np.ndarray:
+        odds = weights * p**rate
+        return (1 - share) * odds / odds.sum() + share / len(p)
+
+    levels = [(rate, share) for rate in rates for share in shares]
+    trust = [np.full(len(said), 1 / len(said)) for _ in levels]
+    belief = np.full(len(levels), 1 / len(levels))
     out = []
     for i, code in enumerate(y):
-        out.append(trust @ said[:, i])
+        out.append(sum(b * (t @ said[:, i]) for b, t in zip(belief, trust, strict=True)))
         if code >= 0:
-            p = np.array([answer[i, code] if code < answer.shape[1] else 0 for answer in said])
-            trust = trust * np.maximum(p, 1e-6)
-            trust = (1 - share) * trust / trust.sum() + share / len(said)
+            p = np.maximum(said[:, i, code], 1e-6)
+            told = np.maximum([t @ said[:, i, code] for t in trust], 1e-6)
+            belief = moved(belief, told, 0.1, min(shares))
+            trust = [moved(t, p, *level) for t, level in zip(trust, levels, strict=True)]
     return np.array(out)
 
 
@@ -29,15 +37,17 @@ def members() -> tuple[rt.Linear, rt.Linear, rt.Prior]:
     return rt.Linear(loss=rt.Logistic()), rt.Linear(loss=rt.Logistic(), update=rt.Coin()), rt.Prior()
 
 
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.3])
-def test_the_mixture_is_the_formula(share: float) -> None:
+@pytest.mark.parametrize(
+    ("rates", "shares"), [((1.0,), (0.0,)), ((1.0,), (0.3,)), ((1.0, 0.2), (0.2, 0.01, 0.001)), ((0.05,), (0.01, 0.0))]
+)
+def test_the_mixture_is_the_formula(rates: tuple[float, ...], shares: tuple[float, ...]) -> None:
     batch = testing.examples("classification", rows=200)
     batch = rt.Batch(batch.x, y=batch.y)
-    got = rt.Hedge(*members(), share=share).learn(batch)
+    got = rt.Hedge(*members(), rate=rates, share=shares).learn(batch)
     said = [member.learn(batch) for member in members()]
     k = got.shape[1]
     stacked = np.stack([np.pad(answer, ((0, 0), (0, k - answer.shape[1]))) for answer in said])
-    assert np.allclose(got, by_hand(stacked, batch.y, share), rtol=1e-12, atol=1e-12)  # type: ignore[arg-type]
+    assert np.allclose(got, by_hand(stacked, batch.y, rates, shares), rtol=1e-9, atol=1e-12)  # type: ignore[arg-type]
 
 
 def test_numbers_are_mixed_by_squared_error() -> None:
@@ -73,7 +83,7 @@ def test_regret_against_the_best_member_is_at_most_log_m() -> None:
     def total(said: np.ndarray) -> float:
         return float(-np.log(np.maximum(said[np.arange(3000), batch.y], 1e-6)).sum())
 
-    mixed = total(rt.Hedge(*members(), share=0.0).learn(batch))
+    mixed = total(rt.Hedge(*members(), rate=1.0, share=0.0).learn(batch))
     best = min(total(member.learn(batch)) for member in members())
     assert mixed <= best + np.log(3) + 0.001  # probabilities below 1e-6 are taken for 1e-6: seen to add 3e-5
 
@@ -134,7 +144,7 @@ def test_late_labels_judge_members_by_what_they_said_on_arrival() -> None:
             trust = trust * [max(rows[row, y[row]], 1e-6) for rows in each]
             trust = 0.99 * trust / trust.sum() + 0.005
         expected[i] = trust @ [rows[i] for rows in each]
-    assert np.allclose(said(rt.Hedge(rt.NoChange(), rt.Prior())), expected, rtol=1e-9, atol=1e-12)
+    assert np.allclose(said(rt.Hedge(rt.NoChange(), rt.Prior(), rate=1.0, share=0.01)), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_a_late_run_resumes_bit_for_bit() -> None:

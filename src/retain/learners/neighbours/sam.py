@@ -14,7 +14,7 @@ from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import SettingError
 from retain.learners.draws import seeded
 from retain.learners.intake import Intake
-from retain.learners.neighbours.store import at_most, fade_of, padded, stored
+from retain.learners.neighbours.store import at_most, fade_of, padded, stored, wider
 
 __all__ = ["SAMKNN"]
 
@@ -122,7 +122,7 @@ class SAMKNN:
             "y": padded(self._long["y"], held),
             "weight": padded(self._long["weight"], held),
         }
-        self._scale = padded(self._scale, 3, width)
+        self._scale = wider(self._scale, width)
         return self._run(given.x, given.y, given.weight)
 
     def predict(self, x: Features, /) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 from retain.core import Array
 from retain.errors import SettingError
 
-__all__ = ["at_most", "fade_of", "padded", "stored"]
+__all__ = ["at_most", "fade_of", "padded", "stored", "wider"]
 
 _MOST = 2**28  # numbers: a gigabyte in float32
 
@@ -36,3 +36,13 @@ def padded(values: Array, *shape: int) -> Array:
     if values.shape == shape:
         return values
     return np.pad(values, [(0, new - old) for old, new in zip(values.shape, shape, strict=True)])
+
+
+def wider(scale: Array, width: int, /) -> Array:
+    """Weight, mean and spread (3, d) of more features: those to the right were 0 in all rows so far."""
+    known = scale.shape[1]
+    if known == width:
+        return scale
+    scale = padded(scale, 3, width)
+    scale[0, known:] = scale[0, 0] if known else 0.0
+    return scale

@@ -13,7 +13,7 @@ import numpy as np
 from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import SettingError
 from retain.learners.intake import Intake
-from retain.learners.neighbours.store import at_most, fade_of, padded, stored
+from retain.learners.neighbours.store import at_most, fade_of, padded, stored, wider
 
 __all__ = ["KNN"]
 
@@ -108,7 +108,7 @@ class KNN:
         room = stored(len(self._weight), int(self._span[1]) + more, 2 * self._window)
         self._rows = padded(self._rows, width, room)
         self._weight = padded(self._weight, room)
-        self._scale = padded(self._scale, 3, width)
+        self._scale = wider(self._scale, width)
         if self._intake.classes is None:
             numbers = self._label if self._label.ndim == 2 else np.zeros((0, outputs))
             self._label = padded(numbers, room, outputs)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from importlib import import_module
+from itertools import pairwise
 from typing import Any, final
 
 import numpy as np
@@ -21,6 +22,7 @@ from retain.learners.intake import Given, Intake
 __all__ = ["Net", "OnlineMLP"]
 
 _FIRST = 1e-4  # the squared slope before there was one: first steps are no longer than a hundred rates
+_FEW = 8  # inputs, for which first weights are drawn at least
 _UNSEEN = (0.0, 0.0, 0.0, np.inf, -np.inf)  # of a number: weight, mean, squares, least, largest
 _KEPT = ("inputs", "targets", "scale", "trust", "ring_x", "ring_y", "ring_weight", "progress", "random")
 
@@ -83,7 +85,7 @@ class OnlineMLP(Paced):
     A row of weight v <= 1 makes a step v times as long; a heavier one is learnt ceil(v) times (at most 16) with equal
     parts of v. Rows without a label, or of weight 0, are predicted and not learnt. NaN is a missing input. Granularity
     1. The width of bare dense arrays is fixed by the first block learnt; that of sparse rows, record batches and rows
-    with a schema may grow to the right: new inputs and new classes begin at weight 0.
+    with a schema may grow to the right: new classes begin at weight 0, and a column that comes later was 0 before.
 
     Memory is fixed by the settings: about 8 M bytes for each of (1 + d + k) H_1 + H_1 H_2 + ... + k (1 + d) weights,
     and 4 d bytes for each row of the window.
@@ -175,12 +177,16 @@ class OnlineMLP(Paced):
         self._pace *= factor
 
     def state_dict(self) -> State:
-        k = self._intake.outputs
+        k, wide = self._intake.outputs, 1 + (self._kept["inputs"].shape[1] if self._kept else 0)
         heads = {name: [head[:, :k].copy() for head in self._heads[name]] for name in self._heads}
+        weights = {name: [part.copy() for part in self._weights[name]] for name in self._weights}
+        for name in heads if self._kept else ():  # what stands behind the inputs is no part of the state
+            weights[name][0] = weights[name][0][:, :wide].copy()
+            heads[name][0] = heads[name][0][:, :, :wide].copy()
         return {
             "intake": self._intake.state_dict(),
             "pace": self._pace,
-            "weights": {name: [part.copy() for part in self._weights[name]] for name in self._weights},
+            "weights": weights,
             "heads": heads,
             "kept": {name: part.copy() for name, part in self._kept.items()},
         }
@@ -191,6 +197,10 @@ class OnlineMLP(Paced):
         for name in self._weights:
             self._weights[name] = [part.copy() for part in state["weights"][name]]
             self._heads[name] = [part.copy() for part in state["heads"][name]]
+            if state["kept"]:
+                value, more = (0.0 if name == "now" else _FIRST), -self._weights[name][0].shape[1] % 4
+                self._weights[name][0] = _grown(self._weights[name][0], 1, more, value)
+                self._heads[name][0] = _grown(self._heads[name][0], 2, more, value)
         self._kept = {name: part.copy() for name, part in state["kept"].items()}
 
     # --- learning ---
@@ -219,33 +229,55 @@ class OnlineMLP(Paced):
     def _rooms(self) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """Where a row's activations and slopes are worked out: the constant units are 1."""
         shapes = [(1, self._heads["now"][0].shape[2]), *((len(self._nets), size + 1) for size in self._sizes)]
-        acts = tuple(np.ones(shape, dtype=np.float32) for shape in shapes)
+        acts = tuple((np.ones if depth else np.zeros)(shape, dtype=np.float32) for depth, shape in enumerate(shapes))
         return acts, tuple(np.zeros((1, shape[1]), dtype=np.float32) for shape in shapes)
 
     def _room(self, width: int, outputs: int) -> None:
         """Make room for so many features and outputs; new weights are 0."""
         if not self._kept:
             self._begin(width, outputs)
-        if (more := 1 + width - self._weights["now"][0].shape[1]) > 0:
+        known = self._kept["inputs"].shape[1]
+        if (more := width - known) > 0:
             for name, value in (("now", 0.0), ("second", _FIRST)):
-                self._weights[name][0] = _grown(self._weights[name][0], 1, more, value)
-                self._heads[name][0] = _grown(self._heads[name][0], 2, more, value)
+                rows = _places(width) - self._weights[name][0].shape[1]
+                self._weights[name][0] = _grown(self._weights[name][0], 1, rows, value)
+                self._heads[name][0] = _grown(self._heads[name][0], 2, rows, value)
+            self._weights["now"][0][:, 1 + known : 1 + width] = self._columns(known, more)
+            # What a new column holds was 0 in all rows before.
+            seen = self._kept["inputs"][0].max(initial=0.0)
             for name in ("inputs", "ring_x"):
                 self._kept[name] = _grown(self._kept[name], 1, more, 0.0)
+            self._kept["inputs"][0, known:] = seen
         if (more := outputs - self._heads["now"][0].shape[1]) > 0:
             more = max(more, self._heads["now"][0].shape[1])
             for name, value in (("now", 0.0), ("second", _FIRST)):
                 self._heads[name] = [_grown(head, 1, more, value) for head in self._heads[name]]
 
+    def _columns(self, first: int, more: int) -> Array:
+        """First weights of the inputs from `first` on: (nets, more, units of layer 1) float32.
+
+        Each column has numbers of its own, which depend on its place alone: so it does not matter when it came. He's
+        variance for as many inputs as there are up to it, of 8 at least.
+        """
+        shape = len(self._nets), self._sizes[0]
+        drawn = [
+            np.random.default_rng([self._seed, 0, j]).normal(size=shape) * math.sqrt(2 / max(j + 1, _FEW))
+            for j in range(first, first + more)
+        ]
+        return np.array(drawn, dtype=np.float32).reshape(more, *shape).swapaxes(0, 1)
+
     def _begin(self, width: int, outputs: int) -> None:
-        nets, rng = len(self._nets), np.random.default_rng(self._seed)
-        below, weights = width, self._weights["now"]
-        for depth, size in enumerate(self._sizes):
-            drawn = rng.normal(size=(nets, 1 + below, size)) * math.sqrt(2 / max(below, 1))
-            drawn[:, 0 if depth == 0 else -1] = 0.0  # biases
-            weights.append(drawn.astype(np.float32))
-            below = size
-        self._heads["now"] = [np.zeros((nets, outputs, 1 + size), dtype=np.float32) for size in (width, *self._sizes)]
+        nets, weights = len(self._nets), self._weights["now"]
+        weights.append(np.zeros((nets, _places(width), self._sizes[0]), dtype=np.float32))
+        weights[0][:, 1 : 1 + width] = self._columns(0, width)
+        for depth, (below, size) in enumerate(pairwise(self._sizes), 1):
+            drawn = np.random.default_rng([self._seed, depth]).normal(size=(nets, 1 + below, size))
+            drawn[:, -1] = 0.0
+            weights.append((drawn * math.sqrt(2 / below)).astype(np.float32))
+        self._heads["now"] = [
+            np.zeros((nets, outputs, places), dtype=np.float32)
+            for places in (_places(width), *(1 + size for size in self._sizes))
+        ]
         for parts in (self._weights, self._heads):
             parts["second"] = [np.full_like(part, _FIRST) for part in parts["now"]]
         numbers = outputs if self._intake.classes is None else 0
@@ -261,6 +293,11 @@ class OnlineMLP(Paced):
             "progress": np.zeros(4),
             "random": np.random.SeedSequence(self._seed).generate_state(1, np.uint64),
         }
+
+
+def _places(width: int) -> int:
+    """Of the constant and the inputs, and zeros up to a multiple of 4: so that wider rows are added up alike."""
+    return -(-(1 + width) // 4) * 4
 
 
 def _grown(part: Array, axis: int, more: int, value: float) -> Array:

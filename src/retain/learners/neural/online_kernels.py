@@ -34,7 +34,7 @@ from retain.learners.draws import below
 
 __all__ = ["learn"]
 
-_FAST = {"reassoc", "contract", "nsz"}
+_FAST = {"contract", "nsz"}  # and, where a width cannot change, "reassoc"
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _LEAK = np.float32(0.01)  # slope of a unit below 0: none of them dies for good
 _FAR = 8.0  # deviations from the mean: inputs beyond count as this far
@@ -48,7 +48,7 @@ _REPEATS = 16  # of a heavy row, at most
 _DUE, _LEARNT, _NEXT, _FILLED = 0, 1, 2, 3
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _normalise(x_nd, i, inputs, z_1D):
     """Inputs in deviations from their means; 0 for what is missing, or has never varied."""
     z_1D[0, 0] = _ONE
@@ -72,7 +72,7 @@ def _moved(moments, c, value, weight):
     moments[c, 0] = total * kept
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _see(x_nd, i, weight, inputs):
     """Means and deviations of the inputs follow: as `_moved`, without a branch, hence for several features at once."""
     for j in range(x_nd.shape[1]):
@@ -111,6 +111,35 @@ def _multiply(z, from_, w, m, out):
             out[m, u] += a * w[m, j, u]
 
 
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _dot(a, b):
+    """a'b, four sums side by side, in an order that zeros behind do not change."""
+    n = len(a)
+    s0, s1, s2, s3 = _ZERO, _ZERO, _ZERO, _ZERO
+    whole = n - n % 4
+    for u in range(0, whole, 4):
+        s0 += a[u] * b[u]
+        s1 += a[u + 1] * b[u + 1]
+        s2 += a[u + 2] * b[u + 2]
+        s3 += a[u + 3] * b[u + 3]
+    if whole < n:
+        s0 += a[whole] * b[whole]
+    if whole + 1 < n:
+        s1 += a[whole + 1] * b[whole + 1]
+    if whole + 2 < n:
+        s2 += a[whole + 2] * b[whole + 2]
+    return (s0 + s1) + (s2 + s3)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST | {"reassoc"}, forceinline=True)
+def _inner(a, b):
+    """a'b in whatever order is fastest."""
+    total = _ZERO
+    for u in range(len(a)):
+        total += a[u] * b[u]
+    return total
+
+
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST, inline="always")
 def _forward(acts, weights, heads, m, k, score):
     """Activations of one net, and what it answers at each depth."""
@@ -123,13 +152,10 @@ def _forward(acts, weights, heads, m, k, score):
             for u in range(act.shape[1] - 1):
                 act[m, u] = max(act[m, u], _LEAK * act[m, u])
         for c in range(k):
-            total = _ZERO
-            for u in range(act.shape[1]):
-                total += head[m, c, u] * act[at, u]
-            score[m * depths + depth, c] = total
+            score[m * depths + depth, c] = _inner(head[m, c], act[at]) if depth > 0 else _dot(head[m, c], act[at])
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _step(w, second, m, rows, factors, of, slopes, at, size, rate, keep, add):
     """One step of net m's weights (rows, size), whose slopes are `factors[of, row] slopes[at]`."""
     plain = keep < _ZERO
@@ -144,7 +170,9 @@ def _step(w, second, m, rows, factors, of, slopes, at, size, rate, keep, add):
         else:
             for u in range(size):
                 slope = factor * slopes[at, u]
-                square = keep * second[m, j, u] + add * (slope * slope + _TINY)
+                before = second[m, j, u]
+                # What an input of 0 does not move does not age either: so a column may have been there before.
+                square = keep * before + add * (slope * slope + _TINY) if slope != _ZERO else before
                 second[m, j, u] = square
                 w[m, j, u] -= rate * slope / math.sqrt(square)
 
@@ -165,10 +193,7 @@ def _backward(acts, deltas, weights, heads, second_weights, second_heads, m, k, 
         if depth + 1 < depths:
             above, w = deltas[depth + 1], weights[depth]
             for u in range(size):
-                total = _ZERO
-                for v in range(w.shape[2]):
-                    total += w[m, u, v] * above[0, v]
-                delta[0, u] += total
+                delta[0, u] += _inner(w[m, u], above[0, : w.shape[2]])
         for u in range(size):
             delta[0, u] = delta[0, u] if act[m, u] > _ZERO else _LEAK * delta[0, u]
     for depth in range(depths):

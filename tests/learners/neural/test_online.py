@@ -114,7 +114,7 @@ def test_every_row_is_the_step_that_autograd_makes(hidden, nets, classes):
     for one, want in zip(got, reference.weights + reference.heads, strict=True):
         apart = np.abs(one - want.detach().numpy())
         assert apart.max() < 0.03  # a step in which float32 has another sign
-        assert apart.mean() < 3e-4
+        assert apart.mean() < 2e-3
     assert np.abs(learner.trust.ravel() - reference.trust).max() < 1e-2
 
 

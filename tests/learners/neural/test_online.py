@@ -96,7 +96,7 @@ def some(n, *, seed=0):
 )
 @pytest.mark.parametrize("hidden", [(7,), (6, 5, 4)])
 def test_every_row_is_the_step_that_autograd_makes(hidden, nets, classes):
-    x, y = some(80)
+    x, y = some(50)
     y = np.digitize(y, [-0.5, 0.5]) if classes else y
     learner = rt.OnlineMLP(hidden=hidden, nets=nets, rehearsals=0)
     if classes:  # all of them are known from the start: rows of next to no weight move nothing
@@ -113,8 +113,8 @@ def test_every_row_is_the_step_that_autograd_makes(hidden, nets, classes):
     got = [*kept["weights"]["now"], *kept["heads"]["now"]]
     for one, want in zip(got, reference.weights + reference.heads, strict=True):
         apart = np.abs(one - want.detach().numpy())
-        assert apart.max() < 0.03  # a step in which float32 has another sign
-        assert apart.mean() < 2e-3
+        assert apart.max() < 5e-3
+        assert apart.mean() < 3e-4
     assert np.abs(learner.trust.ravel() - reference.trust).max() < 1e-2
 
 

@@ -50,6 +50,7 @@ _HOME = {
     "Squared": "learners.linear",
     "Neural": "learners.neural",
     "HoeffdingTree": "learners.trees",
+    "RegressionTree": "learners.trees",
     "ARF": "learners.ensemble",
     "Hedge": "learners.ensemble",
     "LeveragingBagging": "learners.ensemble",
@@ -201,6 +202,7 @@ if TYPE_CHECKING:
     from retain.learners.linear import Squared as Squared
     from retain.learners.neural import Neural as Neural
     from retain.learners.trees import HoeffdingTree as HoeffdingTree
+    from retain.learners.trees import RegressionTree as RegressionTree
     from retain.registry import FileRegistry as FileRegistry
     from retain.run import Delay as Delay
     from retain.run import Exam as Exam

@@ -24,9 +24,10 @@ _LEAVES = {"mean": MEAN, "line": LINE, "either": EITHER}
 class RegressionTree:
     """A decision tree of numbers that grows row by row and never looks back.
 
-    A leaf keeps a histogram of each feature: how many rows fell into a bin, and the sum of their targets. When rows of
-    weight `grace` have come to it, it asks of each feature how much of the variance lies between the two branches of
-    its best split: v1 for the best feature, v2 for the second. It splits where
+    A leaf keeps a histogram of each feature: how many rows fell into a bin, and the sum of their targets (of what its
+    line left of them, where it has one). When rows of weight `grace` have come to it, it asks of each feature how much
+    of the variance lies between the two branches of its best split: v1 for the best feature, v2 for the second. It
+    splits where
 
         v2 / v1 < 1 - e   or   e < tie,     e = sqrt(ln(1 / delta) / 2n),
 
@@ -64,8 +65,8 @@ class RegressionTree:
     References:
         Ikonomovska, Gama, Dzeroski 2011, Learning model trees from evolving data streams, Data Mining and Knowledge
         Discovery (FIMT-DD). We compare variances, not standard deviations, since those are found from sums that
-        do not cancel; keep histograms, not every value; solve for lines, where the paper takes gradient steps; and
-        leave drift to ensembles.
+        do not cancel; keep histograms, not every value; solve for lines, where the paper takes gradient steps; ask
+        what lines leave unexplained; grow sooner (our grace, delta and tie are wider); and leave drift to ensembles.
         Mastelini, de Carvalho 2021, Using dynamical quantization to perform split attempts in online tree regressors,
         Pattern Recognition Letters (bins lose little).
     """
@@ -73,9 +74,9 @@ class RegressionTree:
     def __init__(
         self,
         *,
-        grace: float = 200.0,
-        delta: float = 1e-7,
-        tie: float = 0.05,
+        grace: float = 100.0,
+        delta: float = 1e-3,
+        tie: float = 0.1,
         leaf: RegressionLeaf = "either",
         branch: float = 0.01,
         max_depth: int | None = None,

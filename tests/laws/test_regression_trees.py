@@ -1,0 +1,43 @@
+"""Trees of numbers, and what is made of them, through the laws."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import retain as rt
+from retain import blocks, testing
+
+NUMBERS = testing.examples("regression", rows=120)
+SMALL = {"grace": 5.0, "delta": 0.5, "tie": 0.5}  # splits within a few rows
+TREES = {
+    "regression": lambda: rt.RegressionTree(**SMALL),
+    "regression, mean": lambda: rt.RegressionTree(leaf="mean", **SMALL),
+    "regression, line, nominal": lambda: rt.RegressionTree(leaf="line", nominal=[1], max_values=4, **SMALL),
+    "regression, no room": lambda: rt.RegressionTree(max_bytes=4096, **SMALL),
+}
+
+
+def with_gaps(batch):
+    """The same rows, of which every fifth number is missing."""
+    x = batch.x.copy()
+    x[np.random.default_rng(0).random(x.shape) < 0.2] = np.nan
+    return replace(batch, x=x)
+
+
+@pytest.mark.parametrize("form", [lambda batch: batch, with_gaps], ids=["whole", "gaps"])
+@pytest.mark.parametrize("name", TREES)
+def test_trees_of_numbers(name, form):
+    grows = "no room" not in name
+    testing.check_learner(TREES[name], form(NUMBERS), accepts_missing=True, grows=grows, tries=5)
+
+
+def feed(part, start, stop):
+    return part.learn(blocks.take_batch(NUMBERS, slice(start, stop)))
+
+
+PARTS = {name: (make, feed) for name, make in TREES.items()}
+
+
+def test_trees_go_on_in_a_new_process():
+    testing.resume_in_new_process(__file__, "PARTS", rows=len(NUMBERS))

@@ -15,6 +15,10 @@ TREES = {
     "regression, mean": lambda: rt.RegressionTree(leaf="mean", **SMALL),
     "regression, line, nominal": lambda: rt.RegressionTree(leaf="line", nominal=[1], max_values=4, **SMALL),
     "regression, no room": lambda: rt.RegressionTree(max_bytes=4096, **SMALL),
+    "arf": lambda: rt.ARF(3, tree=rt.RegressionTree(**SMALL), warning=0.5, drift=0.3),
+    "srp": lambda: rt.SRP(3, tree=rt.RegressionTree(**SMALL), features=2, warning=0.5, drift=0.3),
+    "leveraging": lambda: rt.LeveragingBagging(3, tree=rt.RegressionTree(leaf="mean", **SMALL), drift=0.5),
+    "bagging, no room": lambda: rt.OnlineBagging(3, tree=rt.RegressionTree(max_bytes=4096, **SMALL)),
 }
 
 

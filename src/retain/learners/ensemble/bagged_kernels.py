@@ -20,7 +20,7 @@ from retain.learners.draws import below, poisson
 from retain.learners.trees.kernels import CLASSES, answer, cramped, learn, replant, route
 from retain.learners.uncounted import uncounted
 
-__all__ = ["Member", "Policy", "begin", "member_rows"]
+__all__ = ["Member", "Policy", "begin", "draw_patch", "member_rows", "watch"]
 
 _WARNING, _DRIFT = 0, 1
 _OFTEN = 30.0  # a row is learnt so many times at most, in the mean
@@ -31,7 +31,9 @@ class Member(NamedTuple):
     """What a member remembers beside its trees."""
 
     which: Array  # (2,) int64 the tree that answers, 0 or 1; whether the other one grows
-    score: Array  # (2,) float64 weight of right answers and of all, since the tree that answers began
+    score: (
+        Array  # (2,) float64 weight of right answers and of all, since the tree that answers began; (3, 2) for numbers
+    )
     boost: Array  # (2,) float64 online boosting: weight of rows it had right, and wrong
     total: Array  # (2, L, C) ADWIN's
     spread: Array  # (2, L, C)
@@ -48,6 +50,7 @@ class Policy(NamedTuple):
     drift: float
     weighted: bool  # members count by the share they had right
     boosting: bool  # members count by the log-odds of being right, and the next one learns more of what is wrong
+    once: bool = False  # every member learns each row once
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -78,8 +81,22 @@ def _forget(member, which):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def begin(tree, forms, seed):
-    """A tree begins anew; where all its leaves look at the same features, those are drawn anew."""
+def watch(member, policy, wrong):
+    """What the detectors say of one more error: 1 for a warning, plus 2 for drift."""
+    alarm = 0
+    if policy.warning > 0.0 and _changed(member, _WARNING, policy.warning, wrong):
+        _forget(member, _WARNING)
+        alarm = 1
+    if policy.drift > 0.0 and _changed(member, _DRIFT, policy.drift, wrong):
+        _forget(member, _WARNING)
+        _forget(member, _DRIFT)
+        alarm += 2
+    return alarm
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def draw_patch(forms, seed):
+    """Where all leaves of a tree look at the same features, those are drawn anew."""
     m = len(forms.subset)
     d = len(forms.place)
     left = m
@@ -87,6 +104,12 @@ def begin(tree, forms, seed):
         if left and below(seed, d - f) < left:
             forms.subset[m - left] = f
             left -= 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def begin(tree, forms, seed):
+    """A tree begins anew."""
+    draw_patch(forms, seed)
     replant(tree, forms)
 
 
@@ -116,14 +139,12 @@ def _guard(member, policy, near, far, near_forms, far_forms, wrong):
     From a warning on, a tree grows behind the one that answers, and replaces it when the drift is certain; where none
     grows by then, the tree begins anew.
     """
-    if policy.warning > 0.0 and _changed(member, _WARNING, policy.warning, wrong):
-        _forget(member, _WARNING)
+    alarm = watch(member, policy, wrong)
+    if alarm & 1:
         begin(far, far_forms, member.seed)
         member.which[1] = 1
-    if not (policy.drift > 0.0 and _changed(member, _DRIFT, policy.drift, wrong)):
+    if alarm < 2:
         return False
-    _forget(member, _WARNING)
-    _forget(member, _DRIFT)
     member.score[:] = 0.0
     if member.which[1] == 0:
         begin(near, near_forms, member.seed)

@@ -177,9 +177,7 @@ def growth(
         if not holds:
             raise SettingError(f"trees got {name}={value!r}; expected {expected}")
     deepest = (1 << 30) if max_depth is None else max_depth
-    return Growth(
-        float(grace), delta, float(tie), leaves[leaf], branch, deepest, tuple(nominal), max_values, max_bytes
-    )
+    return Growth(float(grace), delta, float(tie), leaves[leaf], branch, deepest, tuple(nominal), max_values, max_bytes)
 
 
 def widen(place: Array, how: Growth, x: Features, width: int, /, *, reader: str) -> Array:

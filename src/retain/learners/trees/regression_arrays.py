@@ -112,9 +112,7 @@ def widened(tree: Tree, how: Layout, /) -> Tree:
         if how.across < inverse.shape[2]:  # too many by now to know how they vary together
             inverse = np.diagonal(inverse, axis1=1, axis2=2)[:, :, None].copy()
         inverse = padded(padded(inverse, 1, more), 2, how.across - inverse.shape[2])
-        tree = tree._replace(
-            slope=padded(tree.slope, 1, more), middle=padded(tree.middle, 1, more), inverse=inverse
-        )
+        tree = tree._replace(slope=padded(tree.slope, 1, more), middle=padded(tree.middle, 1, more), inverse=inverse)
     return _within(tree)
 
 

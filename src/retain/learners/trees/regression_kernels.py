@@ -309,6 +309,8 @@ def _best_value(values_Vs, branch):
 def best_splits(tree, forms, node, out_8):
     """The best split of a leaf's features and the merit of the second best feature; no split has merit 0.
 
+    A histogram without any cut that leaves something on both sides begins anew.
+
     out_8: variance between the branches, that of the second, feature (-1: no split), value; weight on the left, sum of
     how far targets are off there; and both of all rows that have the feature.
     """
@@ -321,8 +323,10 @@ def best_splits(tree, forms, node, out_8):
         if q >= 0:
             merit, value, left, total_left, weight, total = _best_value(tree.values[slot, q], forms.branch)
         else:
-            merit, value, left, total_left, weight, total = _best_cut(tree.bins[slot, j], tree.grid[slot, j], forms.branch)
-            if merit == -np.inf:  # an outlier has widened the bins until one held all: they begin anew
+            merit, value, left, total_left, weight, total = _best_cut(
+                tree.bins[slot, j], tree.grid[slot, j], forms.branch
+            )
+            if merit == -np.inf:  # an outlier may have widened the bins until one held all
                 tree.bins[slot, j] = 0.0
                 tree.grid[slot, j, _WIDTH] = -1.0
         if merit > out_8[0]:

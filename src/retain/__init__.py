@@ -57,6 +57,7 @@ _HOME = {
     "OnlineBagging": "learners.ensemble",
     "OnlineBoosting": "learners.ensemble",
     "OpenSet": "learners.ensemble",
+    "SGBT": "learners.ensemble",
     "SRP": "learners.ensemble",
     "RLS": "learners.analytic",
     "Ridge": "learners.analytic",
@@ -180,6 +181,7 @@ if TYPE_CHECKING:
     from retain.learners.baselines import NoChange as NoChange
     from retain.learners.baselines import Prior as Prior
     from retain.learners.ensemble import ARF as ARF
+    from retain.learners.ensemble import SGBT as SGBT
     from retain.learners.ensemble import SRP as SRP
     from retain.learners.ensemble import Hedge as Hedge
     from retain.learners.ensemble import LeveragingBagging as LeveragingBagging

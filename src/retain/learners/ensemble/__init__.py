@@ -6,6 +6,7 @@ from retain.learners.ensemble.boosting import OnlineBoosting
 from retain.learners.ensemble.hedge import Hedge
 from retain.learners.ensemble.leveraging import LeveragingBagging
 from retain.learners.ensemble.open_set import OpenSet
+from retain.learners.ensemble.sgbt import SGBT
 from retain.learners.ensemble.srp import SRP
 
-__all__ = ["ARF", "SRP", "Hedge", "LeveragingBagging", "OnlineBagging", "OnlineBoosting", "OpenSet"]
+__all__ = ["ARF", "SGBT", "SRP", "Hedge", "LeveragingBagging", "OnlineBagging", "OnlineBoosting", "OpenSet"]

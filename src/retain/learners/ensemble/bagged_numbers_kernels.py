@@ -43,21 +43,25 @@ def _trust(member, policy):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _judge(member, which, tree, miss, w):
-    """How far off a tree was; one that has learnt nothing is not judged."""
-    if tree.target[0, 0] > 0.0:
-        member.score[which, 0] = _FADE * member.score[which, 0] + w * miss * miss
-        member.score[which, 1] = _FADE * member.score[which, 1] + w
+def _judge(score_32, which, miss, w):
+    """How far off a tree was."""
+    score_32[which, 0] = _FADE * score_32[which, 0] + w * miss * miss
+    score_32[which, 1] = _FADE * score_32[which, 1] + w
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _guard(member, policy, near, far, near_forms, far_forms, miss, w):
-    """As in `bagged_kernels`: an error is measured by what is usual, a / (a + mean of a), so that it is below 1."""
+def _alarm(member, policy, miss, w):
+    """As `watch`: an error is measured by what is usual, a / (a + mean of a), so that it is below 1."""
     size = abs(miss)
     member.score[2, 0] += w * size
     member.score[2, 1] += w
     usual = member.score[2, 0] / member.score[2, 1]
-    alarm = watch(member, policy, size / (size + usual) if usual > 0.0 else 0.0)
+    return watch(member, policy, size / (size + usual) if usual > 0.0 else 0.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _heed(member, alarm, near, far, near_forms, far_forms):
+    """As in `bagged_kernels`: returns whether the tree behind takes over."""
     other = 1 - member.which[0]
     if alarm & 1:
         begin_numbers(far, far_forms, member.seed)
@@ -105,16 +109,19 @@ def member_numbers(first, second, first_forms, second_forms, member, policy, x_n
         out_n2[i, 1] = trust
         if not learns:
             continue
-        known = near.target[0, 0] > 0.0
-        _judge(member, member.which[0], near, y - said, w)
+        alarm = 0
+        if near.target[0, 0] > 0.0:  # one that has learnt nothing is not judged
+            _judge(member.score, member.which[0], y - said, w)
+            alarm = _alarm(member, policy, y - said, w)
         if times > 0:
             learn(near, near_forms, x_d, y, v, said_2, node, room_3L, out_8)
         if member.which[1] == 1:
             node = route(far, far_forms, x_d, v)
             other = answer(far, far_forms, node, x_d, other_3L, said_2)
-            _judge(member, 1 - member.which[0], far, y - other, w)
+            if far.target[0, 0] > 0.0:
+                _judge(member.score, 1 - member.which[0], y - other, w)
             if times > 0:
                 learn(far, far_forms, x_d, y, v, said_2, node, other_3L, out_8)
-        if known and _guard(member, policy, near, far, near_forms, far_forms, y - said, w):
+        if alarm and _heed(member, alarm, near, far, near_forms, far_forms):
             near, far, near_forms, far_forms = far, near, far_forms, near_forms
     return len(x_nd)

@@ -89,7 +89,7 @@ def _lined(forms, j):
     return forms.subset[j] if len(forms.subset) else j
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
 def answer(tree, forms, node, x_d, room_3L, said_2):
     """What a leaf says; said_2 takes the mean and the line's number, room_3L the features and how far off they are."""
     mean = tree.target[node, 1]
@@ -182,7 +182,7 @@ def _observe(bins_mBs, grid_m3, x_m, off, w):
         bins_mBs[j, k, 1] += w * off
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
 def _regress(tree, forms, slot, y, w, room_3L):
     """A step of recursive least squares on what features and target are off their means by, which is that of a line.
 
@@ -228,7 +228,7 @@ def _regress(tree, forms, slot, y, w, room_3L):
         middle_M[2 + j] += moved * gap_L[j]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
 def _take_in(tree, forms, node, x_d, y, w, said_2, room_3L):
     """A row's target and features, at a leaf; said_2 and room_3L as `answer` left them."""
     target_3 = tree.target[node]
@@ -496,7 +496,7 @@ def cramped(tree):
     return nodes or slots
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
 def learn(tree, forms, x_d, y, w, said_2, node, room_3L, out_8):
     """Learn a row at the leaf that has just answered it."""
     if forms.leaf != MEAN:

@@ -119,7 +119,9 @@ class Pair:
         """Answer and learn the rows; see `bagged_kernels.member_rows` and `bagged_numbers_kernels.member_numbers`."""
         start = 0
         while True:
-            start = self._kind.rows(*self._trees, *self._forms, self.member, policy, x, y, weight, rate, out, start)
+            order = slice(None, None, -1 if self.member.which[0] else 1)
+            trees, forms = self._trees[order], self._forms[order]
+            start = self._kind.rows(*trees, *forms, self.member, policy, x, y, weight, rate, out, start)
             if start == len(x):
                 return
             self._trees = [self._kind.room.grown(tree, self._layout, y[start]) for tree in self._trees]

@@ -30,7 +30,7 @@ def begin_numbers(tree, forms, seed):
     replant(tree, forms)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
 def _trust(member, policy):
     """What a member's answers count for: the inverse of its mean squared error."""
     if not policy.weighted:
@@ -42,14 +42,14 @@ def _trust(member, policy):
     return 1.0 / (squares / weight + 1e-12 * typical * typical + 1e-100)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
 def _judge(score_32, which, miss, w):
     """How far off a tree was."""
     score_32[which, 0] = _FADE * score_32[which, 0] + w * miss * miss
     score_32[which, 1] = _FADE * score_32[which, 1] + w
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
 def _alarm(member, policy, miss, w):
     """As `watch`: an error is measured by what is usual, a / (a + mean of a), so that it is below 1."""
     size = abs(miss)
@@ -80,17 +80,14 @@ def _heed(member, alarm, near, far, near_forms, far_forms):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def member_numbers(first, second, first_forms, second_forms, member, policy, x_nd, y_n, w_n, rate_n, out_n2, start):
-    """Answer and learn rows from `start` on; returns the row that there may be no room for, or n.
+def member_numbers(near, far, near_forms, far_forms, member, policy, x_nd, y_n, w_n, rate_n, out_n2, start):
+    """Answer and learn rows from `start` on; returns the row to go on from, or n: see `bagged_kernels.member_rows`.
 
     Answers are numbers times what the member counts for, and that. `rate_n` is the mean of how often each row is learnt.
     """
-    first, second, member = uncounted(first), uncounted(second), uncounted(member)
-    first_forms, second_forms = uncounted(first_forms), uncounted(second_forms)
+    near, far, member = uncounted(near), uncounted(far), uncounted(member)
+    near_forms, far_forms = uncounted(near_forms), uncounted(far_forms)
     x_nd, y_n, w_n, rate_n, out_n2 = uncounted((x_nd, y_n, w_n, rate_n, out_n2))
-    near, far, near_forms, far_forms = first, second, first_forms, second_forms
-    if member.which[0] == 1:
-        near, far, near_forms, far_forms = second, first, second_forms, first_forms
     looked = max(near.pick.shape[1], near.slope.shape[1])
     room_3L, other_3L, said_2, out_8 = np.zeros((3, looked)), np.zeros((3, looked)), np.empty(2), np.empty(8)
     for i in range(start, len(x_nd)):
@@ -123,5 +120,5 @@ def member_numbers(first, second, first_forms, second_forms, member, policy, x_n
             if times > 0:
                 learn(far, far_forms, x_d, y, v, said_2, node, other_3L, out_8)
         if alarm and _heed(member, alarm, near, far, near_forms, far_forms):
-            near, far, near_forms, far_forms = far, near, far_forms, near_forms
+            return i + 1
     return len(x_nd)

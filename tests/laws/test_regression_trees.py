@@ -19,6 +19,15 @@ TREES = {
     "srp": lambda: rt.SRP(3, tree=rt.RegressionTree(**SMALL), features=2, warning=0.5, drift=0.3),
     "leveraging": lambda: rt.LeveragingBagging(3, tree=rt.RegressionTree(leaf="mean", **SMALL), drift=0.5),
     "bagging, no room": lambda: rt.OnlineBagging(3, tree=rt.RegressionTree(max_bytes=4096, **SMALL)),
+    "boosted": lambda: rt.SGBT(3, tree=rt.RegressionTree(**SMALL), warning=0.5, drift=0.3),
+}
+
+CLASSES = testing.examples("classification", rows=120)
+BOOSTED = {
+    "boosted, classes": lambda: rt.SGBT(3, tree=rt.RegressionTree(**SMALL), warning=0.5, drift=0.3),
+    "boosted, no room": lambda: rt.SGBT(
+        3, tree=rt.RegressionTree(max_bytes=4096, grace=0.5, delta=0.5, tie=1), features=2, warning=0, drift=0
+    ),
 }
 
 
@@ -36,11 +45,23 @@ def test_trees_of_numbers(name, form):
     testing.check_learner(TREES[name], form(NUMBERS), accepts_missing=True, grows=grows, tries=5)
 
 
+@pytest.mark.parametrize("form", [lambda batch: batch, with_gaps], ids=["whole", "gaps"])
+@pytest.mark.parametrize("name", BOOSTED)
+def test_trees_of_numbers_that_learn_classes(name, form):
+    grows = "no room" not in name
+    testing.check_learner(BOOSTED[name], form(CLASSES), accepts_missing=True, grows=grows, mixes=True, tries=5)
+
+
 def feed(part, start, stop):
     return part.learn(blocks.take_batch(NUMBERS, slice(start, stop)))
 
 
+def feed_classes(part, start, stop):
+    return part.learn(blocks.take_batch(CLASSES, slice(start, stop)))
+
+
 PARTS = {name: (make, feed) for name, make in TREES.items()}
+PARTS |= {name: (make, feed_classes) for name, make in BOOSTED.items()}
 
 
 def test_trees_go_on_in_a_new_process():

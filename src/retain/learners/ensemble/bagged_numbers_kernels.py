@@ -83,7 +83,8 @@ def _heed(member, alarm, near, far, near_forms, far_forms):
 def member_numbers(near, far, near_forms, far_forms, member, policy, x_nd, y_n, w_n, rate_n, out_n2, start):
     """Answer and learn rows from `start` on; returns the row to go on from, or n: see `bagged_kernels.member_rows`.
 
-    Answers are numbers times what the member counts for, and that. `rate_n` is the mean of how often each row is learnt.
+    Answers are numbers times what the member counts for, and that; of members that learn each row once, what they say
+    before and after. `rate_n` is the mean of how often each row is learnt.
     """
     near, far, member = uncounted(near), uncounted(far), uncounted(member)
     near_forms, far_forms = uncounted(near_forms), uncounted(far_forms)
@@ -103,7 +104,7 @@ def member_numbers(near, far, near_forms, far_forms, member, policy, x_nd, y_n, 
         said = answer(near, near_forms, node, x_d, room_3L, said_2)
         trust = _trust(member, policy)
         out_n2[i, 0] = trust * said
-        out_n2[i, 1] = trust
+        out_n2[i, 1] = said if policy.once else trust
         if not learns:
             continue
         alarm = 0
@@ -112,6 +113,9 @@ def member_numbers(near, far, near_forms, far_forms, member, policy, x_nd, y_n, 
             alarm = _alarm(member, policy, y - said, w)
         if times > 0:
             learn(near, near_forms, x_d, y, v, said_2, node, room_3L, out_8)
+            if policy.once:
+                node = route(near, near_forms, x_d, 0.0)
+                out_n2[i, 1] = answer(near, near_forms, node, x_d, room_3L, said_2)
         if member.which[1] == 1:
             node = route(far, far_forms, x_d, v)
             other = answer(far, far_forms, node, x_d, other_3L, said_2)

@@ -59,6 +59,7 @@ _HOME = {
     "OpenSet": "learners.ensemble",
     "SGBT": "learners.ensemble",
     "SRP": "learners.ensemble",
+    "Stacking": "learners.ensemble",
     "RLS": "learners.analytic",
     "Ridge": "learners.analytic",
     "SLDA": "learners.analytic",
@@ -188,6 +189,7 @@ if TYPE_CHECKING:
     from retain.learners.ensemble import OnlineBagging as OnlineBagging
     from retain.learners.ensemble import OnlineBoosting as OnlineBoosting
     from retain.learners.ensemble import OpenSet as OpenSet
+    from retain.learners.ensemble import Stacking as Stacking
     from retain.learners.examples import add_examples as add_examples
     from retain.learners.linear import FTRL as FTRL
     from retain.learners.linear import SGD as SGD

@@ -8,5 +8,6 @@ from retain.learners.ensemble.leveraging import LeveragingBagging
 from retain.learners.ensemble.open_set import OpenSet
 from retain.learners.ensemble.sgbt import SGBT
 from retain.learners.ensemble.srp import SRP
+from retain.learners.ensemble.stacking import Stacking
 
-__all__ = ["ARF", "SGBT", "SRP", "Hedge", "LeveragingBagging", "OnlineBagging", "OnlineBoosting", "OpenSet"]
+__all__ = ["ARF", "SGBT", "SRP", "Hedge", "LeveragingBagging", "OnlineBagging", "OnlineBoosting", "OpenSet", "Stacking"]

@@ -6,7 +6,6 @@ Shapes: n rows, M members, k classes (or outputs).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from typing import final
 
 import numpy as np
@@ -14,8 +13,9 @@ from numba import njit
 
 from retain import blocks
 from retain.compose import Kept, LateLearner, Paced, Renewing, late, learns
-from retain.core import CSR, Array, Batch, Features, Floats, Ints, Learner, State
-from retain.errors import RetainError, SettingError
+from retain.core import Array, Batch, Features, Floats, Ints, Learner, State
+from retain.errors import SettingError
+from retain.learners.ensemble.members import all_or_none, stacked
 from retain.learners.linear import Linear
 
 __all__ = ["Hedge"]
@@ -182,14 +182,14 @@ class Hedge(LateLearner, Paced, Renewing):
             said = Linear.abreast(self._linear, batch)
         else:
             self._check(batch, batch.y, n)
-            said = _stack(self._all_or_none(batch.x, lambda member, _: member.learn(batch)))
+            said = stacked(all_or_none(self.members, batch.x, lambda member, _: member.learn(batch)))
         order = np.empty(2 * n, dtype=np.int64)  # every row lands right after it has arrived, if it has a label
         order[0::2] = np.arange(n)
         order[1::2] = ~order[0::2]
         return self._mixed(said, None, batch.y, batch.weight, order)
 
     def predict(self, x: Features, /) -> Array:
-        said = _stack([member.predict(x) for member in self.members])
+        said = stacked([member.predict(x) for member in self.members])
         return self._mixed(said, None, None, None, np.arange(said.shape[1]))
 
     def flow(self, arrivals: Batch, due: Kept | None, due_y: Array, order: Ints, /) -> tuple[Array, Kept]:
@@ -206,7 +206,7 @@ class Hedge(LateLearner, Paced, Renewing):
             parts.append(part)
             return said
 
-        said = _stack(self._all_or_none(arrivals.x, flow))
+        said = stacked(all_or_none(self.members, arrivals.x, flow))
         kept = self._kept(said, arrivals.weight, tuple(parts))
         weight = kept.views[0].weight
         before = None if due is None else due.views[0]
@@ -239,7 +239,7 @@ class Hedge(LateLearner, Paced, Renewing):
 
     def meet(self, arrivals: Batch, /) -> tuple[Array, Kept]:
         met = [late(member).meet(arrivals) for member in self.members]
-        said = _stack([answer for answer, _ in met])
+        said = stacked([answer for answer, _ in met])
         mixed = self._mixed(said, None, None, None, np.arange(said.shape[1]))
         return mixed, self._kept(said, arrivals.weight, tuple(part for _, part in met))
 
@@ -286,34 +286,3 @@ class Hedge(LateLearner, Paced, Renewing):
         moved = self._trust, self._scale, self._span
         _mix(said_MNK, due_MDK, code, numbers, w, order, *moved, self._rate, self._share, out)
         return out[:, 0] if flat else out
-
-    def _all_or_none(self, x: Features, call: Callable[[Learner, int], Array]) -> list[Array]:
-        """All members learn, or none: what one refuses another may have learnt already."""
-        before: list[State] = []
-        if not _finite(x):  # the one input that members may disagree about; else the first of them refuses it
-            before = [member.state_dict() for member in self.members]
-        try:
-            return [call(member, m) for m, member in enumerate(self.members)]
-        except RetainError:
-            for member, state in zip(self.members, before, strict=False):
-                member.load_state_dict(state)
-            raise
-
-
-def _finite(x: Features) -> bool:
-    if isinstance(x, CSR):
-        return bool(np.isfinite(x.values).all())
-    # Tables are given to members that read tables; whether nulls are missing values is for each of them to say.
-    return isinstance(x, np.ndarray) and x.dtype.kind in "fiub" and bool(np.isfinite(x).all())
-
-
-def _stack(said: Sequence[Array]) -> Array:
-    """(M, n) or (M, n, k); a class that only some members know of has probability 0 from the others."""
-    n = len(said[0])
-    if any(answer.ndim == 1 for answer in said):
-        # A baseline that has seen no label does not know yet that labels are numbers: it says nothing, which is 0.
-        return np.stack([answer if answer.ndim == 1 else np.zeros(n) for answer in said], dtype=np.float64)
-    out = np.zeros((len(said), n, max(answer.shape[1] for answer in said)))
-    for own, answer in zip(out, said, strict=True):
-        own[:, : answer.shape[1]] = answer
-    return out

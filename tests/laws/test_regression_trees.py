@@ -29,6 +29,11 @@ BOOSTED = {
         3, tree=rt.RegressionTree(max_bytes=4096, grace=0.5, delta=0.5, tie=1), features=2, warning=0, drift=0
     ),
 }
+STACKED = {
+    "stacked": (lambda: rt.Stacking(rt.Linear(), rt.RegressionTree(max_bytes=4096, **SMALL), rt.Mean()), NUMBERS),
+    "stacked, over": (lambda: rt.Stacking(rt.Linear(), rt.Mean(), over=rt.RLS()), NUMBERS),
+    "stacked, classes": (lambda: rt.Stacking(rt.Linear(loss=rt.Multinomial()), rt.Prior(), rt.NoChange()), CLASSES),
+}
 
 
 def with_gaps(batch):
@@ -52,6 +57,12 @@ def test_trees_of_numbers_that_learn_classes(name, form):
     testing.check_learner(BOOSTED[name], form(CLASSES), accepts_missing=True, grows=grows, mixes=True, tries=5)
 
 
+@pytest.mark.parametrize("name", STACKED)
+def test_stacks(name):
+    make, batch = STACKED[name]
+    testing.check_learner(make, batch, mixes=True, tries=5)
+
+
 def feed(part, start, stop):
     return part.learn(blocks.take_batch(NUMBERS, slice(start, stop)))
 
@@ -62,6 +73,7 @@ def feed_classes(part, start, stop):
 
 PARTS = {name: (make, feed) for name, make in TREES.items()}
 PARTS |= {name: (make, feed_classes) for name, make in BOOSTED.items()}
+PARTS |= {name: (make, feed if batch is NUMBERS else feed_classes) for name, (make, batch) in STACKED.items()}
 
 
 def test_trees_go_on_in_a_new_process():

@@ -15,6 +15,7 @@ from retain.compose import Kept, LateLearner, late
 from retain.core import CSR, Array, Batch, Features, Ints, Learner, State
 from retain.errors import SettingError
 from retain.learners.analytic import RLS
+from retain.learners.ensemble.hedge import Hedge
 from retain.learners.ensemble.members import all_or_none, stacked
 from retain.learners.linear import Linear, Multinomial
 
@@ -30,15 +31,17 @@ class Stacking(LateLearner):
 
     For classes the features are ln(max(p, 0.001) / 0.001) of every probability p that a member gives a class: a linear
     learner of these is a product of the members' opinions, each to a power that is learnt. A class that is not known
-    yet has the feature 0. For numbers the features are the numbers. `Hedge` picks the best; this finds out who is
-    right about what, and needs some hundreds of rows for it.
+    yet has the feature 0. For numbers the features are the numbers. `Hedge` trusts the best; this finds out who is
+    right about what, which takes rows to learn: so the default top is a hedge, of such a linear learner and of the
+    members themselves.
 
     The top never learns from what a member says of a row it has learnt: a label that comes late finds what was said
     when the row arrived. Granularity: the coarsest of the members' and the top's.
 
     Args:
         members: learners of the same task.
-        over: the learner on top, of sparse rows; None: Linear(loss=Multinomial()) for classes, RLS() for numbers.
+        over: the learner on top, of sparse rows; None: for classes a `Hedge` of Linear(loss=Multinomial()) and of what
+            each member says; for numbers one of Linear() and RLS(forgetting=0.999).
 
     Raises:
         SettingError: no members.
@@ -61,7 +64,10 @@ class Stacking(LateLearner):
         if not members:
             raise SettingError("Stacking got no members; expected at least one learner")
         self.members = members
-        self._tops = (over or RLS(), over or Linear(loss=Multinomial()))
+        opinions = (_Opinion(m, len(members)) for m in range(len(members)))
+        of_numbers = Hedge(Linear(), RLS(forgetting=0.999))
+        of_classes = Hedge(Linear(loss=Multinomial()), *opinions)
+        self._tops = (over or of_numbers, over or of_classes)
         self._of_classes: bool | None = None
 
     @property
@@ -142,3 +148,26 @@ class Stacking(LateLearner):
         row, column = np.nonzero(rows)
         starts = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=n))]).astype(np.int64)
         return CSR(starts, column.astype(np.int32), rows[row, column].astype(np.float32), k * members)
+
+
+@final
+class _Opinion:
+    """What one of the members said, read from the features of the top."""
+
+    def __init__(self, member: int, members: int) -> None:
+        self._member, self._members = member, members
+
+    def learn(self, batch: Batch, /) -> Array:
+        return self.predict(batch.x)
+
+    def predict(self, x: Features, /) -> Array:
+        rows = blocks.dense(blocks.matrix(x, reader="Stacking"), blocks.width(x))[:, self._member :: self._members]
+        p = np.where(rows > 0, _LEAST * np.exp(rows.astype(np.float64)), 0.0)
+        total = p.sum(axis=1, keepdims=True)
+        return np.divide(p, total, out=p, where=total > 0)
+
+    def state_dict(self) -> State:
+        return {}
+
+    def load_state_dict(self, state: State, /) -> None:
+        pass

@@ -58,6 +58,15 @@ def _of_classes(make: Callable[[], Learner], *, name: str, scaled: bool) -> Call
     return learner
 
 
+def _regression_tree(schema: Schema) -> Learner:
+    if schema.classes is not None:
+        raise SettingError(
+            f"--learner regression-tree is for numbers, and the target {schema.target!r} holds classes; "
+            "choose --learner sgbt, or --task regression"
+        )
+    return encoder(schema, scaled=False, narrow=True) | rt.RegressionTree()
+
+
 LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
     "auto": Entry("the default, good untuned: four linear learners, hedged", lambda schema: rt.auto(schema)),
     "linear": Entry(
@@ -79,6 +88,11 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
     "fecam": Entry(
         "class means, each with a covariance of its own: for classes of many rows",
         _of_classes(lambda: rt.FeCAM(), name="fecam", scaled=True),
+    ),
+    "regression-tree": Entry("a tree of numbers, with a mean or a line in each leaf", _regression_tree),
+    "sgbt": Entry(
+        "streaming gradient boosted trees: classes or numbers, accurate and thorough",
+        lambda schema: encoder(schema, scaled=False, narrow=True) | rt.SGBT(),
     ),
     "intents": Entry(
         "texts in classes that come one after the other, solved on an encoder's features: the default with --text",

@@ -47,9 +47,11 @@ def main() -> None:
     lines = [
         "## Boosted trees, stacks",
         "",
-        f"Accuracy, prequential; microseconds of CPU a row of Elec2's first {TIMED:,} (best and median of {TURNS} turns), "
-        f"and how many times as fast as River's forest of 10, which took {1e6 * min(turns['River']) / TIMED:.0f} "
-        f"(median {1e6 * median(turns['River']) / TIMED:.0f}).",
+        (
+            f"Accuracy, prequential; microseconds of CPU a row of Elec2's first {TIMED:,} (best and median of {TURNS} "
+            "turns), and how many times as fast as River's forest of 10, which took "
+            f"{1e6 * min(turns['River']) / TIMED:.0f} (median {1e6 * median(turns['River']) / TIMED:.0f})."
+        ),
         "",
         f"| | {' | '.join(STREAMS)} | µs | median | ratio |",
         f"|---|{'---|' * len(STREAMS)}---|---|---|",

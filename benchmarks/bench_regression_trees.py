@@ -30,7 +30,7 @@ RIVER = {
     "River, HoeffdingTreeRegressor": tree.HoeffdingTreeRegressor,
     "River, ARFRegressor, 10": lambda: forest.ARFRegressor(n_models=10, seed=0),
 }
-PEER = {name: "River, ARFRegressor, 10" for name in OURS} | {"RegressionTree": "River, HoeffdingTreeRegressor"}
+PEER = dict.fromkeys(OURS, "River, ARFRegressor, 10") | {"RegressionTree": "River, HoeffdingTreeRegressor"}
 
 
 def main() -> None:
@@ -49,9 +49,11 @@ def main() -> None:
     lines = [
         "## Trees of numbers",
         "",
-        f"RMSE / MAE; microseconds of CPU a row of Friedman's first {TIMED:,} (best and median of {TURNS} turns), and how "
-        "many times as fast as River's tree or forest (best). Published by River: Friedman RMSE, ARF 3.31, kNN 2.72 "
-        "(noise 1.0); TrumpApproval MAE, ARF .800, kNN .642, AMF .269.",
+        (
+            f"RMSE / MAE; microseconds of CPU a row of Friedman's first {TIMED:,} (best and median of {TURNS} turns), and "
+            "how many times as fast as River's tree or forest (best). Published by River: Friedman RMSE, ARF 3.31, kNN "
+            "2.72 (noise 1.0); TrumpApproval MAE, ARF .800, kNN .642, AMF .269."
+        ),
         "",
         f"| | {' | '.join(f'{name}, {len(rows[1]):,} rows' for name, rows in streams.items())} | µs | median | ratio |",
         f"|---|{'---|' * len(streams)}---|---|---|",

@@ -19,12 +19,12 @@ def learnt(made, x, y, *, weight=None, block=64):
 
 
 def best_cuts(x, y, branch):
-    """Of each feature, the value up to which rows go left that parts the variance best: (merit, value), from the definition."""
+    """Of each feature, the value up to which rows go left that parts the variance best: (merit, value)."""
     found = []
     for column in x.T:
         values = np.unique(column)
         merits = []
-        for low, high in zip(values, values[1:], strict=False):
+        for low in values[:-1]:
             left = column <= low
             if not min(left.mean(), 1 - left.mean()) > branch:
                 continue

@@ -18,12 +18,13 @@ class ARF(Bagged):
 
     Every tree learns every row k times, k ~ Poisson(rate), and each of its leaves looks at a few features, drawn when
     the leaf is born: so trees differ. Two ADWIN detectors watch the errors of each tree. At a warning a second tree
-    begins to grow behind it; at a drift that takes its place. A tree counts by the share it had right since it began (of numbers, by the inverse of its fading squared error).
+    begins to grow behind it; at a drift that takes its place. A tree counts by the share it had right since it began; one
+    of numbers, by the inverse of its fading squared error.
 
     Args:
         trees: how many members.
-        tree: what members are like; None: HoeffdingTree(grace=50, delta=0.05). A `RegressionTree` makes it a learner of numbers.
-            Its `max_bytes` bounds each of the two trees of a member.
+        tree: what members are like; None: HoeffdingTree(grace=50, delta=0.05). A `RegressionTree` makes it a learner of
+            numbers. Its `max_bytes` bounds each of the two trees of a member.
         features: that a leaf looks at: a number, or a share below 1; None: sqrt(d) + 1.
         rate: how often a member learns a row, in the mean.
         warning, drift: how probable a false alarm of either detector may be at one look; 0: no detector.

@@ -2,8 +2,8 @@
 # numba infers the types of arguments, for each that a kernel is called with.
 """One member of an ensemble of trees of numbers; as `bagged_kernels`, where the shapes are, has it for classes.
 
-`Member.score` is (3, 2) here: faded squared errors of either tree and their weight, and the sum of absolute errors of the
-one that answers, with its weight, since it began.
+`Member.score` is (3, 2) here: faded squared errors of either tree and their weight, and the sum of absolute errors of
+the one that answers, with its weight, since it began.
 """
 
 from __future__ import annotations

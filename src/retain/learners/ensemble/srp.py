@@ -19,8 +19,8 @@ class SRP(Bagged):
 
     Args:
         trees: how many members.
-        tree: what members are like; None: HoeffdingTree(grace=50, delta=0.05). A `RegressionTree` makes it a learner of numbers.
-            Its `max_bytes` bounds each of the two trees of a member.
+        tree: what members are like; None: HoeffdingTree(grace=50, delta=0.05). A `RegressionTree` makes it a learner of
+            numbers. Its `max_bytes` bounds each of the two trees of a member.
         features: that a tree looks at: a share below 1, or a number; None: all of them.
         rate: how often a member learns a row, in the mean.
         warning, drift: how probable a false alarm of either detector may be at one look; 0: no detector.

@@ -52,7 +52,7 @@ class Layout:
 
 
 def layout(growth: Growth, features: int, looked: int | None = None, *, by_leaf: bool = False) -> Layout:
-    """Of trees of rows of so many features, of which leaves look at all, or at so many: each at its own, or all alike."""
+    """Of trees of so many features, of which leaves look at all, or at so many: each at its own, or all alike."""
     looked = features if looked is None else looked
     lined = 0 if growth.leaf == MEAN else features if by_leaf else looked
     return Layout(features, looked, lined, len(growth.nominal), growth.values, growth.max_bytes)

@@ -3,7 +3,8 @@
 """Row loops of trees of numbers: what a leaf says, what it learns, and whether it splits.
 
 Shapes: n rows, d features, C nodes, S slots, m features that a leaf looks at, L that its line is of (those m, or all
-where each leaf has its own m), B bins, Q nominal features of V values each. Where rows go, and how room is made, is as in `kernels`, whose functions read these trees, too.
+where each leaf has its own m), B bins, Q nominal features of V values each. Where rows go, and how room is made, is as in
+`kernels`, whose functions read these trees, too.
 
 A leaf keeps, for each number, a histogram of bins of one width: the weight that fell in, and the sum of how far the
 targets were off: off a fixed centre where leaves say means, off what the line said where they have lines. The second
@@ -129,7 +130,7 @@ def _first_width(bins_Bs, grid_3, x):
     width = math.ldexp(1.0, exponent + 2 - _LOG_BINS)
     origin = (math.floor(low / width) - 3 * BINS // 8) * width
     grid_3[_ORIGIN], grid_3[_WIDTH], grid_3[_INVERSE] = origin, width, 1.0 / width
-    k = int(math.ceil((one - origin) / width)) - 1
+    k = math.ceil((one - origin) / width) - 1
     weight, total = bins_Bs[0, 0], bins_Bs[0, 1]
     bins_Bs[0] = 0.0
     bins_Bs[k, 0], bins_Bs[k, 1] = weight, total
@@ -177,7 +178,7 @@ def _observe(bins_mBs, grid_m3, x_m, off, w):
             at = (x - grid_m3[j, _ORIGIN]) * grid_m3[j, _INVERSE]
             if not 0.0 < at <= BINS:
                 at = _stretch(bins_mBs[j], grid_m3[j], x)
-            k = int(math.ceil(at)) - 1
+            k = math.ceil(at) - 1
         bins_mBs[j, k, 0] += w
         bins_mBs[j, k, 1] += w * off
 

@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 from measure import record
 from river import forest
-from tree_streams import PACKAGED, bananas, codes, drifting_tree, elec2, ours, theirs
+from tree_streams import PACKAGED, bananas, codes, drifting_tree, elec2, head, ours, theirs
 
 import retain as rt
 
@@ -35,7 +35,7 @@ LEARNERS = {
 
 
 def main() -> None:
-    few = tuple(column[:TIMED] for column in elec2())
+    few = head(elec2(), TIMED)
     peer = lambda: forest.ARFClassifier(n_models=10, seed=0)  # noqa: E731 - as those above
     turns: dict[str, list[float]] = {}
     for make in LEARNERS.values():

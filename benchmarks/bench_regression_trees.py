@@ -12,7 +12,7 @@ from statistics import median
 import numpy as np
 from measure import record
 from river import forest, tree
-from tree_streams import DATA, bikes, friedman, ours, theirs, trump
+from tree_streams import DATA, bikes, friedman, head, ours, theirs, trump
 
 import retain as rt
 
@@ -37,7 +37,7 @@ def main() -> None:
     streams = {"Friedman": friedman()}
     if DATA.is_dir():
         streams |= {"TrumpApproval": trump(), "bike sharing": bikes()}
-    few = tuple(column[:TIMED] for column in streams["Friedman"])
+    few = head(streams["Friedman"], TIMED)
     turns: dict[str, list[float]] = {}
     for make in OURS.values():
         ours(make, few)
@@ -50,9 +50,9 @@ def main() -> None:
         "## Trees of numbers",
         "",
         (
-            f"RMSE / MAE; microseconds of CPU a row of Friedman's first {TIMED:,} (best and median of {TURNS} turns), and "
-            "how many times as fast as River's tree or forest (best). Published by River: Friedman RMSE, ARF 3.31, kNN "
-            "2.72 (noise 1.0); TrumpApproval MAE, ARF .800, kNN .642, AMF .269."
+            f"RMSE / MAE; microseconds of CPU a row of Friedman's first {TIMED:,} (best and median of {TURNS} "
+            "turns), and how many times as fast as River's tree or forest (best). Published by River: Friedman RMSE, "
+            "ARF 3.31, kNN 2.72 (noise 1.0); TrumpApproval MAE, ARF .800, kNN .642, AMF .269."
         ),
         "",
         f"| | {' | '.join(f'{name}, {len(rows[1]):,} rows' for name, rows in streams.items())} | µs | median | ratio |",

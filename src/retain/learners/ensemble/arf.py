@@ -18,8 +18,8 @@ class ARF(Bagged):
 
     Every tree learns every row k times, k ~ Poisson(rate), and each of its leaves looks at a few features, drawn when
     the leaf is born: so trees differ. Two ADWIN detectors watch the errors of each tree. At a warning a second tree
-    begins to grow behind it; at a drift that takes its place. A tree counts by the share it had right since it began; one
-    of numbers, by the inverse of its fading squared error.
+    begins to grow behind it; at a drift that takes its place. A tree counts by the share it had right since it began;
+    one of numbers, by the inverse of its fading squared error.
 
     Args:
         trees: how many members.

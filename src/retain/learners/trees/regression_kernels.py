@@ -3,8 +3,8 @@
 """Row loops of trees of numbers: what a leaf says, what it learns, and whether it splits.
 
 Shapes: n rows, d features, C nodes, S slots, m features that a leaf looks at, L that its line is of (those m, or all
-where each leaf has its own m), B bins, Q nominal features of V values each. Where rows go, and how room is made, is as in
-`kernels`, whose functions read these trees, too.
+where each leaf has its own m), B bins, Q nominal features of V values each. Where rows go, and how room is made, is as
+in `kernels`, whose functions read these trees, too.
 
 A leaf keeps, for each number, a histogram of bins of one width: the weight that fell in, and the sum of how far the
 targets were off: off a fixed centre where leaves say means, off what the line said where they have lines. The second

@@ -1,9 +1,8 @@
 """Trees of numbers and forests of them, beside River's: how far off they are, and CPU-seconds.
 
 Errors are prequential, of all rows, the first one included, whose answer is 0. Time is of Friedman's first 5,000 rows,
-in turns; what is compiled or loaded is so before. River's errors are with its StandardScaler in front, without which its
-lines diverge; its time is without. Bars: errors below River's adaptive forest, 30 times as fast as
-River.
+in turns; what is compiled or loaded is so before. River's errors are with its StandardScaler in front, without which
+its lines diverge; its time is without. Bars: errors below River's adaptive forest, 30 times as fast as River.
 """
 
 from __future__ import annotations

@@ -41,6 +41,11 @@ _HOME = {
     "FTRL": "learners.linear",
     "PassiveAggressive": "learners.linear",
     "SGD": "learners.linear",
+    "ALMA": "learners.linear",
+    "AROW": "learners.linear",
+    "FactorisationMachine": "learners.linear",
+    "NewtonStep": "learners.linear",
+    "SCW": "learners.linear",
     "Hinge": "learners.linear",
     "Huber": "learners.linear",
     "Logistic": "learners.linear",
@@ -49,22 +54,42 @@ _HOME = {
     "Quantile": "learners.linear",
     "Squared": "learners.linear",
     "Neural": "learners.neural",
+    "EFDT": "learners.trees",
+    "HoeffdingAdaptiveTree": "learners.trees",
     "HoeffdingTree": "learners.trees",
     "RegressionTree": "learners.trees",
     "ARF": "learners.ensemble",
+    "MondrianTree": "learners.trees",
+    "AMF": "learners.ensemble",
     "Hedge": "learners.ensemble",
     "LeveragingBagging": "learners.ensemble",
     "OnlineBagging": "learners.ensemble",
     "OnlineBoosting": "learners.ensemble",
+    "OneVsAll": "learners.ensemble",
     "OpenSet": "learners.ensemble",
     "SGBT": "learners.ensemble",
     "SRP": "learners.ensemble",
     "Stacking": "learners.ensemble",
+    "OnlineMLP": "learners.neural",
+    "ACI": "learners.ensemble",
+    "Calibrated": "learners.ensemble",
+    "Conformal": "learners.ensemble",
+    "DtACI": "learners.ensemble",
+    "Isotonic": "learners.ensemble",
+    "Platt": "learners.ensemble",
+    "Temperature": "learners.ensemble",
     "RLS": "learners.analytic",
     "Ridge": "learners.analytic",
     "SLDA": "learners.analytic",
     "NearestMean": "learners.analytic",
     "FeCAM": "learners.analytic",
+    "BayesianLinear": "learners.analytic",
+    "BernoulliNB": "learners.bayes",
+    "ComplementNB": "learners.bayes",
+    "GaussianNB": "learners.bayes",
+    "MultinomialNB": "learners.bayes",
+    "KNN": "learners.neighbours",
+    "SAMKNN": "learners.neighbours",
     "auto": "learners.auto",
     "add_examples": "learners.examples",
     "Mean": "learners.baselines",
@@ -174,6 +199,7 @@ if TYPE_CHECKING:
     from retain.learners import neural as neural
     from retain.learners.analytic import RLS as RLS
     from retain.learners.analytic import SLDA as SLDA
+    from retain.learners.analytic import BayesianLinear as BayesianLinear
     from retain.learners.analytic import FeCAM as FeCAM
     from retain.learners.analytic import NearestMean as NearestMean
     from retain.learners.analytic import Ridge as Ridge
@@ -181,31 +207,55 @@ if TYPE_CHECKING:
     from retain.learners.baselines import Mean as Mean
     from retain.learners.baselines import NoChange as NoChange
     from retain.learners.baselines import Prior as Prior
+    from retain.learners.bayes import BernoulliNB as BernoulliNB
+    from retain.learners.bayes import ComplementNB as ComplementNB
+    from retain.learners.bayes import GaussianNB as GaussianNB
+    from retain.learners.bayes import MultinomialNB as MultinomialNB
+    from retain.learners.ensemble import ACI as ACI
+    from retain.learners.ensemble import AMF as AMF
     from retain.learners.ensemble import ARF as ARF
     from retain.learners.ensemble import SGBT as SGBT
     from retain.learners.ensemble import SRP as SRP
+    from retain.learners.ensemble import Calibrated as Calibrated
+    from retain.learners.ensemble import Conformal as Conformal
+    from retain.learners.ensemble import DtACI as DtACI
     from retain.learners.ensemble import Hedge as Hedge
+    from retain.learners.ensemble import Isotonic as Isotonic
     from retain.learners.ensemble import LeveragingBagging as LeveragingBagging
+    from retain.learners.ensemble import OneVsAll as OneVsAll
     from retain.learners.ensemble import OnlineBagging as OnlineBagging
     from retain.learners.ensemble import OnlineBoosting as OnlineBoosting
     from retain.learners.ensemble import OpenSet as OpenSet
+    from retain.learners.ensemble import Platt as Platt
     from retain.learners.ensemble import Stacking as Stacking
+    from retain.learners.ensemble import Temperature as Temperature
     from retain.learners.examples import add_examples as add_examples
+    from retain.learners.linear import ALMA as ALMA
+    from retain.learners.linear import AROW as AROW
     from retain.learners.linear import FTRL as FTRL
+    from retain.learners.linear import SCW as SCW
     from retain.learners.linear import SGD as SGD
     from retain.learners.linear import Adaptive as Adaptive
     from retain.learners.linear import Coin as Coin
+    from retain.learners.linear import FactorisationMachine as FactorisationMachine
     from retain.learners.linear import Hinge as Hinge
     from retain.learners.linear import Huber as Huber
     from retain.learners.linear import Linear as Linear
     from retain.learners.linear import Logistic as Logistic
     from retain.learners.linear import Multinomial as Multinomial
+    from retain.learners.linear import NewtonStep as NewtonStep
     from retain.learners.linear import PassiveAggressive as PassiveAggressive
     from retain.learners.linear import Poisson as Poisson
     from retain.learners.linear import Quantile as Quantile
     from retain.learners.linear import Squared as Squared
+    from retain.learners.neighbours import KNN as KNN
+    from retain.learners.neighbours import SAMKNN as SAMKNN
     from retain.learners.neural import Neural as Neural
+    from retain.learners.neural import OnlineMLP as OnlineMLP
+    from retain.learners.trees import EFDT as EFDT
+    from retain.learners.trees import HoeffdingAdaptiveTree as HoeffdingAdaptiveTree
     from retain.learners.trees import HoeffdingTree as HoeffdingTree
+    from retain.learners.trees import MondrianTree as MondrianTree
     from retain.learners.trees import RegressionTree as RegressionTree
     from retain.registry import FileRegistry as FileRegistry
     from retain.run import Delay as Delay

@@ -433,7 +433,7 @@ def interval(learner: Learner, x: Features, /, *, coverage: float = 0.9) -> Arra
     """Bounds within which labels of rows will lie, at the end of a chain too: (n, 2), or (n, k, 2) for k outputs.
 
     Args:
-        learner: one that says how sure it is: `Ridge`, `RLS`.
+        learner: one that says how sure it is: `Ridge`, `RLS`, or any in `Conformal`.
         x: n rows.
         coverage: share of labels that lie within, 0 < coverage < 1.
 
@@ -452,7 +452,8 @@ def interval(learner: Learner, x: Features, /, *, coverage: float = 0.9) -> Arra
         return interval(learner.learner, _seen(learner.transforms, x), coverage=coverage)
     if not isinstance(learner, Bounding):
         raise SettingError(
-            f"{type(learner).__name__} says no intervals; expected Ridge or RLS, or a chain that ends so"
+            f"{type(learner).__name__} says no intervals; expected Ridge, RLS or Conformal(...), or a chain that "
+            "ends so"
         )
     return learner.interval(x, coverage=coverage)
 

@@ -476,6 +476,25 @@ def test_what_nobody_reports_is_of_a_class(tmp_path: Path, capfd: pytest.Capture
     assert "--expire soon makes no sense" in capfd.readouterr().err
 
 
+def test_what_bounds_have_held_is_told_at_the_end(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 2))
+    path = tmp_path / "rows.csv"
+    rows = [f"{a:.3f},{b:.3f},{a + b + e:.3f}" for (a, b), e in zip(x, rng.normal(size=2000), strict=True)]
+    path.write_text("\n".join(["a,b,sum", *rows]) + "\n")
+    command = ["run", str(path), "--target", "sum", "--learner", "linear", "--coverage", "0.8"]
+    assert main([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["bounds"]
+    assert told["asked"] == 0.8
+    assert told["coverage"] == pytest.approx(0.8, abs=0.01)
+    assert told["size"] == pytest.approx(2 * 1.28, rel=0.2)
+    assert main(command) == 0
+    assert "within bounds: 80" in capsys.readouterr().out
+    assert main([*command, "--unknown", "0.1"]) == 2
+    assert main([*command[:-1], "1.5"]) == 2
+    assert "expected a share" in capsys.readouterr().err
+
+
 def test_rows_of_no_known_class_are_told(tmp_path, capsys):
     rng = np.random.default_rng(0)
     kinds = np.insert(rng.permutation(np.repeat(["cat", "dog"], 1500)), 2000, ["owl"] * 40)

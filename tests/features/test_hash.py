@@ -74,6 +74,14 @@ def test_grams_are_the_runs_of_characters_of_each_word(rows, grams):
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
+def test_without_signs_counts_stay_counts():
+    texts = pa.record_batch({"t": ["a b b c", "d e f g h a a"], "n": [2.0, -3.0]})
+    signed, plain = (rt.Hash(bits=20, text=("t",), signed=s).apply(texts) for s in (True, False))
+    assert (signed.indices == plain.indices).all()
+    assert (signed.values < 0).any()
+    assert sorted(plain.values.tolist()) == [-3, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2]
+
+
 def test_normalised_rows_have_length_one_and_empty_ones_none():
     table = pa.record_batch({"t": ["a b c", "a a", ""]})
     raw, unit = (dense(rt.Hash(text="t", normalised=n).apply(table), 2**18) for n in (False, True))

@@ -18,6 +18,14 @@ CLASSES = {
     "ftrl": lambda: rt.Linear(loss=rt.Logistic(), update=rt.FTRL(), l1=0.1),
     "coin": lambda: rt.Linear(loss=rt.Multinomial(), update=rt.Coin()),
     "passive-aggressive": lambda: rt.Linear(loss=rt.Hinge(), update=rt.PassiveAggressive()),
+    "arow": lambda: rt.Linear(loss=rt.Hinge(), update=rt.AROW()),
+    "scw": lambda: rt.Linear(loss=rt.Hinge(), update=rt.SCW()),
+    "scw, squared": lambda: rt.Linear(loss=rt.Hinge(), update=rt.SCW(squared=True), bias=False),
+    "newton": lambda: rt.Linear(loss=rt.Multinomial(), update=rt.NewtonStep()),
+    "alma": lambda: rt.Linear(loss=rt.Hinge(), update=rt.ALMA()),
+    "alma of another norm": lambda: rt.Linear(loss=rt.Hinge(), update=rt.ALMA(4.0, 0.5)),
+    "factorisation machine": lambda: rt.FactorisationMachine(3),
+    "factorisation machine, penalty": lambda: rt.FactorisationMachine(2, l2=0.1, learning_rate=1.0),
     "rls": rt.RLS,
     "rls, forgetting": lambda: rt.RLS(forgetting=0.9),
     "ridge, by the row": lambda: rt.Ridge(batch_size=1),
@@ -33,6 +41,8 @@ CLASSES = {
     "ridge, forgetting": lambda: rt.Ridge(batch_size=7, forgetting=0.9, bias=False),
     "ridge, window": lambda: rt.Ridge(batch_size=7, window=24),
     "ridge, window, chosen": lambda: rt.Ridge(l2=None, batch_size=6, window=20),
+    "one against the rest": lambda: rt.OneVsAll(lambda: rt.Linear(loss=rt.Hinge(), update=rt.AROW())),
+    "one against the rest, exactly": lambda: rt.OneVsAll(rt.RLS),
     "open set": lambda: rt.OpenSet(rt.Linear(loss=rt.Logistic()), false_alarms=0.2, window=11),
     "open set, distances": lambda: rt.OpenSet(rt.SLDA(batch_size=6, shrinkage=0.1), false_alarms=0.2, window=11),
 }
@@ -46,6 +56,8 @@ NUMBERS = {
     "ftrl": lambda: rt.Linear(update=rt.FTRL()),
     "coin": lambda: rt.Linear(update=rt.Coin()),
     "passive-aggressive": lambda: rt.Linear(loss=rt.Quantile(), update=rt.PassiveAggressive(squared=True)),
+    "newton": lambda: rt.Linear(update=rt.NewtonStep()),
+    "factorisation machine": lambda: rt.FactorisationMachine(3, loss=rt.Squared()),
     "rls": rt.RLS,
     "ridge, by the row": lambda: rt.Ridge(batch_size=1),
     "ridge": lambda: rt.Ridge(batch_size=6),
@@ -89,7 +101,7 @@ def test_learners_of_numbers(name, form):
     testing.check_learner(NUMBERS[name], batch, tolerance=TOLERANCE.get(name, 0.0), tries=5)
 
 
-@pytest.mark.parametrize("name", ["squared", "coin", "rls", "ridge"])
+@pytest.mark.parametrize("name", ["squared", "coin", "rls", "ridge", "factorisation machine"])
 def test_learners_of_several_numbers(name):
     batch = testing.examples("regression")
     two = replace(batch, y=np.c_[batch.y, 1 - batch.y])

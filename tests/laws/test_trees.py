@@ -15,6 +15,10 @@ CLASSES = {
     "hoeffding, majority": lambda: rt.HoeffdingTree(leaf="majority", **SMALL),
     "hoeffding, bayes, nominal": lambda: rt.HoeffdingTree(leaf="bayes", nominal=[1], max_values=4, **SMALL),
     "hoeffding, no room": lambda: rt.HoeffdingTree(max_bytes=4096, **SMALL),
+    "efdt": lambda: rt.EFDT(**SMALL),
+    "efdt, nominal, no room": lambda: rt.EFDT(nominal=[0], max_bytes=6000, **SMALL),
+    "adaptive": lambda: rt.HoeffdingAdaptiveTree(drift=0.5, width=5, chance=0.9, **SMALL),
+    "adaptive, no room": lambda: rt.HoeffdingAdaptiveTree(drift=0.5, width=5, chance=0.9, max_bytes=100_000, **SMALL),
     "arf": lambda: rt.ARF(3, tree=rt.HoeffdingTree(**SMALL), warning=0.5, drift=0.3),
     "srp": lambda: rt.SRP(3, tree=rt.HoeffdingTree(**SMALL), features=2, warning=0.5, drift=0.3),
     "leveraging": lambda: rt.LeveragingBagging(3, tree=rt.HoeffdingTree(**SMALL), drift=0.5),
@@ -22,7 +26,7 @@ CLASSES = {
     "boosting": lambda: rt.OnlineBoosting(3, tree=rt.HoeffdingTree(**SMALL), drift=0.5),
 }
 # A newcomer is a row that was wrong, however little it weighs: it may be the one at which a detector says drift.
-MIXES = {"arf", "srp", "leveraging", "boosting"}
+MIXES = {"adaptive", "adaptive, no room", "arf", "srp", "leveraging", "boosting"}
 
 
 def with_gaps(batch):

@@ -133,6 +133,12 @@ def run(
             metavar="RATE",
         ),
     ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            help="Say bounds, intervals or sets of classes, that hold such a share of labels (0.9).", metavar="SHARE"
+        ),
+    ] = None,
     time: Time = None,
     key: Key = None,
     id: Id = None,  # noqa: A002 - the option's name
@@ -228,7 +234,7 @@ def run(
         names=tuple(names.split(",")) if names else (),
     )
     named = learner or ("intents" if text else "auto")
-    recipe = Recipe(named, metrics=metric or [], rules=rules, unknown=unknown, encoder=encoder)
+    recipe = Recipe(named, metrics=metric or [], rules=rules, unknown=unknown, encoder=encoder, coverage=coverage)
     raise typer.Exit(run_source(where, how, recipe, registry=registry))
 
 

@@ -11,7 +11,7 @@ import retain as rt
 from retain.cli import texts
 from retain.core import Learner, Metric, Schema, Stream
 from retain.errors import SettingError
-from retain.learners.auto import encoder, loss
+from retain.learners.auto import branching, counts, encoder, loss
 from retain.update.rules import Rule
 
 __all__ = ["BLOCK", "DATASETS", "LEARNERS", "METRICS", "RULES", "Entry", "find", "measures", "show"]
@@ -38,6 +38,15 @@ def _passive_aggressive(schema: Schema) -> Learner:
     return encoder(schema, scaled=True) | rt.Linear(loss=kind, update=rt.PassiveAggressive())
 
 
+def _margins(update: Callable[[], Any], *, name: str) -> Callable[[Schema], Learner]:
+    return _of_classes(lambda: rt.Linear(loss=rt.Hinge(), update=update()), name=name, scaled=True, narrow=False)
+
+
+def _factorised(schema: Schema) -> Learner:
+    kind = rt.Squared() if schema.classes is None else rt.Logistic()
+    return encoder(schema, scaled=True) | rt.FactorisationMachine(loss=kind)
+
+
 def _rls(schema: Schema) -> Learner:
     return encoder(schema, scaled=False, narrow=True) | rt.RLS()
 
@@ -46,25 +55,83 @@ def _ridge(schema: Schema) -> Learner:
     return encoder(schema, scaled=False, narrow=True) | rt.Ridge()
 
 
-def _of_classes(make: Callable[[], Learner], *, name: str, scaled: bool) -> Callable[[Schema], Learner]:
+def _online_mlp(schema: Schema) -> Learner:
+    return encoder(schema, scaled=False, narrow=True) | rt.OnlineMLP()
+
+
+def _mondrian_tree(schema: Schema) -> Learner:
+    return encoder(schema, scaled=False, narrow=True) | rt.MondrianTree()
+
+
+def _amf(schema: Schema) -> Learner:
+    return encoder(schema, scaled=False, narrow=True) | rt.AMF()
+
+
+def _refuse(schema: Schema, name: str, *, classes: bool, other: str) -> None:
+    """Say which learner to choose where a target is of the other kind."""
+    if classes != (schema.classes is not None):
+        ours, theirs, task = (
+            ("classes", "numbers", "classification") if classes else ("numbers", "classes", "regression")
+        )
+        raise SettingError(
+            f"--learner {name} is for {ours}, and the target {schema.target!r} holds {theirs}; "
+            f"choose --learner {other}, or --task {task}"
+        )
+
+
+def _of_classes(
+    make: Callable[[], Learner], *, name: str, scaled: bool, narrow: bool = True
+) -> Callable[[Schema], Learner]:
     def learner(schema: Schema) -> Learner:
-        if schema.classes is None:
-            raise SettingError(
-                f"--learner {name} is for classes, and the target {schema.target!r} holds numbers; "
-                "choose --learner ridge, or --task classification"
-            )
-        return encoder(schema, scaled=scaled, narrow=True) | make()
+        _refuse(schema, name, classes=True, other="ridge")
+        return encoder(schema, scaled=scaled, narrow=narrow) | make()
+
+    return learner
+
+
+def _of_counts(make: Callable[[], Learner], *, name: str) -> Callable[[Schema], Learner]:
+    def learner(schema: Schema) -> Learner:
+        _refuse(schema, name, classes=True, other="bayesian-linear")
+        return counts(schema) | make()
+
+    return learner
+
+
+def _bayesian_linear(schema: Schema) -> Learner:
+    _refuse(schema, "bayesian-linear", classes=False, other="gaussian-nb")
+    return encoder(schema, scaled=False, narrow=True) | rt.BayesianLinear()
+
+
+def _tree(make: Callable[..., Learner], *, name: str) -> Callable[[Schema], Learner]:
+    def learner(schema: Schema) -> Learner:
+        _refuse(schema, name, classes=True, other="amf")
+        return branching(schema, lambda nominal: make(nominal=nominal))
 
     return learner
 
 
 def _regression_tree(schema: Schema) -> Learner:
-    if schema.classes is not None:
-        raise SettingError(
-            f"--learner regression-tree is for numbers, and the target {schema.target!r} holds classes; "
-            "choose --learner sgbt, or --task regression"
-        )
-    return encoder(schema, scaled=False, narrow=True) | rt.RegressionTree()
+    _refuse(schema, "regression-tree", classes=False, other="sgbt")
+    return branching(schema, lambda nominal: rt.RegressionTree(nominal=nominal))
+
+
+def _boosted(schema: Schema) -> Learner:
+    how: dict[str, float] = {} if schema.classes is None else {"grace": 10, "delta": 0.05, "tie": 0.5}
+    return branching(schema, lambda nominal: rt.SGBT(tree=rt.RegressionTree(nominal=nominal, max_bytes=1 << 20, **how)))
+
+
+def _boosting(schema: Schema) -> Learner:
+    _refuse(schema, "online-boosting", classes=True, other="sgbt")
+    return branching(schema, lambda nominal: rt.OnlineBoosting(tree=rt.HoeffdingTree(nominal=nominal)))
+
+
+def _forest(make: Callable[..., Learner], **settings: float) -> Callable[[Schema], Learner]:
+    def learner(schema: Schema) -> Learner:
+        if schema.classes is None:
+            return branching(schema, lambda nominal: make(tree=rt.RegressionTree(nominal=nominal)))
+        return branching(schema, lambda nominal: make(tree=rt.HoeffdingTree(nominal=nominal, **settings)))
+
+    return learner
 
 
 LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
@@ -76,6 +143,14 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
     "ftrl": Entry("linear, FTRL-Proximal: sparse weights", _linear(lambda: rt.FTRL(), scaled=True)),
     "coin": Entry("linear, coin betting: no learning rate at all", _linear(lambda: rt.Coin(), scaled=False)),
     "pa": Entry("linear, passive-aggressive", _passive_aggressive),
+    "arow": Entry(
+        "linear, adaptive regularisation: sure weights move little, wrong labels do little",
+        _margins(lambda: rt.AROW(), name="arow"),
+    ),
+    "scw": Entry("linear, soft confidence-weighted", _margins(lambda: rt.SCW(), name="scw")),
+    "newton": Entry("linear, online Newton steps with a diagonal", _linear(lambda: rt.NewtonStep(), scaled=True)),
+    "alma": Entry("linear, approximate large margin", _margins(lambda: rt.ALMA(), name="alma")),
+    "fm": Entry("factorisation machine: a weight for every pair of features, too", _factorised),
     "rls": Entry("recursive least squares: the exact normal-equation step", _rls),
     "ridge": Entry("the same solution, from sums that are added by the block: for many columns", _ridge),
     "slda": Entry(
@@ -90,9 +165,62 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
         _of_classes(lambda: rt.FeCAM(), name="fecam", scaled=True),
     ),
     "regression-tree": Entry("a tree of numbers, with a mean or a line in each leaf", _regression_tree),
-    "sgbt": Entry(
-        "streaming gradient boosted trees: classes or numbers, accurate and thorough",
-        lambda schema: encoder(schema, scaled=False, narrow=True) | rt.SGBT(),
+    "sgbt": Entry("streaming gradient boosted trees: classes or numbers, accurate and thorough", _boosted),
+    "online-mlp": Entry("small neural nets, hedged over rates and depths: no tuning, no torch", _online_mlp),
+    "hoeffding-tree": Entry(
+        "a tree that splits once chance no longer explains which feature looks best",
+        _tree(lambda **how: rt.HoeffdingTree(**how), name="hoeffding-tree"),
+    ),
+    "adaptive-tree": Entry(
+        "the same, whose branches are replaced when they fail",
+        _tree(lambda **how: rt.HoeffdingAdaptiveTree(**how), name="adaptive-tree"),
+    ),
+    "efdt": Entry("a tree that splits early and thinks again", _tree(lambda **how: rt.EFDT(**how), name="efdt")),
+    "arf": Entry(
+        "adaptive random forest: ten trees, each with a successor that grows from a warning on",
+        _forest(lambda **how: rt.ARF(**how), delta=0.05),
+    ),
+    "srp": Entry(
+        "streaming random patches: ten trees that each see some of the columns",
+        _forest(lambda **how: rt.SRP(**how), delta=0.05),
+    ),
+    "leveraging-bagging": Entry(
+        "ten trees that learn rows a random number of times, and begin anew when they fail",
+        _forest(lambda **how: rt.LeveragingBagging(**how)),
+    ),
+    "online-bagging": Entry(
+        "ten trees that learn rows a random number of times",
+        _forest(lambda **how: rt.OnlineBagging(**how)),
+    ),
+    "online-boosting": Entry(
+        "ten trees of which each learns more of what those before it had wrong",
+        _boosting,
+    ),
+    "mondrian-tree": Entry("a tree split at random, and the mean of all its prunings", _mondrian_tree),
+    "amf": Entry("aggregated Mondrian forest, ten such trees: no tuning, no scaling, numbers too", _amf),
+    "gaussian-nb": Entry(
+        "naive Bayes: numbers, a Gaussian for each in every class",
+        _of_classes(lambda: rt.GaussianNB(), name="gaussian-nb", scaled=False),
+    ),
+    "multinomial-nb": Entry(
+        "naive Bayes: counts, as of words", _of_counts(lambda: rt.MultinomialNB(), name="multinomial-nb")
+    ),
+    "complement-nb": Entry(
+        "the same, by what the other classes have: for uneven classes",
+        _of_counts(lambda: rt.ComplementNB(), name="complement-nb"),
+    ),
+    "bernoulli-nb": Entry(
+        "naive Bayes: what is there and what is not, whatever its value",
+        _of_counts(lambda: rt.BernoulliNB(), name="bernoulli-nb"),
+    ),
+    "bayesian-linear": Entry("linear regression that finds its own penalty, with intervals", _bayesian_linear),
+    "knn": Entry(
+        "what the nearest of the last 1,000 rows were",
+        lambda schema: encoder(schema, scaled=False, narrow=True) | rt.KNN(),
+    ),
+    "sam-knn": Entry(
+        "the same in a memory that adjusts itself: for classes, any kind of drift",
+        _of_classes(lambda: rt.SAMKNN(), name="sam-knn", scaled=False),
     ),
     "intents": Entry(
         "texts in classes that come one after the other, solved on an encoder's features: the default with --text",

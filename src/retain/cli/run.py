@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import retain as rt
 from retain.blocks import schema_to_state
@@ -28,6 +28,9 @@ from retain.run.service import Service
 from retain.state import snapshots
 from retain.streams.infer import is_number
 
+if TYPE_CHECKING:
+    from retain.learners.ensemble import Conformal
+
 __all__ = ["Recipe", "run_file", "run_source"]
 
 _OF_TEXTS = "intents"
@@ -43,12 +46,16 @@ class Recipe:
     rules: str
     unknown: float | None
     encoder: str | None
+    coverage: float | None = None
 
     def __post_init__(self) -> None:
         if self.encoder is not None and self.learner != _OF_TEXTS:
             raise SettingError(
                 f"--encoder is for texts; name their column with --text COL, or say --learner {_OF_TEXTS}"
             )
+
+        if self.coverage is not None and self.unknown is not None:
+            raise SettingError("--coverage and --unknown are two ways of saying what is not sure; choose one of them")
 
     @property
     def by(self) -> str | None:
@@ -58,7 +65,11 @@ class Recipe:
     def told(self) -> dict[str, Any]:
         """As it is kept beside a state: what is not used is not mentioned."""
         told = {"learner": self.learner, "metrics": list(self.metrics), "rules": self.rules}
-        more = {"unknown": self.unknown, "encoder": self.by}  # which one was found belongs to what is resumed
+        more = {
+            "unknown": self.unknown,
+            "encoder": self.by,
+            "coverage": self.coverage,
+        }  # which one was found belongs to what is resumed
         return told | {name: value for name, value in more.items() if value is not None}
 
     def make(self, schema: Schema) -> tuple[Learner, list[Metric] | None]:
@@ -66,7 +77,7 @@ class Recipe:
         known, by = find(LEARNERS, self.learner, "learner"), self.by
         model, metrics = known(schema) if by is None else texts.learner(schema, by), measures(self.metrics, schema)
         if self.unknown is None:
-            return model, metrics or None
+            return model if self.coverage is None else rt.Conformal(model, coverage=self.coverage), metrics or None
         if schema.classes is None:
             raise SettingError(
                 f"--unknown is for classes, and the target {schema.target!r} holds numbers; leave it out, or say "
@@ -121,7 +132,10 @@ def _run_source(source: Source, how: How, watch: Watch, recipe: Recipe, registry
     log.classes = schema.classes
     if not interrupted and how.limit is None:
         _check_classes(schema, log, source)
-    _tell(last, log, source, recipe.told(), as_json=how.as_json)
+    ends = run.champion if isinstance(run, Service) else run.learner
+    _tell(
+        last, log, source, recipe.told(), as_json=how.as_json, around=ends if isinstance(ends, rt.Conformal) else None
+    )
     if how.report is not None:
         title = f"retain run {source.name}" + ("" if told is None else f": {told}")
         write_html(log, how.report, title=title)
@@ -234,11 +248,25 @@ def _check_classes(schema: Schema, log: Log, source: Source) -> None:
         )
 
 
-def _tell(last: Report, log: Log, source: Source, told: Mapping[str, Any], *, as_json: bool) -> None:
+def _tell(
+    last: Report,
+    log: Log,
+    source: Source,
+    told: Mapping[str, Any],
+    *,
+    as_json: bool,
+    around: Conformal | None = None,
+) -> None:
     if not as_json:
         from rich.console import Console
 
         Console().print(table(log))
+        if around is not None:
+            kind = "classes in a set" if log.classes is not None else "wide"
+            size = f"{around.size:,.4g} {kind}" if math.isfinite(around.size) else "unbounded"
+            Console().print(
+                f"within bounds: {around.coverage:.1%} of labels ({told['coverage']:.4g} asked), on average {size}"
+            )
         return
     result = {
         "source": source.name,
@@ -256,6 +284,8 @@ def _tell(last: Report, log: Log, source: Source, told: Mapping[str, Any], *, as
         "baselines": {name: _plain(values) for name, values in last.baselines.items()},
         "deeds": dict(log.deeds),
     }
+    if around is not None:
+        result["bounds"] = {"asked": told["coverage"], **_plain({"coverage": around.coverage, "size": around.size})}
     sys.stdout.write(json.dumps(result) + "\n")
 
 

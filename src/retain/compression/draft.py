@@ -95,7 +95,7 @@ def transforms(learner: Learner, /) -> tuple[Composable, ...]:
 
 def neural(learner: Learner, /) -> TypeGuard[Neural]:
     """Whether a learner is a neural net. Torch is not imported to find out: where it is not, there is none."""
-    module = sys.modules.get("retain.learners.neural")
+    module = sys.modules.get("retain.learners.neural.neural")
     return module is not None and isinstance(learner, module.Neural)
 
 

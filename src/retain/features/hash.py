@@ -281,6 +281,8 @@ class Hash(Composable):
         grams: from how many to how many characters the runs of a word have, e.g. (3, 4); None for whole words only.
         normalised: whether the values of every row are divided by the length of the row: long texts then weigh no more
             than short ones.
+        signed: whether values get the sign of their hash; without it, counts stay counts, as naive Bayes wants them,
+            and what collides adds up.
 
     Raises:
         SchemaError: rows without names.
@@ -303,12 +305,13 @@ class Hash(Composable):
         text: Sequence[str] = (),
         grams: tuple[int, int] | None = None,
         normalised: bool = False,
+        signed: bool = True,
     ) -> None:
         if not 1 <= bits <= 30:
             raise SettingError(f"bits is {bits}; expected 1 to 30, that is 2 to 2^30 columns")
         if grams is not None and not 1 <= grams[0] <= grams[1]:
             raise SettingError(f"grams is {grams}; expected from and to how many characters, e.g. (3, 4)")
-        self.bits, self.normalised = bits, normalised
+        self.bits, self.normalised, self._signed = bits, normalised, signed
         self.grams = _NO_GRAMS if grams is None else grams
         self.text = (text,) if isinstance(text, str) else tuple(text)
         self._texts = list(self.text)
@@ -351,7 +354,10 @@ class Hash(Composable):
         indptr = np.empty(n + 1, dtype=np.int64)
         indices, values = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.float32)
         width = 1 << self.bits
-        used = _emit(number, plan.hashes, plan.missing, words, starts, width, indptr, indices, values)
+        hashes = [plan.hashes, plan.missing, words]
+        if not self._signed:
+            hashes = [_unsigned(part) for part in hashes]
+        used = _emit(number, *hashes, starts, width, indptr, indices, values)
         if self.normalised:
             _shorten(indptr, values)
         return CSR(indptr, indices[:used], values[:used], width)
@@ -395,6 +401,11 @@ class Hash(Composable):
         missing = np.array([_hash(f"{name}=?") for name in names], dtype=np.uint32)
         self._plan = _Plan(x.schema, where, words, hashes, missing)
         return self._plan
+
+
+def _unsigned(hashes: Array) -> Array:
+    """Hashes of the same slots, all with the sign +; the one that has no negative falls to slot 0 as before."""
+    return np.maximum(np.abs(hashes.view(np.int32)), 0).view(np.uint32)
 
 
 def _plain(column: pa.Array) -> pa.Array:

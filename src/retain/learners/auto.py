@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from retain.core import Kind, Learner, Schema
 from retain.features.dates import DateParts
 from retain.features.hash import Hash
 from retain.features.onehot import OneHot
+from retain.features.ordinal import Ordinal
 from retain.features.random_features import RandomFeatures
 from retain.features.scale import Scale
 from retain.learners.analytic import SLDA, Ridge
@@ -20,7 +22,7 @@ from retain.learners.linear.losses import Loss
 if TYPE_CHECKING:
     from retain.features.embed import Embed
 
-__all__ = ["GRAMS", "auto", "encoder", "intents", "loss"]
+__all__ = ["GRAMS", "auto", "branching", "counts", "encoder", "intents", "loss"]
 
 GRAMS = (3, 4)  # characters of the runs of words that are hashed beside them
 
@@ -60,6 +62,30 @@ def encoder(schema: Schema, /, *, scaled: bool, narrow: bool = False) -> Composa
     encode: Composable = hashed if Kind.TEXT in kinds else OneHot(max_categories=30 if narrow else 10_000)
     if scaled:
         encode = Scale() | encode
+    return DateParts() | encode if Kind.TIME in kinds else encode
+
+
+def branching(schema: Schema, make: Callable[[tuple[str, ...]], Learner], /) -> Learner:
+    """A learner that splits: it is given numbers in any unit with their gaps, and categories as codes.
+
+    Args:
+        schema: what the source holds.
+        make: makes it, given the names of the columns whose numbers are codes.
+    """
+    kinds = {column.kind for column in schema.columns}
+    front: list[Composable] = []
+    if Kind.TIME in kinds:
+        front += [DateParts(categories=(), waves=("day", "week", "year"))]
+    if Kind.TEXT in kinds:
+        return Chain([*front, Hash(bits=9)], make(()))
+    names = tuple(column.name for column in schema.columns if column.kind is Kind.CATEGORICAL)
+    return Chain([*front, *([Ordinal(*names)] if names else [])], make(names))
+
+
+def counts(schema: Schema, /) -> Composable:
+    """What turns rows of a schema into counts, for naive Bayes: words by their hash, without its sign."""
+    kinds = {column.kind for column in schema.columns}
+    encode = Hash(signed=False) if Kind.TEXT in kinds else OneHot()
     return DateParts() | encode if Kind.TIME in kinds else encode
 
 

@@ -10,7 +10,8 @@ import retain as rt
 from retain import blocks, state
 from retain.errors import PoisonError, SettingError
 
-UPDATES = [rt.Adaptive(), rt.SGD(), rt.FTRL(), rt.Coin()]
+UPDATES = [rt.Adaptive(), rt.SGD(), rt.FTRL(), rt.Coin(), rt.NewtonStep()]
+MARGINS = [rt.AROW(), rt.SCW(), rt.SCW(squared=True), rt.ALMA(), rt.ALMA(5.0)]  # for Hinge
 NUMBERS = [rt.Squared(), rt.Quantile(0.3), rt.Huber(), rt.Poisson()]
 CLASSES = [rt.Logistic(), rt.Multinomial(), rt.Hinge()]
 
@@ -169,10 +170,10 @@ def test_room_for_features_to_come_is_not_state(update):
 # --- classes and outputs ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("update", [*UPDATES, rt.PassiveAggressive()], ids=name)
+@pytest.mark.parametrize("update", [*UPDATES, *MARGINS, rt.PassiveAggressive()], ids=name)
 @pytest.mark.parametrize("loss", CLASSES, ids=name)
 def test_an_arriving_class_does_not_move_the_odds_of_the_others(rows, update, loss):
-    if isinstance(update, rt.PassiveAggressive) and not isinstance(loss, rt.Hinge):
+    if not isinstance(loss, rt.Hinge) and (isinstance(update, rt.PassiveAggressive) or update in MARGINS):
         pytest.skip("not a loss that can be 0")
     x, y = rows
     learner = rt.Linear(loss=loss, update=update)
@@ -266,9 +267,13 @@ def test_l1_with_ftrl_leaves_few_weights():
 # --- values at the edge -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("update", [*UPDATES, rt.PassiveAggressive(), rt.PassiveAggressive(squared=True)], ids=name)
+@pytest.mark.parametrize(
+    "update", [*UPDATES, *MARGINS, rt.PassiveAggressive(), rt.PassiveAggressive(squared=True)], ids=name
+)
 @pytest.mark.parametrize("loss", [*NUMBERS, *CLASSES], ids=name)
 def test_weights_and_predictions_stay_finite(update, loss):
+    if update in MARGINS and not isinstance(loss, rt.Hinge):
+        pytest.skip("for Hinge")
     if isinstance(update, rt.PassiveAggressive) and not isinstance(loss, (rt.Hinge, rt.Quantile)):
         pytest.skip("not a loss that can be 0")
     rng = np.random.default_rng(4)

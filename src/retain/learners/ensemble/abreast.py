@@ -21,11 +21,16 @@ def abreast(calls: Sequence[Callable[[], object]], threads: int, /) -> None:
     >>> said
     [0, 1, 4, 9]
     """
+    errors: list[BaseException] = []
     if threads < 2 or len(calls) < 2:
         for call in calls:
-            call()
-        return
-    with ThreadPoolExecutor(min(threads, len(calls))) as pool:
-        done = [pool.submit(call) for call in calls]
-    for future in done:
-        future.result()
+            try:
+                call()
+            except Exception as error:  # noqa: BLE001 - raised below
+                errors.append(error)
+    else:
+        with ThreadPoolExecutor(min(threads, len(calls))) as pool:
+            done = [pool.submit(call) for call in calls]
+        errors = [error for future in done if (error := future.exception()) is not None]
+    if errors:
+        raise errors[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from abc import ABC
 from collections.abc import Callable
@@ -21,8 +20,8 @@ from retain.learners.ensemble.bagged_numbers_kernels import begin_numbers, membe
 from retain.learners.intake import Given, Intake
 from retain.learners.trees import HoeffdingTree, RegressionTree, arrays, regression_arrays
 from retain.learners.trees.arrays import Growth
-from retain.learners.trees.hoeffding import unlabelled, widen
 from retain.learners.trees.regression import numbers_only, shaped, target
+from retain.learners.trees.single import unlabelled, widen
 
 __all__ = ["NUMBERS", "Bagged", "Member", "Pair", "Plan", "chances"]
 
@@ -39,15 +38,13 @@ class Plan:
 
     policy: Policy
     rate: float  # how often a member learns a row, in the mean
-    features: float | None = None  # that are looked at; below 1 a share of all; None: all; infinity: sqrt(d) + 1
+    features: float | None = None  # that are looked at; below 1 a share of all; None: all
     by_leaf: bool = False  # they are drawn for every leaf, not for every tree
 
     def looked(self, width: int) -> int:
         """How many features a tree or a leaf looks at."""
         if self.features is None:
             return width
-        if self.features == math.inf:
-            return min(width, round(math.sqrt(width)) + 1)
         wanted = self.features * width if self.features < 1 else self.features
         return min(width, max(2, round(wanted)))  # a patch of one feature knows of no interaction
 
@@ -135,7 +132,7 @@ class Pair:
 
     def load_state_dict(self, state: State) -> None:
         place = self._forms[0].place
-        self._trees = [self._kind.room.restored(tree, self._layout) for tree in state["trees"]]
+        self._trees = [self._kind.room.restored(tree) for tree in state["trees"]]
         self._forms = [self._growth.forms(place, subset.copy()) for subset in state["subsets"]]
         self.member = Member(**{name: array.copy() for name, array in state["member"].items()})
 
@@ -153,8 +150,13 @@ class Bagged(ABC):  # noqa: B024 - kinds differ in their settings only
             raise SettingError(f"{reader} got trees={trees}; expected at least one")
         if not 0 < plan.rate <= _OFTEN:
             raise SettingError(f"{reader} got rate={plan.rate}; expected a number above 0, of at most {_OFTEN:g}")
-        if plan.features is not None and not plan.features > 0:
+        if plan.features is not None and not 0 < plan.features < np.inf:
             raise SettingError(f"{reader} got features={plan.features}; expected a share below 1, or a number")
+        if not isinstance(tree, (HoeffdingTree, RegressionTree)):
+            raise SettingError(
+                f"{reader} got tree={type(tree).__name__}; expected a HoeffdingTree for classes, or a RegressionTree "
+                "for numbers"
+            )
         self._kind = CLASSES if isinstance(tree, HoeffdingTree) else NUMBERS
         self._growth, self._plan = tree.growth, plan
         self._seed, self._trees = seed, trees

@@ -173,7 +173,7 @@ def member_rows(near, far, near_forms, far_forms, member, policy, x_nd, y_n, w_n
     for i in range(start, len(x_nd)):
         x_d, y, w = x_nd[i], y_n[i], w_n[i]
         learns = y >= 0 and w > 0.0
-        if learns and (cramped(near, y) or (member.which[1] == 1 and cramped(far, y))):
+        if learns and (cramped(near, y, 2, 1) or (member.which[1] == 1 and cramped(far, y, 2, 1))):
             return i
         times = poisson(member.seed, rate_n[i]) if learns else 0
         v = w * times

@@ -6,7 +6,8 @@ Shapes: n rows, M members, k classes (or outputs).
 from __future__ import annotations
 
 import math
-from typing import final
+from collections.abc import Callable
+from typing import Any, final
 
 import numpy as np
 from numba import njit
@@ -15,7 +16,7 @@ from retain import blocks
 from retain.compose import Kept, LateLearner, Paced, Renewing, late, learns
 from retain.core import Array, Batch, Features, Floats, Ints, Learner, State
 from retain.errors import SettingError
-from retain.learners.ensemble.members import all_or_none, stacked
+from retain.learners.ensemble.members import all_or_none, kind, stacked
 from retain.learners.linear import Linear
 
 __all__ = ["Hedge"]
@@ -167,6 +168,7 @@ class Hedge(LateLearner, Paced, Renewing):
         self.members = members
         self._rate, self._share = float(rate), float(share)
         self._linear = Linear.alike(members)
+        self._learnt: Any = ()  # of a table learnt, its Arrow schema; None: rows were no table
         self._trust = np.full(len(members), 1.0 / len(members))
         self._scale = np.zeros(2)
         self._span = np.empty((0, 2))  # (k, 2) the least and the largest label of each output, where they are numbers
@@ -182,7 +184,7 @@ class Hedge(LateLearner, Paced, Renewing):
             said = Linear.abreast(self._linear, batch)
         else:
             self._check(batch, batch.y, n)
-            said = stacked(all_or_none(self.members, batch.x, lambda member, _: member.learn(batch)))
+            said = self._all_or_none(batch.x, lambda member, _: member.learn(batch))
         order = np.empty(2 * n, dtype=np.int64)  # every row lands right after it has arrived, if it has a label
         order[0::2] = np.arange(n)
         order[1::2] = ~order[0::2]
@@ -206,7 +208,7 @@ class Hedge(LateLearner, Paced, Renewing):
             parts.append(part)
             return said
 
-        said = stacked(all_or_none(self.members, arrivals.x, flow))
+        said = self._all_or_none(arrivals.x, flow)
         kept = self._kept(said, arrivals.weight, tuple(parts))
         weight = kept.views[0].weight
         before = None if due is None else due.views[0]
@@ -286,3 +288,8 @@ class Hedge(LateLearner, Paced, Renewing):
         moved = self._trust, self._scale, self._span
         _mix(said_MNK, due_MDK, code, numbers, w, order, *moved, self._rate, self._share, out)
         return out[:, 0] if flat else out
+
+    def _all_or_none(self, x: Features, call: Callable[[Learner, int], Array]) -> Array:
+        said = stacked(all_or_none(self.members, x, call, learnt=self._learnt))
+        self._learnt = kind(x)
+        return said

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from retain.core import CSR, Array, Features, Learner, State
 from retain.errors import RetainError
 
-__all__ = ["all_or_none", "stacked"]
+__all__ = ["all_or_none", "kind", "stacked"]
 
 
-def all_or_none(members: Sequence[Learner], x: Features, call: Callable[[Learner, int], Array], /) -> list[Array]:
-    """All members learn, or none: what one refuses another may have learnt already."""
+def kind(x: Features, /) -> Any:
+    """Of a table, its Arrow schema; None: rows are no table."""
+    return None if isinstance(x, (np.ndarray, CSR)) else x.schema
+
+
+def all_or_none(
+    members: Sequence[Learner], x: Features, call: Callable[[Learner, int], Array], /, *, learnt: Any
+) -> list[Array]:
+    """All members learn, or none: what one refuses another may have learnt already.
+
+    `learnt` is the `kind` of the rows that all of them have learnt before.
+    """
     before: list[State] = []
-    if not _finite(x):  # the one input that members may disagree about; else the first of them refuses it
+    # What is missing or not finite is the one thing that members may disagree about, in columns that all of them
+    # have learnt before; else the first of them refuses it. Copies of large members cost more than rows do.
+    if kind(x) != learnt or not _finite(x):
         before = [member.state_dict() for member in members]
     try:
         return [call(member, m) for m, member in enumerate(members)]
@@ -40,5 +53,15 @@ def stacked(said: Sequence[Array]) -> Array:
 def _finite(x: Features) -> bool:
     if isinstance(x, CSR):
         return bool(np.isfinite(x.values).all())
-    # Tables are given to members that read tables; whether nulls are missing values is for each of them to say.
-    return isinstance(x, np.ndarray) and x.dtype.kind in "fiub" and bool(np.isfinite(x).all())
+    if isinstance(x, np.ndarray):
+        return x.dtype.kind in "fiub" and bool(np.isfinite(x).all())
+    import pyarrow as pa
+
+    from retain.buffers import stored
+
+    def whole(column: pa.Array) -> bool:
+        return not column.null_count and (
+            not pa.types.is_floating(column.type) or bool(np.isfinite(stored(column)).all())
+        )
+
+    return all(map(whole, x.columns))

@@ -17,8 +17,8 @@ from retain.learners.ensemble.bagged_kernels import Policy
 from retain.learners.ensemble.sgbt_kernels import centres, shares, slopes
 from retain.learners.intake import Given, Intake
 from retain.learners.trees import RegressionTree
-from retain.learners.trees.hoeffding import widen
 from retain.learners.trees.regression import numbers_only, shaped, target
+from retain.learners.trees.single import widen
 
 __all__ = ["SGBT"]
 

@@ -6,7 +6,7 @@ Shapes: n rows, M members, k classes (or outputs).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from retain.core import CSR, Array, Batch, Features, Ints, Learner, State
 from retain.errors import SettingError
 from retain.learners.analytic import RLS
 from retain.learners.ensemble.hedge import Hedge
-from retain.learners.ensemble.members import all_or_none, stacked
+from retain.learners.ensemble.members import all_or_none, kind, stacked
 from retain.learners.linear import Linear, Multinomial
 
 __all__ = ["Stacking"]
@@ -69,6 +69,7 @@ class Stacking(LateLearner):
         of_classes = Hedge(Linear(loss=Multinomial()), *opinions)
         self._tops = (over or of_numbers, over or of_classes)
         self._of_classes: bool | None = None
+        self._learnt: Any = ()  # the kind of rows that all members have learnt
 
     @property
     def over(self) -> Learner:
@@ -79,7 +80,7 @@ class Stacking(LateLearner):
         """Learn the rows in order; see `retain.core.Learner`."""
         n = len(batch)
         self._check(batch, batch.y, n)
-        said = stacked(all_or_none(self.members, batch.x, lambda member, _: member.learn(batch)))
+        said = self._all_or_none(batch.x, lambda member, _: member.learn(batch))
         self._know(batch.y)
         if self._of_classes is None:
             return np.zeros((n, 0))
@@ -104,9 +105,10 @@ class Stacking(LateLearner):
         return answer, Kept((), (*parts, kept))
 
     def meet(self, arrivals: Batch, /) -> tuple[Array, Kept]:
-        said, parts = self._all(arrivals.x, lambda member, _: late(member).meet(arrivals))
-        answer, kept = late(self.over).meet(Batch(self._features(said), weight=arrivals.weight))
-        return answer, Kept((), (*parts, kept))
+        met = [late(member).meet(arrivals) for member in self.members]
+        rows = Batch(self._features(stacked([said for said, _ in met])), weight=arrivals.weight)
+        answer, kept = late(self.over).meet(rows)
+        return answer, Kept((), (*(part for _, part in met), kept))
 
     def state_dict(self) -> State:
         members = {str(i): member.state_dict() for i, member in enumerate(self.members)}
@@ -126,7 +128,12 @@ class Stacking(LateLearner):
             parts.append(part)
             return said
 
-        return stacked(all_or_none(self.members, x, ask)), parts
+        return self._all_or_none(x, ask), parts
+
+    def _all_or_none(self, x: Features, call: Callable[[Learner, int], Array]) -> Array:
+        said = stacked(all_or_none(self.members, x, call, learnt=self._learnt))
+        self._learnt = kind(x)
+        return said
 
     def _check(self, batch: Batch, y: Array | None, n: int) -> None:
         blocks.check_labels(y, n, reader="Stacking")

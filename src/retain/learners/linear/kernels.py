@@ -25,7 +25,7 @@ rows touch features all over memory, so a feature's slots lie side by side (D, C
 order, so that there each slot is a row (C, D) and loops over it become vector instructions.
 
 A kernel is made for one loss (`losses.code`), and for one output or any number: both are then constants to the
-compiler, which halves the time of a row. `_answer` and friends take them as arguments all the same and are inlined.
+compiler, which halves the time of a row. `answer` and friends take them as arguments all the same and are inlined.
 
 `predict` is `learn` without labels: the two cannot differ. Sums over features may be taken in any one order
 (`reassoc`), which is fixed at compilation, hence the same for every call. All of it lives in this one file, because
@@ -142,7 +142,7 @@ def advance(loss, a, m, y, tail, h, c):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _target(loss, y, i, r, outputs):
+def target_of(loss, y, i, r, outputs):
     """The target of output r in row i: a number, or 0 / 1 where y holds class codes."""
     if loss == LOGISTIC or loss == HINGE:
         return 1.0 if y[i, 0] == (1.0 if outputs == 1 else r) else 0.0
@@ -152,7 +152,8 @@ def _target(loss, y, i, r, outputs):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _is_labelled(loss, y, weight, i):
+def is_labelled(loss, y, weight, i):
+    """Whether row i is learnt."""
     if loss == LOGISTIC or loss == MULTINOMIAL or loss == HINGE:
         return y[i, 0] >= 0.0 and weight[i] > 0.0  # NaN is not
     for q in range(y.shape[1]):
@@ -172,10 +173,10 @@ def _within(loss, m, low, high):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _odds(loss, m):
-    """`_answer` for two classes, the usual case: exp(-|m|) and the two probabilities.
+def odds(loss, m):
+    """`answer` for two classes, the usual case: exp(-|m|) and the two probabilities.
 
-    Kernels ask for it in a branch of their own: where they hand their arrays to `_answer` a row takes half as long
+    Kernels ask for it in a branch of their own: where they hand their arrays to `answer` a row takes half as long
     again (measured), since what follows must then expect them to have changed.
     """
     tail = math.exp(-(2.0 if loss == HINGE else 1.0) * abs(m))
@@ -183,8 +184,8 @@ def _odds(loss, m):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _answer(loss, k, margin, tail, out, i):
-    """Turn the margins (R,) of row i into its prediction out[i, :k]; for two classes see `_odds`.
+def answer(loss, k, margin, tail, out, i):
+    """Turn the margins (R,) of row i into its prediction out[i, :k]; for two classes see `odds`.
 
     Leaves in `margin` what slopes are taken at (for softmax the log-odds of each class against the rest), and in `tail`
     exp(-|margin|), where there is use for it.
@@ -306,10 +307,10 @@ def adaptive_dense(loss, single):
                         m += cells[2 + 2 * r, j] * x[j]
                 margin[r] = _within(loss, bias[2 + 2 * r] + m, span[r, 0], span[r, 1])
             if two:
-                tail[0], out[i, 0], out[i, 1] = _odds(loss, margin[0])
+                tail[0], out[i, 0], out[i, 1] = odds(loss, margin[0])
             else:
-                _answer(loss, k, margin, tail, out, i)
-            if not _is_labelled(loss, y, weight, i):
+                answer(loss, k, margin, tail, out, i)
+            if not is_labelled(loss, y, weight, i):
                 continue
             if grown:
                 for j in range(d):
@@ -327,7 +328,7 @@ def adaptive_dense(loss, single):
             total[1] += weight[i] * norm
             share = math.sqrt(total[0] / total[1]) if total[1] > 0.0 else 1.0
             for r in range(outputs):
-                target = _target(loss, y, i, r, outputs)
+                target = target_of(loss, y, i, r, outputs)
                 if _begins(loss, setting, span, r, bias, target, weight[i]):
                     continue
                 g = slope(loss, a, margin[r], target, tail[r])
@@ -396,10 +397,10 @@ def adaptive_sparse(loss, single):
                     G[r, e] = cells[j, 3 + 2 * r]
                 margin[r] = _within(loss, bias[2 + 2 * r] + m, span[r, 0], span[r, 1])
             if two:
-                tail[0], out[i, 0], out[i, 1] = _odds(loss, margin[0])
+                tail[0], out[i, 0], out[i, 1] = odds(loss, margin[0])
             else:
-                _answer(loss, k, margin, tail, out, i)
-            if not _is_labelled(loss, y, weight, i):
+                answer(loss, k, margin, tail, out, i)
+            if not is_labelled(loss, y, weight, i):
                 continue
             if grown:
                 for e in range(size):
@@ -418,7 +419,7 @@ def adaptive_sparse(loss, single):
             total[1] += weight[i] * norm
             share = math.sqrt(total[0] / total[1]) if total[1] > 0.0 else 1.0
             for r in range(outputs):
-                target = _target(loss, y, i, r, outputs)
+                target = target_of(loss, y, i, r, outputs)
                 if _begins(loss, setting, span, r, bias, target, weight[i]):
                     continue
                 g = slope(loss, a, margin[r], target, tail[r])
@@ -488,10 +489,10 @@ def plain(loss, single):
                         m += cells[at[e], r] * x[e]
                 margin[r] = bias[r] + m
             if two:
-                tail[0], out[i, 0], out[i, 1] = _odds(loss, margin[0])
+                tail[0], out[i, 0], out[i, 1] = odds(loss, margin[0])
             else:
-                _answer(loss, k, margin, tail, out, i)
-            if not _is_labelled(loss, y, weight, i):
+                answer(loss, k, margin, tail, out, i)
+            if not is_labelled(loss, y, weight, i):
                 continue
             norm = constant
             if kind > 0.0:
@@ -500,7 +501,7 @@ def plain(loss, single):
             rate = setting[4] / (setting[6] + total[0]) ** setting[5] if setting[5] != 0.0 else setting[4]
             total[0] += weight[i]
             for r in range(outputs):
-                target = _target(loss, y, i, r, outputs)
+                target = target_of(loss, y, i, r, outputs)
                 if kind == 0.0:
                     u = -rate * weight[i] * slope(loss, a, margin[r], target, tail[r])
                 elif norm == 0.0:
@@ -576,14 +577,14 @@ def ftrl(loss, single):
                 for r in range(outputs):
                     margin[r] += cells[j, 3 * r] * x
             if two:
-                tail[0], out[i, 0], out[i, 1] = _odds(loss, margin[0])
+                tail[0], out[i, 0], out[i, 1] = odds(loss, margin[0])
             else:
-                _answer(loss, k, margin, tail, out, i)
-            if not _is_labelled(loss, y, weight, i):
+                answer(loss, k, margin, tail, out, i)
+            if not is_labelled(loss, y, weight, i):
                 continue
             total[0] += weight[i]
             for r in range(outputs):
-                g = weight[i] * slope(loss, a, margin[r], _target(loss, y, i, r, outputs), tail[r])
+                g = weight[i] * slope(loss, a, margin[r], target_of(loss, y, i, r, outputs), tail[r])
                 if g == 0.0:
                     continue
                 s = 3 * r
@@ -652,10 +653,10 @@ def coin_dense(loss, single):
                     m += b * x[j]
                 margin[r] = _within(loss, m / mean, span[r, 0], span[r, 1])
             if two:
-                tail[0], out[i, 0], out[i, 1] = _odds(loss, margin[0])
+                tail[0], out[i, 0], out[i, 1] = odds(loss, margin[0])
             else:
-                _answer(loss, k, margin, tail, out, i)
-            if not _is_labelled(loss, y, weight, i):
+                answer(loss, k, margin, tail, out, i)
+            if not is_labelled(loss, y, weight, i):
                 continue
             total[0] += weight[i]
             total[1] += weight[i] * norm
@@ -663,7 +664,7 @@ def coin_dense(loss, single):
                 cells[0, j] = scale[j]
             for r in range(outputs):
                 s = 1 + 4 * r
-                target = _target(loss, y, i, r, outputs)
+                target = target_of(loss, y, i, r, outputs)
                 if loss != LOGISTIC and loss != MULTINOMIAL and loss != HINGE:
                     _see_target(loss, span, r, target, weight[i])
                 g = weight[i] * slope(loss, a, margin[r], target, tail[r])
@@ -719,10 +720,10 @@ def coin_sparse(loss, single):
                     m += bet[r, e] * x[e]
                 margin[r] = _within(loss, m / mean, span[r, 0], span[r, 1])
             if two:
-                tail[0], out[i, 0], out[i, 1] = _odds(loss, margin[0])
+                tail[0], out[i, 0], out[i, 1] = odds(loss, margin[0])
             else:
-                _answer(loss, k, margin, tail, out, i)
-            if not _is_labelled(loss, y, weight, i):
+                answer(loss, k, margin, tail, out, i)
+            if not is_labelled(loss, y, weight, i):
                 continue
             total[0] += weight[i]
             total[1] += weight[i] * norm
@@ -730,7 +731,7 @@ def coin_sparse(loss, single):
                 cells[at[e], 0] = max(cells[at[e], 0], scale[e])
             for r in range(outputs):
                 s = 1 + 4 * r
-                target = _target(loss, y, i, r, outputs)
+                target = target_of(loss, y, i, r, outputs)
                 if loss != LOGISTIC and loss != MULTINOMIAL and loss != HINGE:
                     _see_target(loss, span, r, target, weight[i])
                 g = weight[i] * slope(loss, a, margin[r], target, tail[r])

@@ -18,8 +18,19 @@ from retain.core import Array, Batch, Features, Floats, Ints, Learner, State
 from retain.errors import PoisonError, SettingError
 from retain.learners.linear import smaller
 from retain.learners.linear.losses import Hinge, Huber, Loss, Poisson, Quantile, Squared, code, shape
-from retain.learners.linear.rows import Rows, on_lines, ones, plain, rows_of
-from retain.learners.linear.updates import FTRL, SGD, Adaptive, Coin, PassiveAggressive, Update, plan
+from retain.learners.linear.rows import Rows, arrivals, on_lines, ones, plain, rows_of
+from retain.learners.linear.updates import (
+    ALMA,
+    AROW,
+    FTRL,
+    SCW,
+    SGD,
+    Adaptive,
+    Coin,
+    PassiveAggressive,
+    Update,
+    plan,
+)
 from retain.scores import Link, Scores
 
 __all__ = ["Linear"]
@@ -46,7 +57,8 @@ class Linear(Paced, Blending, Scoring):
     Args:
         loss: `Squared()`, `Huber()`, `Quantile()`, `Poisson()` for numbers; `Logistic()`, `Multinomial()`, `Hinge()`
             for classes.
-        update: `Adaptive()`, `SGD()`, `FTRL()`, `Coin()`, or `PassiveAggressive()`.
+        update: `Adaptive()`, `SGD()`, `FTRL()`, `Coin()`, `NewtonStep()`; for `Hinge()` also `PassiveAggressive()`,
+            `AROW()`, `SCW()`, `ALMA()`.
         l1: penalty l1 |w| beside the loss of every row; the bias is exempt. With FTRL it makes weights exactly 0; other
             updates take it, as a proximal step, from the weights of the features that occur (are not 0) in a row.
         l2: penalty l2 w^2 / 2, likewise.
@@ -129,7 +141,7 @@ class Linear(Paced, Blending, Scoring):
         if isinstance(self._update, Coin):
             raise SettingError(
                 "Linear with Coin() divides what it answers by how large rows were, this one among them, so that there "
-                "is no fixed weight to ship; expected Adaptive, SGD, FTRL or PassiveAggressive"
+                "is no fixed weight to ship; expected Adaptive, SGD or another update"
             )
         numbers = self._shape == "numbers"
         if self._width is None or not (numbers or self._classes):
@@ -193,10 +205,10 @@ class Linear(Paced, Blending, Scoring):
     def blend(self, other: Learner, share: float, /) -> None:
         """Mix the weights with those of another linear learner of the same loss and update."""
         fits = isinstance(other, Linear) and (other._update, other._loss) == (self._update, self._loss)
-        if not fits or not isinstance(other, Linear) or isinstance(self._update, (Coin, FTRL)):
+        if not fits or not isinstance(other, Linear) or isinstance(self._update, (Coin, FTRL, ALMA)):
             raise SettingError(
                 f"a linear learner with {self._update} cannot be blended with this {type(other).__name__}; expected "
-                "the same update of both, neither Coin nor FTRL, whose weights follow from sums"
+                "the same update of both, and not Coin, FTRL or ALMA, whose weights follow from sums"
             )
         if other._span.shape != self._span.shape:
             raise SettingError(
@@ -297,7 +309,7 @@ class Linear(Paced, Blending, Scoring):
         start = 0
         if codes.max(initial=-1) >= self._classes:
             known = np.where(weight > 0, codes, -1)  # of rows that are learnt
-            for i in _arrivals(known, self._classes):
+            for i in arrivals(known, self._classes):
                 self._run(rows.part(start, i), y[start:i], weight[start:i], out[start:i])
                 answer = np.zeros_like(out[i : i + 1])
                 if self._classes:
@@ -322,7 +334,8 @@ class Linear(Paced, Blending, Scoring):
         if self._sparse and self._plan.transposed:
             rows = rows.sparse()
         columns = len(self._span) if self._shape == "numbers" else self._classes
-        kernel = _kernel(self._plan.sparse if self._sparse else self._plan.dense, self._code[0], len(self._span) == 1)
+        name = self._plan.sparse if self._sparse else self._plan.dense
+        kernel = _kernel(self._plan.file, name, self._code[0], len(self._span) == 1)
         state = (self._cells, self._bias, self._total, self._span)
         labels = plain(y, np.float64), plain(weight, np.float64)
         loss = self._code[1], self._settings
@@ -347,6 +360,8 @@ class Linear(Paced, Blending, Scoring):
     def _weights(self, slots: Floats) -> Floats:
         if isinstance(self._update, Coin):
             return _bets(slots, self._update, len(self._span), self._total)
+        if isinstance(self._update, ALMA):
+            return _primal(slots, self._update.p, self._span)
         return slots[self._plan.shared :: self._plan.own].copy()
 
     def _admit(self, rows: Rows, *, growing: bool) -> None:
@@ -375,6 +390,8 @@ class Linear(Paced, Blending, Scoring):
             new[shared + own : shared + 2 * own] = old[shared:]
             new[[shared + slot for slot in self._plan.odd]] *= -1.0
         self._span = np.concatenate([self._span, np.tile(_UNSEEN, (outputs - len(self._span), 1))])
+        if negate:
+            self._span[1] = self._span[0]
         self._bias = new[:, -1].copy()
         self._store(new[:, :-1])
 
@@ -404,26 +421,28 @@ def _bets(slots: Floats, update: Coin, outputs: int, total: Floats) -> Floats:
     return np.where(bound > 0, bets, 0.0) * (total[0] / (total[1] + 1e-6) if total[0] else 1.0)
 
 
-def _arrivals(known: Ints, classes: int) -> list[int]:
-    """Rows at which a class beyond all before it is learnt."""
-    before = np.maximum.accumulate(np.concatenate([[classes - 1], known[:-1]]))
-    return [int(i) for i in np.flatnonzero(known > before)]
+def _primal(dual: Floats, p: float, span: Floats) -> Floats:
+    """The weights (R, D) that ALMA's duals stand for; see `margin_kernels.alma`."""
+    size = span[:, 3:4] ** ((p - 2.0) / p) * (1.0 + span[:, 4:5])
+    return np.divide(np.sign(dual) * np.abs(dual) ** (p - 1.0), size, out=np.zeros_like(dual), where=size > 0)
 
 
 @cache
-def _kernel(name: str, loss: int, single: bool) -> Any:  # noqa: FBT001
+def _kernel(file: str, name: str, loss: int, single: bool) -> Any:  # noqa: FBT001
     """A compiled kernel; numba is loaded when the first row arrives."""
-    return getattr(import_module("retain.learners.linear.kernels"), name)(loss, single)
+    return getattr(import_module(f"retain.learners.linear.{file}"), name)(loss, single)
 
 
 def _check_parts(loss: Loss, update: Update, *, l1: float, l2: float) -> None:
     for name, value in (("l1", l1), ("l2", l2)):
         if not 0 <= value < float("inf"):
             raise SettingError(f"Linear got {name}={value}; expected a number >= 0")
-    if isinstance(update, (Coin, PassiveAggressive)) and (l1 or l2):
+    if (l1 or l2) and not isinstance(update, (SGD, Adaptive, FTRL)):
         raise SettingError(
             f"Linear got l1={l1}, l2={l2} and {update}, which has no penalties; use SGD, Adaptive or FTRL"
         )
+    if isinstance(update, (AROW, SCW, ALMA)) and not isinstance(loss, Hinge):
+        raise SettingError(f"Linear got {update} and {loss}; expected Hinge(): margins are what it looks at")
     if isinstance(update, PassiveAggressive) and not isinstance(loss, (Hinge, Quantile)):
         raise SettingError(
             f"Linear got {update} and {loss}; expected Hinge() or Quantile(): a loss that can be 0 on a row"

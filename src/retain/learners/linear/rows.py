@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from retain import blocks
-from retain.core import CSR, Array, Features, Floats
+from retain.core import CSR, Array, Features, Floats, Ints
 
-__all__ = ["Rows", "on_lines", "ones", "plain", "rows_of"]
+__all__ = ["Rows", "arrivals", "on_lines", "ones", "plain", "rows_of"]
 
 _NO_POINTERS = np.zeros(1, dtype=np.int64)
 _NO_INDICES = np.zeros(0, dtype=np.uint32)
@@ -59,14 +59,14 @@ class Rows:
         return replace(self, indptr=pointers, indices=np.tile(np.arange(self.d, dtype=np.uint32), self.n), d=-1)
 
 
-def rows_of(x: Features, width: int | None, /) -> Rows:
-    """x as rows. `width`, where given, is the number of features that it must have.
+def rows_of(x: Features, width: int | None, /, *, reader: str = "Linear") -> Rows:
+    """x as rows, for `reader`. `width`, where given, is the number of features that it must have.
 
     Raises:
         PoisonError: NaN, Inf, text, another width, or sparse rows that contradict themselves.
     """
     if isinstance(x, CSR):
-        checked = blocks.matrix(x, reader="Linear")
+        checked = blocks.matrix(x, reader=reader)
         assert isinstance(checked, CSR)  # noqa: S101 - for the type checker: matrix keeps the form
         return Rows(
             plain(checked.values, np.float32),
@@ -76,10 +76,16 @@ def rows_of(x: Features, width: int | None, /) -> Rows:
             checked.width,
             len(checked),
         )
-    matrix = blocks.matrix(x, reader="Linear", columns=width)
+    matrix = blocks.matrix(x, reader=reader, columns=width)
     assert isinstance(matrix, np.ndarray)  # noqa: S101
     n, d = matrix.shape
     return Rows(plain(matrix.reshape(-1), np.float32), _NO_POINTERS, _NO_INDICES, d, d, n)
+
+
+def arrivals(known: Ints, classes: int, /) -> list[int]:
+    """Rows at which a class beyond all before it is learnt; known (n,): the codes of rows that are learnt, else -1."""
+    before = np.maximum.accumulate(np.concatenate([[classes - 1], known[:-1]]))
+    return [int(i) for i in np.flatnonzero(known > before)]
 
 
 def plain(values: Array, dtype: type, /) -> Array:

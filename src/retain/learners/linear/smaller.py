@@ -9,7 +9,7 @@ import numpy as np
 
 from retain.core import Array, Floats
 from retain.errors import SettingError
-from retain.learners.linear.updates import FTRL, Adaptive, Coin, Update, plan
+from retain.learners.linear.updates import ALMA, FTRL, Adaptive, Coin, Update, plan
 
 __all__ = ["effects", "folded", "truncated"]
 
@@ -62,8 +62,9 @@ def folded(slots: Floats, width: int, update: Update, /, *, l1: float, l2: float
 
 def _parts(slots: Floats, update: Update) -> tuple[Floats, Floats | None]:
     """Views of the weights (R, D), and of their sums of g^2 x^2."""
-    if isinstance(update, Coin):
-        raise SettingError(f"{_NEEDS}; got {update}, whose bets follow from sums; expected Adaptive, SGD or FTRL")
+    if isinstance(update, (Coin, ALMA)):
+        what = "bets" if isinstance(update, Coin) else "weights"
+        raise SettingError(f"{_NEEDS}; got {update}, whose {what} follow from sums; expected Adaptive, SGD or FTRL")
     known = plan(update)
     place = 1 if isinstance(update, Adaptive) else 2 if isinstance(update, FTRL) else None
     squares = None if place is None else slots[known.shared + place :: known.own]

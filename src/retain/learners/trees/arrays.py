@@ -15,7 +15,7 @@ import numpy as np
 from retain.core import CSR, Array, Features, State
 from retain.errors import SettingError
 from retain.learners.draws import seeded
-from retain.learners.trees.kernels import CLASSES, NODES, SLOTS, Forms, Tree
+from retain.learners.trees.kernels import NODES, SLOTS, SPARE_SLOTS, Forms, Tree
 
 __all__ = [
     "Growth",
@@ -32,8 +32,8 @@ __all__ = [
     "widened",
 ]
 
-_PER_NODE = ("test", "value", "child", "slot", "depth", "weight", "right", "counts")
-_PER_SLOT = ("pick", "stats", "span", "fit", "values")
+_PER_NODE = ("test", "value", "child", "slot", "depth", "weight", "right", "counts", "spare_node")
+_PER_SLOT = ("pick", "stats", "span", "fit", "values", "spare_slot")
 _LEAST = 4  # nodes to begin with
 _NODES_TO_A_SLOT = 4  # at the limit: every other leaf looks at features
 
@@ -57,10 +57,10 @@ class Growth:
         """As kernels read it."""
         return Forms(self.leaf, self.grace, self.delta, self.tie, self.branch, self.deepest, place, subset)
 
-    def layout(self, features: int, looked: int | None = None) -> Layout:
+    def layout(self, features: int, looked: int | None = None, *, beside: int = 0) -> Layout:
         """Of trees of rows of so many features, of which leaves look at all, or at so many."""
         looked = features if looked is None else looked
-        return Layout(features, looked, len(self.nominal), self.values, self.max_bytes)
+        return Layout(features, looked, len(self.nominal), self.values, self.max_bytes, beside)
 
 
 @final
@@ -73,19 +73,23 @@ class Layout:
     nominal: int  # Q
     values: int  # V
     max_bytes: int
+    beside: int = 0  # bytes that are kept of each node elsewhere
 
     def node_bytes(self, classes: int) -> int:
         """Of a node, at so many classes."""
-        return 4 + 8 + 8 + 4 + 4 + 16 + 16 + 8 * classes
+        return 4 + 8 + 8 + 4 + 4 + 16 + 16 + 4 + 8 * classes + self.beside
 
     def slot_bytes(self, classes: int) -> int:
         """Of a slot."""
-        return 4 * self.looked + classes * (40 * self.looked + 16 + 8 * self.nominal * self.values)
+        return 4 + 4 * self.looked + classes * (40 * self.looked + 16 + 8 * self.nominal * self.values)
 
-    def limits(self, classes: int) -> Array:
-        """How many nodes and slots fit into the budget: (2,)."""
-        one = self.slot_bytes(classes) + _NODES_TO_A_SLOT * self.node_bytes(classes)
-        slots = max(self.max_bytes // one, 1)
+    def limits(self, classes: int, nodes: int = 0) -> Array:
+        """How many nodes and slots fit into the budget, of which there are so many nodes already: (2,)."""
+        node, slot = self.node_bytes(classes), self.slot_bytes(classes)
+        slots = max(self.max_bytes // (slot + _NODES_TO_A_SLOT * node), 1)
+        if nodes > _NODES_TO_A_SLOT * slots:
+            slots = max((self.max_bytes - nodes * node) // slot, 1)
+            return np.array([nodes, slots], dtype=np.int64)
         return np.array([_NODES_TO_A_SLOT * slots, slots], dtype=np.int64)
 
 
@@ -94,7 +98,7 @@ def plant(layout: Layout, *, seed: int | Array) -> Tree:
     m, q, v, k = layout.looked, layout.nominal, layout.values, 2
     c, s = _LEAST, 1
     return Tree(
-        size=np.zeros(3, dtype=np.int64),
+        size=np.zeros(5, dtype=np.int64),
         limit=layout.limits(k),
         test=np.full(c, -1, dtype=np.int32),
         value=np.zeros(c),
@@ -109,18 +113,20 @@ def plant(layout: Layout, *, seed: int | Array) -> Tree:
         span=np.zeros((s, k, 2, m), dtype=np.float32),
         fit=np.zeros((s, k, 2)),
         values=np.zeros((s, q, v, k)),
+        spare_node=np.zeros(c, dtype=np.int32),
+        spare_slot=np.zeros(s, dtype=np.int32),
         scale=np.zeros((4, layout.features)),
         seed=seeded(seed) if isinstance(seed, int) else seed,
     )
 
 
-def grown(tree: Tree, layout: Layout, y: int, /) -> Tree:
-    """Twice the room, where there is none left for the next row, of class y."""
+def grown(tree: Tree, layout: Layout, y: int, /, *, wanted: int = 2) -> Tree:
+    """Twice the room, where there is none left for the next row, of class y, which may want so many nodes and slots."""
     k = tree.counts.shape[1]
     if y >= k:
         return _with_classes(tree, layout, 1 << int(y).bit_length())
-    nodes = room(len(tree.test), int(tree.size[NODES]) + 2, int(tree.limit[0]))
-    slots = room(len(tree.pick), int(tree.size[SLOTS]) + 1, int(tree.limit[1]))
+    nodes = room(len(tree.test), int(tree.size[NODES]) + wanted, int(tree.limit[0]))
+    slots = room(len(tree.pick), int(tree.size[SLOTS]) + wanted, int(tree.limit[1]))
     return tree._replace(
         **{name: longer(getattr(tree, name), nodes) for name in _PER_NODE},
         **{name: longer(getattr(tree, name), slots) for name in _PER_SLOT},
@@ -138,7 +144,7 @@ def widened(tree: Tree, layout: Layout, /) -> Tree:
     span = padded(tree.span, 3, more)
     span[:used, :, 0, -more:], span[:used, :, 1, -more:] = np.inf, -np.inf
     tree = tree._replace(pick=pick, stats=padded(tree.stats, 3, more), span=span)
-    return _within(tree._replace(limit=layout.limits(tree.counts.shape[1])))
+    return _within(tree._replace(limit=layout.limits(tree.counts.shape[1], int(tree.size[NODES]))))
 
 
 def memory(tree: Tree, layout: Layout, /) -> int:
@@ -152,14 +158,17 @@ def saved(tree: Tree, /) -> State:
     nodes, slots = int(tree.size[NODES]), int(tree.size[SLOTS])
     state = {name: getattr(tree, name)[:nodes].copy() for name in _PER_NODE}
     state |= {name: getattr(tree, name)[:slots].copy() for name in _PER_SLOT}
-    return state | {"known": int(tree.size[CLASSES]), "scale": tree.scale.copy(), "seed": tree.seed.copy()}
+    return state | {
+        "size": tree.size.copy(),
+        "limit": tree.limit.copy(),
+        "scale": tree.scale.copy(),
+        "seed": tree.seed.copy(),
+    }
 
 
-def restored(state: State, layout: Layout, /) -> Tree:
+def restored(state: State, /) -> Tree:
     """The tree that `saved` put down."""
-    arrays = {name: state[name].copy() for name in (*_PER_NODE, *_PER_SLOT, "scale", "seed")}
-    size = np.array([len(arrays["test"]), len(arrays["pick"]), state["known"]], dtype=np.int64)
-    return Tree(size=size, limit=layout.limits(arrays["counts"].shape[1]), **arrays)
+    return Tree(**{name: array.copy() for name, array in state.items()})
 
 
 def nominal_places(nominal: Sequence[str | int], x: Features, width: int, /, *, reader: str) -> Array:
@@ -190,7 +199,7 @@ def _with_classes(tree: Tree, layout: Layout, classes: int) -> Tree:
         span=span,
         fit=padded(tree.fit, 1, more),
         values=padded(tree.values, 3, more),
-        limit=layout.limits(classes),
+        limit=layout.limits(classes, int(tree.size[NODES])),
     )
     return _within(tree)
 
@@ -200,13 +209,13 @@ def _within(tree: Tree) -> Tree:
     used, most = int(tree.size[SLOTS]), int(tree.limit[1])
     if used <= most:
         return tree
-    leaves = np.flatnonzero((tree.test[: tree.size[NODES]] < 0) & (tree.slot[: tree.size[NODES]] >= 0))
+    leaves = np.flatnonzero(tree.slot[: tree.size[NODES]] >= 0)
     wrong = tree.counts[leaves].sum(axis=1) - tree.counts[leaves].max(axis=1)
     kept = np.sort(leaves[np.argsort(-wrong, kind="stable")[:most]])
     slots = tree.slot[kept].copy()
     tree.slot[leaves] = -1
     tree.slot[kept] = np.arange(len(kept))
-    tree.size[SLOTS] = len(kept)
+    tree.size[SLOTS], tree.size[SPARE_SLOTS] = len(kept), 0
     return tree._replace(**{name: getattr(tree, name)[slots].copy() for name in _PER_SLOT})
 
 

@@ -25,9 +25,12 @@ from retain.learners.uncounted import uncounted
 __all__ = [
     "BAYES",
     "CLASSES",
+    "EITHER",
     "MAJORITY",
     "NODES",
     "SLOTS",
+    "SPARE_NODES",
+    "SPARE_SLOTS",
     "Forms",
     "Tree",
     "answer",
@@ -35,15 +38,23 @@ __all__ = [
     "bound",
     "cramped",
     "deepen",
+    "discard",
+    "gather",
     "learn",
+    "look",
+    "measure",
+    "merit",
     "replant",
+    "room",
     "route",
     "rows",
+    "side",
+    "sprout",
     "take_in",
 ]
 
 MAJORITY, BAYES, EITHER = 0, 1, 2  # what leaves say
-NODES, SLOTS, CLASSES = 0, 1, 2  # places in `Tree.size`
+NODES, SLOTS, CLASSES, SPARE_NODES, SPARE_SLOTS = 0, 1, 2, 3, 4  # places in `Tree.size`
 _WEIGHT, _MEAN, _SPREAD, _NARROW = 0, 1, 2, 3  # places in `Tree.stats`
 _LOW, _HIGH = 0, 1  # places in `Tree.span`
 _CUTS = 10  # thresholds that are tried for a number, evenly between the least and the largest
@@ -54,7 +65,7 @@ _PRIOR = 0.01  # a class varies by this share of what all rows vary, as far as o
 class Tree(NamedTuple):
     """A tree as arrays, node 0 first; see the top of this file for the shapes."""
 
-    size: Array  # (3,) int64 nodes, slots and classes in use
+    size: Array  # (5,) int64 nodes, slots and classes so far; nodes and slots among them that were given back
     limit: Array  # (2,) int64 how many nodes and slots there may be
     test: Array  # (C,) int32 the feature that a node asks for; -1 at a leaf
     value: Array  # (C,) float64 numbers up to it go left; of nominal features, this value does
@@ -69,6 +80,8 @@ class Tree(NamedTuple):
     span: Array  # (S, K, 2, m) float32 the least and the largest
     fit: Array  # (S, K, 2) float64 weight of the class in this slot, and sum of ln(1 / (2 variance)) / 2
     values: Array  # (S, Q, V, K) float64 weight of each value of nominal features
+    spare_node: Array  # (C,) int32 nodes to be used again, the last one first
+    spare_slot: Array  # (S,) int32
     scale: Array  # (4, d) float64 weight, mean, squared deviations and variance of all rows learnt
     seed: Array  # (1,) uint64 see `draws`
 
@@ -358,6 +371,19 @@ def _gain(left_K, right_K, both_K, branch):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def merit(tree, forms, node, feature, value, room_3K):
+    """Of one split of a node that looks at all features, in bits."""
+    slot, known = tree.slot[node], tree.size[CLASSES]
+    left_K, right_K = room_3K[0, :known], room_3K[1, :known]
+    q = forms.place[feature]
+    if q >= 0:
+        _alike(tree, slot, q, int(value), left_K, right_K)
+    else:
+        _below(tree, slot, feature, value, left_K, right_K)
+    return _gain(left_K, right_K, room_3K[2, :known], forms.branch)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def best_splits(tree, forms, node, room_3K, out_5):
     """The best split of a leaf's features and the merit of the second best feature, in bits; no split has merit 0.
 
@@ -427,6 +453,43 @@ def _clear(tree, forms, slot):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def room(tree):
+    """How many more nodes and slots there may be: where arrays are too short, they were made longer in time."""
+    nodes = tree.limit[0] - tree.size[NODES] + tree.size[SPARE_NODES]
+    slots = tree.limit[1] - tree.size[SLOTS] + tree.size[SPARE_SLOTS]
+    return nodes, slots
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def sprout(tree, depth):
+    """A new leaf that has learnt nothing and looks at nothing yet; there is room for it."""
+    if tree.size[SPARE_NODES]:
+        tree.size[SPARE_NODES] -= 1
+        node = tree.spare_node[tree.size[SPARE_NODES]]
+    else:
+        node = tree.size[NODES]
+        tree.size[NODES] += 1
+    tree.test[node] = -1
+    tree.slot[node] = -1
+    tree.depth[node] = depth
+    tree.weight[node] = 0.0
+    tree.right[node] = 0.0
+    tree.counts[node] = 0.0
+    return node
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def discard(tree, node):
+    """Give a node back, and its slot."""
+    if tree.slot[node] >= 0:
+        tree.spare_slot[tree.size[SPARE_SLOTS]] = tree.slot[node]
+        tree.size[SPARE_SLOTS] += 1
+    tree.test[node], tree.slot[node] = -1, -1
+    tree.spare_node[tree.size[SPARE_NODES]] = node
+    tree.size[SPARE_NODES] += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _promise(tree, node):
     """What a leaf gets wrong: what a split could gain."""
     total, most = 0.0, 0.0
@@ -437,10 +500,13 @@ def _promise(tree, node):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _slot_for(tree, forms, node):
+def look(tree, forms, node):
     """A slot for a leaf: a free one, or that of the leaf that promises least, if it promises less than half as much."""
     slot = -1
-    if tree.size[SLOTS] < min(len(tree.pick), tree.limit[1]):
+    if tree.size[SPARE_SLOTS]:
+        tree.size[SPARE_SLOTS] -= 1
+        slot = tree.spare_slot[tree.size[SPARE_SLOTS]]
+    elif tree.size[SLOTS] < min(len(tree.pick), tree.limit[1]):
         slot = tree.size[SLOTS]
         tree.size[SLOTS] += 1
     else:
@@ -459,28 +525,18 @@ def _slot_for(tree, forms, node):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _plant(tree, node, depth):
-    """A leaf that has learnt nothing and looks at nothing yet."""
-    tree.test[node] = -1
-    tree.slot[node] = -1
-    tree.depth[node] = depth
-    tree.weight[node] = 0.0
-    tree.right[node] = 0.0
-    tree.counts[node] = 0.0
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def replant(tree, forms):
     """The whole tree becomes one leaf that has learnt nothing. The classes stay known."""
-    tree.size[NODES], tree.size[SLOTS] = 1, 1
-    _plant(tree, 0, 0)
-    tree.slot[0] = 0
-    _clear(tree, forms, 0)
+    tree.size[NODES], tree.size[SLOTS], tree.size[SPARE_NODES], tree.size[SPARE_SLOTS] = 0, 0, 0, 0
+    look(tree, forms, sprout(tree, 0))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def deepen(tree, forms, node, feature, value, place, room_3K):
-    """A leaf becomes a test with two leaves, which know what of each class would have come to them."""
+def deepen(tree, forms, node, feature, value, place, room_3K, keeps):
+    """A leaf becomes a test with two leaves, which know what of each class would have come to them.
+
+    Its slot goes to the heavier of them, unless it `keeps` looking at features.
+    """
     slot = tree.slot[node]
     known = tree.size[CLASSES]
     left_K, right_K = room_3K[0, :known], room_3K[1, :known]
@@ -489,23 +545,23 @@ def deepen(tree, forms, node, feature, value, place, room_3K):
         _alike(tree, slot, q, int(value), left_K, right_K)
     else:
         _below(tree, slot, place, value, left_K, right_K)
-    first = tree.size[NODES]
-    tree.size[NODES] += 2
     tree.test[node], tree.value[node] = feature, value
-    tree.slot[node] = -1
     heavy = 0 if left_K.sum() >= right_K.sum() else 1
     for s in range(2):
-        new = first + s
+        new = sprout(tree, tree.depth[node] + 1)
         tree.child[node, s] = new
-        _plant(tree, new, tree.depth[node] + 1)
         share_K = left_K if s == 0 else right_K
         for c in range(known):
             tree.counts[new, c] = share_K[c]
             tree.weight[new, 0] += share_K[c]
         tree.weight[new, 1] = tree.weight[new, 0]
-    tree.slot[first + heavy] = slot
-    _clear(tree, forms, slot)
-    _slot_for(tree, forms, first + 1 - heavy)
+    if not keeps:
+        tree.slot[node] = -1
+        tree.slot[tree.child[node, heavy]] = slot
+        _clear(tree, forms, slot)
+    else:
+        look(tree, forms, tree.child[node, heavy])
+    look(tree, forms, tree.child[node, 1 - heavy])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -515,24 +571,24 @@ def _consider(tree, forms, node, room_3K, out_5):
     if not _promise(tree, node) > 0.0:
         return
     if tree.slot[node] < 0:
-        _slot_for(tree, forms, node)
+        look(tree, forms, node)
         return
-    if tree.depth[node] >= forms.deepest or tree.size[NODES] + 2 > min(len(tree.test), tree.limit[0]):
+    if tree.depth[node] >= forms.deepest or room(tree)[0] < 2:
         return
     best_splits(tree, forms, node, room_3K, out_5)
     if out_5[2] < 0.0:
         return
     slack = bound(tree, node, forms.delta)
     if out_5[0] - out_5[1] > slack or slack < forms.tie:
-        deepen(tree, forms, node, int(out_5[2]), out_5[3], int(out_5[4]), room_3K)
+        deepen(tree, forms, node, int(out_5[2]), out_5[3], int(out_5[4]), room_3K, False)
 
 
 @njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
-def cramped(tree, y):
-    """Whether a class is new to the arrays, or a split may want more room than they have, and may have it."""
-    nodes = tree.size[NODES] + 2 > len(tree.test) and len(tree.test) < tree.limit[0]
-    slots = tree.size[SLOTS] + 1 > len(tree.pick) and len(tree.pick) < tree.limit[1]
-    return nodes or slots or y >= tree.counts.shape[1]
+def cramped(tree, y, nodes, slots):
+    """Whether a class is new to the arrays, or a row may want more room than they have, and may have it."""
+    few = len(tree.test) < tree.limit[0] and tree.size[NODES] - tree.size[SPARE_NODES] + nodes > len(tree.test)
+    none = len(tree.pick) < tree.limit[1] and tree.size[SLOTS] - tree.size[SPARE_SLOTS] + slots > len(tree.pick)
+    return few or none or y >= tree.counts.shape[1]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -557,7 +613,7 @@ def rows(tree, forms, x_nd, y_n, w_n, out_nK, start):
     room_3K, out_5 = np.empty((3, tree.counts.shape[1])), np.empty(5)
     for i in range(start, len(x_nd)):
         learns = y_n[i] >= 0 and w_n[i] > 0.0
-        if learns and cramped(tree, y_n[i]):
+        if learns and cramped(tree, y_n[i], 2, 1):
             return i
         node = route(tree, forms, x_nd[i], w_n[i] if learns else 0.0)
         answer(tree, forms, node, x_nd[i], x_m, out_nK[i], said_2)

@@ -10,9 +10,9 @@ import numpy as np
 from retain.core import Array, Batch, Features, State
 from retain.errors import PoisonError
 from retain.learners.intake import Given, Intake
-from retain.learners.trees.hoeffding import growth, widen
 from retain.learners.trees.regression_arrays import grown, layout, memory, plant, restored, saved, widened
 from retain.learners.trees.regression_kernels import EITHER, LINE, MEAN, NODES, Tree, replant, rows
+from retain.learners.trees.single import growth, widen
 
 __all__ = ["RegressionLeaf", "RegressionTree", "numbers_only", "shaped", "target"]
 
@@ -147,8 +147,7 @@ class RegressionTree:
     def load_state_dict(self, state: State, /) -> None:
         self._intake.load_state_dict(state["intake"])
         self._place = state["place"].copy()
-        how = layout(self.growth, len(self._place))
-        self._tree = None if state["tree"] is None else restored(state["tree"], how)
+        self._tree = None if state["tree"] is None else restored(state["tree"])
 
 
 def numbers_only(intake: Intake, batch: Batch, /, *, reader: str, cure: str) -> Given:

@@ -44,10 +44,12 @@ class Layout:
         looked = self.looked * (4 + 8 * (2 * BINS + 3))
         return looked + 8 * (3 + self.lined * (2 + self.across) + 2 * self.nominal * self.values)
 
-    @property
-    def limits(self) -> Array:
-        """How many nodes and slots fit into the budget: (2,)."""
+    def limits(self, nodes: int = 0) -> Array:
+        """How many nodes and slots fit into the budget, of which there are so many nodes already: (2,)."""
         slots = max(self.max_bytes // (self.slot_bytes + _NODES_TO_A_SLOT * _NODE_BYTES), 1)
+        if nodes > _NODES_TO_A_SLOT * slots:
+            slots = max((self.max_bytes - nodes * _NODE_BYTES) // self.slot_bytes, 1)
+            return np.array([nodes, slots], dtype=np.int64)
         return np.array([_NODES_TO_A_SLOT * slots, slots], dtype=np.int64)
 
 
@@ -64,7 +66,7 @@ def plant(how: Layout, *, seed: int | Array) -> Tree:
     c, s = _LEAST, 1
     return Tree(
         size=np.zeros(2, dtype=np.int64),
-        limit=how.limits,
+        limit=how.limits(),
         test=np.full(c, -1, dtype=np.int32),
         value=np.zeros(c),
         child=np.zeros((c, 2), dtype=np.int32),
@@ -99,7 +101,10 @@ def grown(tree: Tree, _how: Layout, _y: float, /) -> Tree:
 
 def widened(tree: Tree, how: Layout, /) -> Tree:
     """Rows have more features to the right, and leaves look at them where they look at all."""
-    tree = tree._replace(scale=padded(tree.scale, 1, how.features - tree.scale.shape[1]), limit=how.limits)
+    if how.features == tree.scale.shape[1]:
+        return tree
+    scale = padded(tree.scale, 1, how.features - tree.scale.shape[1])
+    tree = tree._replace(scale=scale, limit=how.limits(int(tree.size[NODES])))
     more = how.looked - tree.pick.shape[1]
     if more > 0:
         grid = padded(tree.grid, 1, more)
@@ -126,14 +131,12 @@ def saved(tree: Tree, /) -> State:
     nodes, slots = int(tree.size[NODES]), int(tree.size[SLOTS])
     state = {name: getattr(tree, name)[:nodes].copy() for name in _PER_NODE}
     state |= {name: getattr(tree, name)[:slots].copy() for name in _PER_SLOT}
-    return state | {name: getattr(tree, name).copy() for name in ("scale", "span", "seed")}
+    return state | {name: getattr(tree, name).copy() for name in ("size", "limit", "scale", "span", "seed")}
 
 
-def restored(state: State, how: Layout, /) -> Tree:
+def restored(state: State, /) -> Tree:
     """The tree that `saved` put down."""
-    arrays = {name: state[name].copy() for name in (*_PER_NODE, *_PER_SLOT, "scale", "span", "seed")}
-    size = np.array([len(arrays["test"]), len(arrays["pick"])], dtype=np.int64)
-    return Tree(size=size, limit=how.limits, **arrays)
+    return Tree(**{name: array.copy() for name, array in state.items()})
 
 
 def _within(tree: Tree) -> Tree:

@@ -1,0 +1,134 @@
+"""What learners that are one tree of classes share: checks of rows, room, answers and state."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from retain.core import Array, Batch, Features, Floats, State
+from retain.errors import SettingError
+from retain.learners.intake import Intake
+from retain.learners.trees.arrays import Growth, Layout, grown, memory, nominal_places, plant, restored, saved, widened
+from retain.learners.trees.kernels import BAYES, EITHER, MAJORITY, NODES, SPARE_NODES, Forms, Tree, replant
+
+__all__ = ["Leaf", "SingleTree", "growth", "unlabelled", "widen"]
+
+Leaf: TypeAlias = Literal["majority", "bayes", "either"]
+_LEAVES = {"majority": MAJORITY, "bayes": BAYES, "either": EITHER}
+
+
+class SingleTree(ABC):
+    """A tree of classes; see its kinds, each in the file of its name."""
+
+    def __init__(self, how: Growth, *, beside: int = 0, wanted: int = 2) -> None:
+        self.growth = how
+        self._beside, self._wanted = beside, wanted
+        self._reader = type(self).__name__
+        self._intake = Intake(self._reader, regresses=False, missing=True)
+        self._place: Array = np.empty(0, dtype=np.int32)  # (d,) see `Forms`
+        self._tree: Tree | None = None
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes it has."""
+        return 0 if self._tree is None else int(self._tree.size[NODES] - self._tree.size[SPARE_NODES])
+
+    @property
+    def depth(self) -> int:
+        """Of its deepest leaf; 0: it is one leaf."""
+        return 0 if self._tree is None else int(self._tree.depth[: self._tree.size[NODES]].max())
+
+    @property
+    def memory(self) -> int:
+        """Bytes of what it has learnt."""
+        return 0 if self._tree is None else memory(self._tree, self._layout())
+
+    def learn(self, batch: Batch, /) -> Array:
+        """Learn the rows in order; see `retain.core.Learner`."""
+        given = self._intake.read(batch)
+        self._place = widen(self._place, self.growth, batch.x, given.x.shape[1], reader=self._reader)
+        self._intake.keep(given)
+        layout, forms = self._layout(), self._forms()
+        if self._tree is None:
+            self._tree = plant(layout, seed=0)
+            replant(self._tree, forms)
+        self._tree = widened(self._tree, layout)
+        out = np.zeros((len(batch), given.classes or 0))
+        start = 0
+        while (start := self._rows(self._tree, forms, given.x, given.y, given.weight, out, start)) < len(batch):
+            self._tree = grown(self._tree, layout, int(given.y[start]), wanted=self._wanted)
+        return out
+
+    def predict(self, x: Features, /) -> Array:
+        """Probabilities (n, classes). Changes nothing."""
+        rows = self._intake.rows(x)
+        out = np.zeros((len(rows), self._intake.classes or 0))
+        if self._tree is not None and out.size:
+            self._rows(self._tree, self._forms(), rows, *unlabelled(len(rows)), out, 0)
+        return out
+
+    def state_dict(self) -> State:
+        tree = None if self._tree is None else saved(self._tree)
+        return {"intake": self._intake.state_dict(), "place": self._place.copy(), "tree": tree}
+
+    def load_state_dict(self, state: State, /) -> None:
+        self._intake.load_state_dict(state["intake"])
+        self._place = state["place"].copy()
+        self._tree = None if state["tree"] is None else restored(state["tree"])
+
+    @abstractmethod
+    def _rows(self, tree: Tree, forms: Forms, x: Floats, y: Array, weight: Array, out: Array, start: int, /) -> int:
+        """Answer and learn rows from `start` on; the row that there may be no room for, or their number."""
+
+    def _layout(self) -> Layout:
+        return self.growth.layout(len(self._place), beside=self._beside)
+
+    def _forms(self) -> Forms:
+        return self.growth.forms(self._place, np.arange(len(self._place), dtype=np.int32))
+
+
+def growth(
+    *,
+    grace: float,
+    delta: float,
+    tie: float,
+    leaf: str,
+    branch: float,
+    max_depth: int | None,
+    nominal: Sequence[str | int],
+    max_values: int,
+    max_bytes: int,
+    leaves: Mapping[str, int] = _LEAVES,
+) -> Growth:
+    """Settings of trees, checked."""
+    for name, value, holds, expected in (
+        ("grace", grace, 0 < grace < math.inf, "a number > 0"),
+        ("delta", delta, 0 < delta < 1, "a number between 0 and 1"),
+        ("tie", tie, 0 <= tie < math.inf, "a number >= 0"),
+        ("leaf", leaf, leaf in leaves, ", ".join(map(repr, leaves))),
+        ("branch", branch, 0 <= branch < 0.5, "a share below 0.5"),
+        ("max_depth", max_depth, max_depth is None or max_depth >= 0, "a whole number >= 0, or None"),
+        ("max_values", max_values, max_values >= 2, "2 or more"),
+        ("max_bytes", max_bytes, max_bytes >= 1 << 12, "4096 or more"),
+        ("nominal", nominal, len(set(nominal)) == len(nominal), "every column once"),
+    ):
+        if not holds:
+            raise SettingError(f"trees got {name}={value!r}; expected {expected}")
+    deepest = (1 << 30) if max_depth is None else max_depth
+    return Growth(float(grace), delta, float(tie), leaves[leaf], branch, deepest, tuple(nominal), max_values, max_bytes)
+
+
+def widen(place: Array, how: Growth, x: Features, width: int, /, *, reader: str) -> Array:
+    """(d,) which features are nominal, once rows are so wide."""
+    if not len(place):
+        return nominal_places(how.nominal, x, width, reader=reader)
+    return np.pad(place, (0, width - len(place)), constant_values=-1)
+
+
+def unlabelled(n: int) -> tuple[Array, Array]:
+    """Codes and weights of rows without a label."""
+    return np.full(n, -1, dtype=np.int64), np.zeros(n)

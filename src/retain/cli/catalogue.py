@@ -116,7 +116,7 @@ def _regression_tree(schema: Schema) -> Learner:
 
 
 def _boosted(schema: Schema) -> Learner:
-    how: dict[str, float] = {} if schema.classes is None else {"grace": 10, "delta": 0.05, "tie": 0.5}
+    how: dict[str, Any] = {} if schema.classes is None else {"grace": 10, "delta": 0.05, "tie": 0.5}
     return branching(schema, lambda nominal: rt.SGBT(tree=rt.RegressionTree(nominal=nominal, max_bytes=1 << 20, **how)))
 
 
@@ -125,7 +125,7 @@ def _boosting(schema: Schema) -> Learner:
     return branching(schema, lambda nominal: rt.OnlineBoosting(tree=rt.HoeffdingTree(nominal=nominal)))
 
 
-def _forest(make: Callable[..., Learner], **settings: float) -> Callable[[Schema], Learner]:
+def _forest(make: Callable[..., Learner], **settings: Any) -> Callable[[Schema], Learner]:
     def learner(schema: Schema) -> Learner:
         if schema.classes is None:
             return branching(schema, lambda nominal: make(tree=rt.RegressionTree(nominal=nominal)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import retain as rt
-from retain.errors import PoisonError
+from retain.errors import PoisonError, SettingError
 
 
 def friedman(n, **settings):
@@ -91,3 +91,5 @@ def test_labels_of_the_other_kind_are_refused_with_the_cure():
         rt.ARF(tree=rt.RegressionTree()).learn(rt.Batch(x, y=np.zeros(4, dtype=np.int64)))
     with pytest.raises(PoisonError, match=r"numbers; expected class codes: tree=rt.RegressionTree\(\)"):
         rt.ARF().learn(rt.Batch(x, y=np.zeros(4)))
+    with pytest.raises(SettingError, match="tree=EFDT; expected a HoeffdingTree for classes, or a RegressionTree"):
+        rt.ARF(tree=rt.EFDT())

@@ -152,7 +152,8 @@ class Bagged(ABC):  # noqa: B024 - kinds differ in their settings only
             raise SettingError(f"{reader} got rate={plan.rate}; expected a number above 0, of at most {_OFTEN:g}")
         if plan.features is not None and not 0 < plan.features < np.inf:
             raise SettingError(f"{reader} got features={plan.features}; expected a share below 1, or a number")
-        if not isinstance(tree, (HoeffdingTree, RegressionTree)):
+        # other kinds of trees are learners, too, and not all who call check types
+        if not isinstance(tree, (HoeffdingTree, RegressionTree)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise SettingError(
                 f"{reader} got tree={type(tree).__name__}; expected a HoeffdingTree for classes, or a RegressionTree "
                 "for numbers"

@@ -57,6 +57,7 @@ _HOME = {
     "EFDT": "learners.trees",
     "HoeffdingAdaptiveTree": "learners.trees",
     "HoeffdingTree": "learners.trees",
+    "RegressionTree": "learners.trees",
     "ARF": "learners.ensemble",
     "MondrianTree": "learners.trees",
     "AMF": "learners.ensemble",
@@ -66,7 +67,9 @@ _HOME = {
     "OnlineBoosting": "learners.ensemble",
     "OneVsAll": "learners.ensemble",
     "OpenSet": "learners.ensemble",
+    "SGBT": "learners.ensemble",
     "SRP": "learners.ensemble",
+    "Stacking": "learners.ensemble",
     "OnlineMLP": "learners.neural",
     "ACI": "learners.ensemble",
     "Calibrated": "learners.ensemble",
@@ -213,6 +216,7 @@ if TYPE_CHECKING:
     from retain.learners.ensemble import ACI as ACI
     from retain.learners.ensemble import AMF as AMF
     from retain.learners.ensemble import ARF as ARF
+    from retain.learners.ensemble import SGBT as SGBT
     from retain.learners.ensemble import SRP as SRP
     from retain.learners.ensemble import Calibrated as Calibrated
     from retain.learners.ensemble import Conformal as Conformal
@@ -225,6 +229,7 @@ if TYPE_CHECKING:
     from retain.learners.ensemble import OnlineBoosting as OnlineBoosting
     from retain.learners.ensemble import OpenSet as OpenSet
     from retain.learners.ensemble import Platt as Platt
+    from retain.learners.ensemble import Stacking as Stacking
     from retain.learners.ensemble import Temperature as Temperature
     from retain.learners.examples import add_examples as add_examples
     from retain.learners.linear import ALMA as ALMA
@@ -253,6 +258,7 @@ if TYPE_CHECKING:
     from retain.learners.trees import HoeffdingAdaptiveTree as HoeffdingAdaptiveTree
     from retain.learners.trees import HoeffdingTree as HoeffdingTree
     from retain.learners.trees import MondrianTree as MondrianTree
+    from retain.learners.trees import RegressionTree as RegressionTree
     from retain.registry import FileRegistry as FileRegistry
     from retain.run import Delay as Delay
     from retain.run import Exam as Exam

@@ -110,8 +110,28 @@ def _tree(make: Callable[..., Learner], *, name: str) -> Callable[[Schema], Lear
     return learner
 
 
-def _forest(make: Callable[..., Learner], *, name: str, **settings: float) -> Callable[[Schema], Learner]:
-    return _tree(lambda nominal: make(tree=rt.HoeffdingTree(nominal=nominal, **settings)), name=name)
+def _regression_tree(schema: Schema) -> Learner:
+    _refuse(schema, "regression-tree", classes=False, other="sgbt")
+    return branching(schema, lambda nominal: rt.RegressionTree(nominal=nominal))
+
+
+def _boosted(schema: Schema) -> Learner:
+    how: dict[str, Any] = {} if schema.classes is None else {"grace": 10, "delta": 0.05, "tie": 0.5}
+    return branching(schema, lambda nominal: rt.SGBT(tree=rt.RegressionTree(nominal=nominal, max_bytes=1 << 20, **how)))
+
+
+def _boosting(schema: Schema) -> Learner:
+    _refuse(schema, "online-boosting", classes=True, other="sgbt")
+    return branching(schema, lambda nominal: rt.OnlineBoosting(tree=rt.HoeffdingTree(nominal=nominal)))
+
+
+def _forest(make: Callable[..., Learner], **settings: Any) -> Callable[[Schema], Learner]:
+    def learner(schema: Schema) -> Learner:
+        if schema.classes is None:
+            return branching(schema, lambda nominal: make(tree=rt.RegressionTree(nominal=nominal)))
+        return branching(schema, lambda nominal: make(tree=rt.HoeffdingTree(nominal=nominal, **settings)))
+
+    return learner
 
 
 LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
@@ -148,6 +168,8 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
         "class means, each with a covariance of its own: for classes of many rows",
         _of_classes(lambda: rt.FeCAM(), name="fecam", scaled=True),
     ),
+    "regression-tree": Entry("a tree of numbers, with a mean or a line in each leaf", _regression_tree),
+    "sgbt": Entry("streaming gradient boosted trees: classes or numbers, accurate and thorough", _boosted),
     "online-mlp": Entry("small neural nets, hedged over rates and depths: no tuning, no torch", _online_mlp),
     "hoeffding-tree": Entry(
         "a tree that splits once chance no longer explains which feature looks best",
@@ -160,23 +182,23 @@ LEARNERS: Mapping[str, Entry[Callable[[Schema], Learner]]] = {
     "efdt": Entry("a tree that splits early and thinks again", _tree(lambda **how: rt.EFDT(**how), name="efdt")),
     "arf": Entry(
         "adaptive random forest: ten trees, each with a successor that grows from a warning on",
-        _forest(lambda **how: rt.ARF(**how), name="arf", delta=0.05),
+        _forest(lambda **how: rt.ARF(**how), delta=0.05),
     ),
     "srp": Entry(
         "streaming random patches: ten trees that each see some of the columns",
-        _forest(lambda **how: rt.SRP(**how), name="srp", delta=0.05),
+        _forest(lambda **how: rt.SRP(**how), delta=0.05),
     ),
     "leveraging-bagging": Entry(
         "ten trees that learn rows a random number of times, and begin anew when they fail",
-        _forest(lambda **how: rt.LeveragingBagging(**how), name="leveraging-bagging"),
+        _forest(lambda **how: rt.LeveragingBagging(**how)),
     ),
     "online-bagging": Entry(
         "ten trees that learn rows a random number of times",
-        _forest(lambda **how: rt.OnlineBagging(**how), name="online-bagging"),
+        _forest(lambda **how: rt.OnlineBagging(**how)),
     ),
     "online-boosting": Entry(
         "ten trees of which each learns more of what those before it had wrong",
-        _forest(lambda **how: rt.OnlineBoosting(**how), name="online-boosting"),
+        _boosting,
     ),
     "mondrian-tree": Entry("a tree split at random, and the mean of all its prunings", _mondrian_tree),
     "amf": Entry("aggregated Mondrian forest, ten such trees: no tuning, no scaling, numbers too", _amf),

@@ -10,12 +10,15 @@ from retain.learners.ensemble.hedge import Hedge
 from retain.learners.ensemble.leveraging import LeveragingBagging
 from retain.learners.ensemble.one_vs_all import OneVsAll
 from retain.learners.ensemble.open_set import OpenSet
+from retain.learners.ensemble.sgbt import SGBT
 from retain.learners.ensemble.srp import SRP
+from retain.learners.ensemble.stacking import Stacking
 
 __all__ = [
     "ACI",
     "AMF",
     "ARF",
+    "SGBT",
     "SRP",
     "Calibrated",
     "Conformal",
@@ -28,5 +31,6 @@ __all__ = [
     "OnlineBoosting",
     "OpenSet",
     "Platt",
+    "Stacking",
     "Temperature",
 ]

@@ -6,7 +6,7 @@ from typing import final
 
 from retain.learners.ensemble.bagged import Bagged, Plan, chances
 from retain.learners.ensemble.bagged_kernels import Policy
-from retain.learners.trees import HoeffdingTree
+from retain.learners.trees import HoeffdingTree, RegressionTree
 
 __all__ = ["ARF"]
 
@@ -18,12 +18,12 @@ class ARF(Bagged):
     Every tree learns every row k times, k ~ Poisson(rate), and each of its leaves looks at some of the features, drawn
     when the leaf is born: so trees differ. Two ADWIN detectors watch the errors of each tree. At a warning a second
     tree begins to grow behind it; at a drift that takes its place. A tree counts by the share it had right since it
-    began.
+    began; one of numbers, by the inverse of its fading squared error.
 
     Args:
         trees: how many members.
-        tree: what members are like; None: HoeffdingTree(grace=50, delta=0.05). Its `max_bytes` bounds each of the two
-            trees of a member.
+        tree: what members are like; None: HoeffdingTree(grace=50, delta=0.05). A `RegressionTree` makes it a learner of
+            numbers. Its `max_bytes` bounds each of the two trees of a member.
         features: that a leaf looks at: a share below 1, or a number; None: all of them.
         rate: how often a member learns a row, in the mean.
         warning, drift: how probable a false alarm of either detector may be at one look; 0: no detector.
@@ -31,7 +31,7 @@ class ARF(Bagged):
 
     Raises:
         SettingError: a setting out of range.
-        PoisonError: from `learn` and `predict`: Inf, a wrong width or type.
+        PoisonError: from `learn` and `predict`: Inf, a wrong width or type, labels that its trees do not learn.
 
     >>> import retain as rt
     >>> concepts = [rt.streams.SEA(seed=1, theta=theta) for theta in (4, 9)]
@@ -52,14 +52,14 @@ class ARF(Bagged):
         self,
         trees: int = 10,
         *,
-        tree: HoeffdingTree | None = None,
+        tree: HoeffdingTree | RegressionTree | None = None,
         features: float | None = 0.6,
         rate: float = 6.0,
         warning: float = 0.01,
         drift: float = 0.001,
         seed: int = 0,
     ) -> None:
-        growth = (tree or HoeffdingTree(grace=50, delta=0.05)).growth
+        tree = tree or HoeffdingTree(grace=50, delta=0.05)
         policy = Policy(*chances("ARF", warning, drift), weighted=True, boosting=False)
         plan = Plan(policy, rate, features=features, by_leaf=True)
-        super().__init__(trees, growth, plan, seed=seed)
+        super().__init__(trees, tree, plan, seed=seed)

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 from abc import ABC
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
 from retain.core import Array, Batch, Features, Floats, State
-from retain.errors import SettingError
+from retain.errors import PoisonError, SettingError
 from retain.learners.draws import seeded
 from retain.learners.ensemble.abreast import abreast
 from retain.learners.ensemble.bagged_kernels import Member, Policy, begin, member_rows
-from retain.learners.intake import Intake
-from retain.learners.trees.arrays import Growth, grown, memory, plant, restored, saved, widened
+from retain.learners.ensemble.bagged_numbers_kernels import begin_numbers, member_numbers
+from retain.learners.intake import Given, Intake
+from retain.learners.trees import HoeffdingTree, RegressionTree, arrays, regression_arrays
+from retain.learners.trees.arrays import Growth
+from retain.learners.trees.regression import numbers_only, shaped, target
 from retain.learners.trees.single import unlabelled, widen
 
-__all__ = ["Bagged", "Plan", "chances"]
+__all__ = ["NUMBERS", "Bagged", "Member", "Pair", "Plan", "chances"]
 
 _LADDERS, _PLACES = 30, 8  # of ADWIN: room for 2^30 rows; 5 buckets to a ladder and one more, rounded up
 _WORTH = 20_000  # rows times members from which on threads pay
@@ -46,20 +50,42 @@ class Plan:
 
 
 @final
-class _Pair:
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What trees of classes and trees of numbers do differently."""
+
+    layout: Callable[[Growth, int, int, bool], Any]  # features, those looked at, whether each leaf has its own
+    room: Any  # the module that makes room for such trees
+    begin: Callable[..., None]
+    rows: Callable[..., int]
+    score: tuple[int, ...]  # shape of `Member.score`
+
+
+CLASSES = Kind(lambda growth, d, m, _: growth.layout(d, m), arrays, begin, member_rows, (2,))
+NUMBERS = Kind(
+    lambda growth, d, m, own: regression_arrays.layout(growth, d, m, by_leaf=own),
+    regression_arrays,
+    begin_numbers,
+    member_numbers,
+    (3, 2),
+)
+
+
+@final
+class Pair:
     """A member: the tree that answers, the tree that may take its place, and what is remembered beside them."""
 
-    def __init__(self, growth: Growth, plan: Plan, place: Array, seed: Array) -> None:
+    def __init__(self, kind: Kind, growth: Growth, plan: Plan, *, place: Array, seed: Array) -> None:
         m = plan.looked(len(place))
-        self._growth = growth
+        self._kind, self._growth = kind, growth
         self._all = m == len(place)
-        self._layout = growth.layout(len(place), m)
-        empty = plan.by_leaf and not self._all
-        self._forms = [growth.forms(place, np.arange(0 if empty else m, dtype=np.int32)) for _ in range(2)]
-        self._trees = [plant(self._layout, seed=seed[i : i + 1].copy()) for i in (1, 2)]
+        self._own = plan.by_leaf and not self._all
+        self._layout = kind.layout(growth, len(place), m, self._own)
+        self._forms = [growth.forms(place, np.arange(0 if self._own else m, dtype=np.int32)) for _ in range(2)]
+        self._trees = [kind.room.plant(self._layout, seed=seed[i : i + 1].copy()) for i in (1, 2)]
         self.member = Member(
             which=np.zeros(2, dtype=np.int64),
-            score=np.zeros(2),
+            score=np.zeros(kind.score),
             boost=np.zeros(2),
             total=np.zeros((2, _LADDERS, _PLACES)),
             spread=np.zeros((2, _LADDERS, _PLACES)),
@@ -69,42 +95,44 @@ class _Pair:
             seed=seed[:1].copy(),
         )
         for tree, forms in zip(self._trees, self._forms, strict=True):
-            begin(tree, forms, self.member.seed)
+            kind.begin(tree, forms, self.member.seed)
 
     @property
     def memory(self) -> int:
         """Bytes of both trees."""
-        return sum(memory(tree, self._layout) for tree in self._trees)
+        return sum(self._kind.room.memory(tree, self._layout) for tree in self._trees)
 
     def widen(self, place: Array) -> None:
         """There are more features to the right; leaves that look at all look at these, too."""
         if len(place) == len(self._forms[0].place):
             return
         m = len(place) if self._all else self._layout.looked
-        self._layout = self._growth.layout(len(place), m)
+        self._layout = self._kind.layout(self._growth, len(place), m, self._own)
         subsets = [np.arange(m, dtype=np.int32) if self._all else forms.subset for forms in self._forms]
         self._forms = [self._growth.forms(place, subset) for subset in subsets]
-        self._trees = [widened(tree, self._layout) for tree in self._trees]
+        self._trees = [self._kind.room.widened(tree, self._layout) for tree in self._trees]
 
     def learn(self, policy: Policy, x: Floats, y: Array, weight: Array, rate: Array, out: Array) -> None:
-        """Answer and learn the rows; see `bagged_kernels.member_rows`."""
+        """Answer and learn the rows; see `bagged_kernels.member_rows` and `bagged_numbers_kernels.member_numbers`."""
         start = 0
         while True:
-            start = member_rows(*self._trees, *self._forms, self.member, policy, x, y, weight, rate, out, start)
+            order = slice(None, None, -1 if self.member.which[0] else 1)
+            trees, forms = self._trees[order], self._forms[order]
+            start = self._kind.rows(*trees, *forms, self.member, policy, x, y, weight, rate, out, start)
             if start == len(x):
                 return
-            self._trees = [grown(tree, self._layout, int(y[start])) for tree in self._trees]
+            self._trees = [self._kind.room.grown(tree, self._layout, y[start]) for tree in self._trees]
 
     def state_dict(self) -> State:
         return {
-            "trees": [saved(tree) for tree in self._trees],
+            "trees": [self._kind.room.saved(tree) for tree in self._trees],
             "subsets": [forms.subset.copy() for forms in self._forms],
             "member": {name: array.copy() for name, array in self.member._asdict().items()},
         }
 
     def load_state_dict(self, state: State) -> None:
         place = self._forms[0].place
-        self._trees = [restored(tree) for tree in state["trees"]]
+        self._trees = [self._kind.room.restored(tree) for tree in state["trees"]]
         self._forms = [self._growth.forms(place, subset.copy()) for subset in state["subsets"]]
         self.member = Member(**{name: array.copy() for name, array in state["member"].items()})
 
@@ -116,7 +144,7 @@ class Bagged(ABC):  # noqa: B024 - kinds differ in their settings only
     what comes out does not depend on how many.
     """
 
-    def __init__(self, trees: int, growth: Growth, plan: Plan, *, seed: int) -> None:
+    def __init__(self, trees: int, tree: HoeffdingTree | RegressionTree, plan: Plan, *, seed: int) -> None:
         reader = type(self).__name__
         if trees < 1:
             raise SettingError(f"{reader} got trees={trees}; expected at least one")
@@ -124,11 +152,19 @@ class Bagged(ABC):  # noqa: B024 - kinds differ in their settings only
             raise SettingError(f"{reader} got rate={plan.rate}; expected a number above 0, of at most {_OFTEN:g}")
         if plan.features is not None and not 0 < plan.features < np.inf:
             raise SettingError(f"{reader} got features={plan.features}; expected a share below 1, or a number")
-        self._growth, self._plan = growth, plan
+        # other kinds of trees are learners, too, and not all who call check types
+        if not isinstance(tree, (HoeffdingTree, RegressionTree)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise SettingError(
+                f"{reader} got tree={type(tree).__name__}; expected a HoeffdingTree for classes, or a RegressionTree "
+                "for numbers"
+            )
+        self._kind = CLASSES if isinstance(tree, HoeffdingTree) else NUMBERS
+        self._growth, self._plan = tree.growth, plan
         self._seed, self._trees = seed, trees
-        self._intake = Intake(reader, regresses=False, missing=True)
+        classes = self._kind is CLASSES
+        self._intake = Intake(reader, classifies=classes, regresses=not classes, missing=True)
         self._place: Array = np.empty(0, dtype=np.int32)
-        self._pairs: list[_Pair] = []
+        self._pairs: list[Pair] = []
 
     @property
     def memory(self) -> int:
@@ -137,19 +173,23 @@ class Bagged(ABC):  # noqa: B024 - kinds differ in their settings only
 
     def learn(self, batch: Batch, /) -> Array:
         """Learn the rows in order; see `retain.core.Learner`."""
-        given = self._intake.read(batch)
+        given = self._read(batch)
         place = widen(self._place, self._growth, batch.x, given.x.shape[1], reader=type(self).__name__)
         self._intake.keep(given)
         self._place = place
         self._pairs = self._pairs or self._planted()
         for pair in self._pairs:
             pair.widen(place)
-        return self._votes(given.x, given.y, given.weight, given.classes or 0)
+        if self._kind is NUMBERS:
+            return self._mean(given.x, target(given), given.weight)
+        return self._shares(given.x, given.y, given.weight, given.classes or 0)
 
     def predict(self, x: Features, /) -> Array:
-        """Probabilities (n, classes). Changes nothing."""
+        """Probabilities (n, classes), or numbers (n,). Changes nothing."""
         rows = self._intake.rows(x)
-        return self._votes(rows, *unlabelled(len(rows)), self._intake.classes or 0)
+        if self._kind is NUMBERS:
+            return self._mean(rows, np.full(len(rows), np.nan), np.zeros(len(rows)))
+        return self._shares(rows, *unlabelled(len(rows)), self._intake.classes or 0)
 
     def state_dict(self) -> State:
         pairs = [pair.state_dict() for pair in self._pairs]
@@ -162,16 +202,46 @@ class Bagged(ABC):  # noqa: B024 - kinds differ in their settings only
         for pair, saved_pair in zip(self._pairs, state["pairs"], strict=True):
             pair.load_state_dict(saved_pair)
 
-    def _planted(self) -> list[_Pair]:
+    def _planted(self) -> list[Pair]:
         seeds = seeded(self._seed, _STREAMS * self._trees)
         return [
-            _Pair(self._growth, self._plan, self._place, seeds[_STREAMS * i : _STREAMS * (i + 1)])
+            Pair(
+                self._kind,
+                self._growth,
+                self._plan,
+                place=self._place,
+                seed=seeds[_STREAMS * i : _STREAMS * (i + 1)],
+            )
             for i in range(self._trees)
         ]
 
-    def _votes(self, x: Floats, y: Array, weight: Array, classes: int) -> Array:
-        """The mean of what members say, by what each of them counts for: (n, classes)."""
-        said = np.zeros((len(self._pairs), len(x), classes))
+    def _read(self, batch: Batch) -> Given:
+        """The rows of a block, their labels of the kind that the trees learn."""
+        reader = type(self).__name__
+        if self._kind is NUMBERS:
+            return numbers_only(self._intake, batch, reader=reader, cure="tree=rt.HoeffdingTree()")
+        if batch.y is not None and batch.y.dtype.kind == "f":
+            raise PoisonError(
+                f"{reader} got labels of type {batch.y.dtype}, which are numbers; expected class codes: "
+                "tree=rt.RegressionTree() learns numbers, and y.astype(int) makes codes of them"
+            )
+        return self._intake.read(batch)
+
+    def _shares(self, x: Floats, y: Array, weight: Array, classes: int) -> Array:
+        """The mean of the shares that members give the classes, by what each of them counts for: (n, classes)."""
+        votes = self._votes(x, y, weight, classes)
+        total = votes.sum(axis=1, keepdims=True)
+        return np.divide(votes, total, out=votes, where=total > 0)
+
+    def _mean(self, x: Floats, y: Array, weight: Array) -> Array:
+        """The mean of the numbers that members say, by what each of them counts for: (n,)."""
+        votes = self._votes(x, y, weight, 2)
+        mean = np.divide(votes[:, 0], votes[:, 1], out=np.zeros(len(x)), where=votes[:, 1] > 0)
+        return shaped(mean, self._intake)
+
+    def _votes(self, x: Floats, y: Array, weight: Array, width: int) -> Array:
+        """What members say, added up: (n, width)."""
+        said = np.zeros((len(self._pairs), len(x), width))
         if not said.size:
             return said.sum(axis=0)
         policy = self._plan.policy
@@ -183,9 +253,7 @@ class Bagged(ABC):  # noqa: B024 - kinds differ in their settings only
         ]
         pays = not policy.boosting and len(x) * len(calls) >= _WORTH
         abreast(calls, len(os.sched_getaffinity(0)) if pays else 1)
-        votes = said.sum(axis=0)
-        total = votes.sum(axis=1, keepdims=True)
-        return np.divide(votes, total, out=votes, where=total > 0)
+        return said.sum(axis=0)
 
 
 def chances(reader: str, warning: float, drift: float, /) -> tuple[float, float]:

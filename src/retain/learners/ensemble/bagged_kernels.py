@@ -20,7 +20,7 @@ from retain.learners.draws import below, poisson
 from retain.learners.trees.kernels import CLASSES, answer, cramped, learn, replant, route
 from retain.learners.uncounted import uncounted
 
-__all__ = ["Member", "Policy", "begin", "member_rows"]
+__all__ = ["Member", "Policy", "begin", "draw_patch", "member_rows", "watch"]
 
 _WARNING, _DRIFT = 0, 1
 _OFTEN = 30.0  # a row is learnt so many times at most, in the mean
@@ -31,7 +31,9 @@ class Member(NamedTuple):
     """What a member remembers beside its trees."""
 
     which: Array  # (2,) int64 the tree that answers, 0 or 1; whether the other one grows
-    score: Array  # (2,) float64 weight of right answers and of all, since the tree that answers began
+    score: (
+        Array  # (2,) float64 weight of right answers and of all, since the tree that answers began; (3, 2) for numbers
+    )
     boost: Array  # (2,) float64 online boosting: weight of rows it had right, and wrong
     total: Array  # (2, L, C) ADWIN's
     spread: Array  # (2, L, C)
@@ -48,9 +50,10 @@ class Policy(NamedTuple):
     drift: float
     weighted: bool  # members count by the share they had right
     boosting: bool  # members count by the log-odds of being right, and the next one learns more of what is wrong
+    once: bool = False  # every member learns each row once
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
 def _changed(member, which, delta, value):
     """Whether a detector says that a mean has become larger."""
     window = member.window[which]
@@ -77,9 +80,23 @@ def _forget(member, which):
     member.window[which] = 0.0
 
 
+@njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
+def watch(member, policy, wrong):
+    """What the detectors say of one more error: 1 for a warning, plus 2 for drift."""
+    alarm = 0
+    if policy.warning > 0.0 and _changed(member, _WARNING, policy.warning, wrong):
+        _forget(member, _WARNING)
+        alarm = 1
+    if policy.drift > 0.0 and _changed(member, _DRIFT, policy.drift, wrong):
+        _forget(member, _WARNING)
+        _forget(member, _DRIFT)
+        alarm += 2
+    return alarm
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def begin(tree, forms, seed):
-    """A tree begins anew; where all its leaves look at the same features, those are drawn anew."""
+def draw_patch(forms, seed):
+    """Where all leaves of a tree look at the same features, those are drawn anew."""
     m = len(forms.subset)
     d = len(forms.place)
     left = m
@@ -87,6 +104,12 @@ def begin(tree, forms, seed):
         if left and below(seed, d - f) < left:
             forms.subset[m - left] = f
             left -= 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def begin(tree, forms, seed):
+    """A tree begins anew."""
+    draw_patch(forms, seed)
     replant(tree, forms)
 
 
@@ -110,20 +133,17 @@ def _boosted(member, right, rate):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _guard(member, policy, near, far, near_forms, far_forms, wrong):
-    """Look for drift; returns whether the tree behind takes over.
+def _heed(member, alarm, near, far, near_forms, far_forms):
+    """What the detectors say is heeded; returns whether the tree behind takes over.
 
     From a warning on, a tree grows behind the one that answers, and replaces it when the drift is certain; where none
     grows by then, the tree begins anew.
     """
-    if policy.warning > 0.0 and _changed(member, _WARNING, policy.warning, wrong):
-        _forget(member, _WARNING)
+    if alarm & 1:
         begin(far, far_forms, member.seed)
         member.which[1] = 1
-    if not (policy.drift > 0.0 and _changed(member, _DRIFT, policy.drift, wrong)):
+    if alarm < 2:
         return False
-    _forget(member, _WARNING)
-    _forget(member, _DRIFT)
     member.score[:] = 0.0
     if member.which[1] == 0:
         begin(near, near_forms, member.seed)
@@ -134,18 +154,18 @@ def _guard(member, policy, near, far, near_forms, far_forms, wrong):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def member_rows(first, second, first_forms, second_forms, member, policy, x_nd, y_n, w_n, rate_n, out_nK, start):
-    """Answer and learn rows from `start` on; returns the row that there may be no room for, or n.
+def member_rows(near, far, near_forms, far_forms, member, policy, x_nd, y_n, w_n, rate_n, out_nK, start):
+    """Answer and learn rows from `start` on; returns the row to go on from, or n.
+
+    That is a row that there may be no room for, or the one after the tree behind has taken over: trees are handed over
+    in the order of `Member.which`, since a loop in which they changed places would be half as fast.
 
     Answers are shares of the classes times what the member counts for. `rate_n` is the mean of how often each row is
     learnt; where members boost, it is changed to that of the next member.
     """
-    first, second, member = uncounted(first), uncounted(second), uncounted(member)
-    first_forms, second_forms = uncounted(first_forms), uncounted(second_forms)
+    near, far, member = uncounted(near), uncounted(far), uncounted(member)
+    near_forms, far_forms = uncounted(near_forms), uncounted(far_forms)
     x_nd, y_n, w_n, rate_n, out_nK = uncounted((x_nd, y_n, w_n, rate_n, out_nK))
-    near, far, near_forms, far_forms = first, second, first_forms, second_forms
-    if member.which[0] == 1:
-        near, far, near_forms, far_forms = second, first, second_forms, first_forms
     x_m, other_m = np.empty(near.pick.shape[1]), np.empty(near.pick.shape[1])
     said_2, other_2 = np.empty(2, dtype=np.int64), np.empty(2, dtype=np.int64)
     room_3K, out_5 = np.empty((3, out_nK.shape[1])), np.empty(5)
@@ -179,6 +199,7 @@ def member_rows(first, second, first_forms, second_forms, member, policy, x_nd, 
                 node = route(far, far_forms, x_d, v)
                 answer(far, far_forms, node, x_d, other_m, other_K, other_2)
                 learn(far, far_forms, x_d, y, v, other_2, node, other_m, room_3K, out_5)
-        if _guard(member, policy, near, far, near_forms, far_forms, 0.0 if right else 1.0):
-            near, far, near_forms, far_forms = far, near, far_forms, near_forms
+        alarm = watch(member, policy, 0.0 if right else 1.0)
+        if alarm and _heed(member, alarm, near, far, near_forms, far_forms):
+            return i + 1
     return len(x_nd)

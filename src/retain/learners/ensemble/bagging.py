@@ -6,7 +6,7 @@ from typing import final
 
 from retain.learners.ensemble.bagged import Bagged, Plan
 from retain.learners.ensemble.bagged_kernels import Policy
-from retain.learners.trees import HoeffdingTree
+from retain.learners.trees import HoeffdingTree, RegressionTree
 
 __all__ = ["OnlineBagging"]
 
@@ -19,12 +19,12 @@ class OnlineBagging(Bagged):
 
     Args:
         trees: how many members.
-        tree: what members are like; None: HoeffdingTree().
+        tree: what members are like; None: HoeffdingTree(). A `RegressionTree` makes it a learner of numbers.
         seed: of all random choices.
 
     Raises:
         SettingError: a setting out of range.
-        PoisonError: from `learn` and `predict`: Inf, a wrong width or type.
+        PoisonError: from `learn` and `predict`: Inf, a wrong width or type, labels that its trees do not learn.
 
     >>> import retain as rt
     >>> stream = rt.streams.Sine(seed=1, n=10_000)
@@ -36,6 +36,6 @@ class OnlineBagging(Bagged):
         Oza, Russell 2001, Online bagging and boosting, AISTATS.
     """
 
-    def __init__(self, trees: int = 10, *, tree: HoeffdingTree | None = None, seed: int = 0) -> None:
+    def __init__(self, trees: int = 10, *, tree: HoeffdingTree | RegressionTree | None = None, seed: int = 0) -> None:
         policy = Policy(0.0, 0.0, weighted=False, boosting=False)
-        super().__init__(trees, (tree or HoeffdingTree()).growth, Plan(policy, 1.0), seed=seed)
+        super().__init__(trees, tree or HoeffdingTree(), Plan(policy, 1.0), seed=seed)

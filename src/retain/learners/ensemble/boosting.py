@@ -44,4 +44,4 @@ class OnlineBoosting(Bagged):
         self, trees: int = 10, *, tree: HoeffdingTree | None = None, drift: float = 0.0, seed: int = 0
     ) -> None:
         policy = Policy(*chances("OnlineBoosting", 0.0, drift), weighted=False, boosting=True)
-        super().__init__(trees, (tree or HoeffdingTree()).growth, Plan(policy, 1.0), seed=seed)
+        super().__init__(trees, tree or HoeffdingTree(), Plan(policy, 1.0), seed=seed)

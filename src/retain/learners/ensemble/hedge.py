@@ -5,9 +5,7 @@ Shapes: n rows, M members, S shares, k classes (or outputs).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -15,16 +13,15 @@ from numba import njit
 
 from retain import blocks
 from retain.compose import Kept, LateLearner, Paced, Renewing, late, learns
-from retain.core import CSR, Array, Batch, Features, Floats, Ints, Learner, State
-from retain.errors import RetainError, SettingError
-from retain.learners.ensemble.abreast import abreast
+from retain.core import Array, Batch, Features, Floats, Ints, Learner, State
+from retain.errors import SettingError
+from retain.learners.ensemble.members import all_or_none, kind, stacked
 from retain.learners.linear import Linear
 
 __all__ = ["Hedge"]
 
 
 _CALM = 0.1  # how fast levels are trusted: late labels come in bursts, in which the fastest would look best
-_WORTH = 500  # rows of a block from which on threads pay
 _LEAST = 1e-6  # a probability is never taken for less: one confident mistake must not silence a member for good
 
 
@@ -209,14 +206,14 @@ class Hedge(LateLearner, Paced, Renewing):
             said = Linear.abreast(self._linear, batch)
         else:
             self._check(batch, batch.y, n)
-            said = _stack(self._all_or_none(batch.x, lambda member, _: member.learn(batch)))
+            said = self._all_or_none(batch.x, lambda member, _: member.learn(batch))
         order = np.empty(2 * n, dtype=np.int64)  # every row lands right after it has arrived, if it has a label
         order[0::2] = np.arange(n)
         order[1::2] = ~order[0::2]
         return self._mixed(said, None, batch.y, batch.weight, order)[0]
 
     def predict(self, x: Features, /) -> Array:
-        said = _stack([member.predict(x) for member in self.members])
+        said = stacked([member.predict(x) for member in self.members])
         return self._mixed(said, None, None, None, np.arange(said.shape[1]))[0]
 
     def flow(self, arrivals: Batch, due: Kept | None, due_y: Array, order: Ints, /) -> tuple[Array, Kept]:
@@ -232,7 +229,7 @@ class Hedge(LateLearner, Paced, Renewing):
             said, parts[m] = late(member).flow(arrivals, None if due is None else due.parts[m], due_y, order)
             return said
 
-        said = _stack(self._all_or_none(arrivals.x, flow))
+        said = self._all_or_none(arrivals.x, flow)
         own = blocks.weights(arrivals.weight, len(arrivals), reader="Hedge")
         before = None if due is None else due.views[0]
         weight = own if before is None or before.weight is None else np.concatenate([before.weight, own])
@@ -264,7 +261,7 @@ class Hedge(LateLearner, Paced, Renewing):
 
     def meet(self, arrivals: Batch, /) -> tuple[Array, Kept]:
         met = [late(member).meet(arrivals) for member in self.members]
-        said = _stack([answer for answer, _ in met])
+        said = stacked([answer for answer, _ in met])
         mixed, voices = self._mixed(said, None, None, None, np.arange(said.shape[1]))
         weight = blocks.weights(arrivals.weight, len(arrivals), reader="Hedge")
         return mixed, Kept((Batch(voices, weight=weight),), tuple(part for _, part in met))
@@ -316,55 +313,7 @@ class Hedge(LateLearner, Paced, Renewing):
         voices = np.moveaxis(said_VNK, 0, -1).reshape(n, k * len(said_VNK))
         return (out[:, 0] if flat else out), voices
 
-    def _all_or_none(self, x: Features, call: Callable[[Learner, int], Array]) -> list[Array]:
-        """All members learn, or none: what one refuses another may have learnt already."""
-        kind = None if isinstance(x, (np.ndarray, CSR)) else x.schema
-        before: list[State] = []
-        # What is missing or not finite is the one thing that members may disagree about, in columns that all of them
-        # have learnt before; else the first of them refuses it. Copies of large members cost more than rows do.
-        if kind != self._learnt or not _finite(x):
-            before = [member.state_dict() for member in self.members]
-        said: list[Array] = [np.empty(0)] * len(self.members)
-
-        def run(member: Learner, m: int) -> None:
-            said[m] = call(member, m)
-
-        first, *others = [partial(run, member, m) for m, member in enumerate(self.members)]
-        try:
-            first()
-            abreast(others, len(os.sched_getaffinity(0)) if len(Batch(x)) >= _WORTH else 1)
-        except RetainError:
-            for member, state in zip(self.members, before, strict=False):
-                member.load_state_dict(state)
-            raise
-        self._learnt = kind
+    def _all_or_none(self, x: Features, call: Callable[[Learner, int], Array]) -> Array:
+        said = stacked(all_or_none(self.members, x, call, learnt=self._learnt))
+        self._learnt = kind(x)
         return said
-
-
-def _finite(x: Features) -> bool:
-    if isinstance(x, CSR):
-        return bool(np.isfinite(x.values).all())
-    if isinstance(x, np.ndarray):
-        return x.dtype.kind in "fiub" and bool(np.isfinite(x).all())
-    import pyarrow as pa
-
-    from retain.buffers import stored
-
-    def whole(column: pa.Array) -> bool:
-        return not column.null_count and (
-            not pa.types.is_floating(column.type) or bool(np.isfinite(stored(column)).all())
-        )
-
-    return all(map(whole, x.columns))
-
-
-def _stack(said: Sequence[Array]) -> Array:
-    """(M, n) or (M, n, k); a class that only some members know of has probability 0 from the others."""
-    n = len(said[0])
-    if any(answer.ndim == 1 for answer in said):
-        # A baseline that has seen no label does not know yet that labels are numbers: it says nothing, which is 0.
-        return np.stack([answer if answer.ndim == 1 else np.zeros(n) for answer in said], dtype=np.float64)
-    out = np.zeros((len(said), n, max(answer.shape[1] for answer in said)))
-    for own, answer in zip(out, said, strict=True):
-        own[:, : answer.shape[1]] = answer
-    return out

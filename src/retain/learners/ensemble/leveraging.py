@@ -6,7 +6,7 @@ from typing import final
 
 from retain.learners.ensemble.bagged import Bagged, Plan, chances
 from retain.learners.ensemble.bagged_kernels import Policy
-from retain.learners.trees import HoeffdingTree
+from retain.learners.trees import HoeffdingTree, RegressionTree
 
 __all__ = ["LeveragingBagging"]
 
@@ -17,14 +17,14 @@ class LeveragingBagging(Bagged):
 
     Args:
         trees: how many members.
-        tree: what members are like; None: HoeffdingTree().
+        tree: what members are like; None: HoeffdingTree(). A `RegressionTree` makes it a learner of numbers.
         rate: how often a member learns a row, in the mean.
         drift: how probable a false alarm of ADWIN may be at one look; 0: no detector.
         seed: of all random choices.
 
     Raises:
         SettingError: a setting out of range.
-        PoisonError: from `learn` and `predict`: Inf, a wrong width or type.
+        PoisonError: from `learn` and `predict`: Inf, a wrong width or type, labels that its trees do not learn.
 
     >>> import retain as rt
     >>> stream = rt.streams.Sine(seed=1, n=10_000)
@@ -42,10 +42,10 @@ class LeveragingBagging(Bagged):
         self,
         trees: int = 10,
         *,
-        tree: HoeffdingTree | None = None,
+        tree: HoeffdingTree | RegressionTree | None = None,
         rate: float = 6.0,
         drift: float = 0.002,
         seed: int = 0,
     ) -> None:
         policy = Policy(*chances("LeveragingBagging", 0.0, drift), weighted=False, boosting=False)
-        super().__init__(trees, (tree or HoeffdingTree()).growth, Plan(policy, rate), seed=seed)
+        super().__init__(trees, tree or HoeffdingTree(), Plan(policy, rate), seed=seed)

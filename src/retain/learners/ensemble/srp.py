@@ -6,7 +6,7 @@ from typing import final
 
 from retain.learners.ensemble.bagged import Bagged, Plan, chances
 from retain.learners.ensemble.bagged_kernels import Policy
-from retain.learners.trees import HoeffdingTree
+from retain.learners.trees import HoeffdingTree, RegressionTree
 
 __all__ = ["SRP"]
 
@@ -19,8 +19,8 @@ class SRP(Bagged):
 
     Args:
         trees: how many members.
-        tree: what members are like; None: HoeffdingTree(grace=50, delta=0.05). Its `max_bytes` bounds each of the two
-            trees of a member.
+        tree: what members are like; None: HoeffdingTree(grace=50, delta=0.05). A `RegressionTree` makes it a learner of
+            numbers. Its `max_bytes` bounds each of the two trees of a member.
         features: that a tree looks at: a share below 1, or a number; None: all of them.
         rate: how often a member learns a row, in the mean.
         warning, drift: how probable a false alarm of either detector may be at one look; 0: no detector.
@@ -28,7 +28,7 @@ class SRP(Bagged):
 
     Raises:
         SettingError: a setting out of range.
-        PoisonError: from `learn` and `predict`: Inf, a wrong width or type.
+        PoisonError: from `learn` and `predict`: Inf, a wrong width or type, labels that its trees do not learn.
 
     >>> import retain as rt
     >>> stream = rt.streams.Sine(seed=1, n=10_000)
@@ -44,13 +44,13 @@ class SRP(Bagged):
         self,
         trees: int = 10,
         *,
-        tree: HoeffdingTree | None = None,
+        tree: HoeffdingTree | RegressionTree | None = None,
         features: float | None = 0.6,
         rate: float = 6.0,
         warning: float = 1e-4,
         drift: float = 1e-5,
         seed: int = 0,
     ) -> None:
-        growth = (tree or HoeffdingTree(grace=50, delta=0.05)).growth
+        tree = tree or HoeffdingTree(grace=50, delta=0.05)
         policy = Policy(*chances("SRP", warning, drift), weighted=True, boosting=False)
-        super().__init__(trees, growth, Plan(policy, rate, features=features), seed=seed)
+        super().__init__(trees, tree, Plan(policy, rate, features=features), seed=seed)

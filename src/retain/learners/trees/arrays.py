@@ -17,7 +17,20 @@ from retain.errors import SettingError
 from retain.learners.draws import seeded
 from retain.learners.trees.kernels import NODES, SLOTS, SPARE_SLOTS, Forms, Tree
 
-__all__ = ["Growth", "Layout", "grown", "memory", "nominal_places", "plant", "restored", "saved", "widened"]
+__all__ = [
+    "Growth",
+    "Layout",
+    "grown",
+    "longer",
+    "memory",
+    "nominal_places",
+    "padded",
+    "plant",
+    "restored",
+    "room",
+    "saved",
+    "widened",
+]
 
 _PER_NODE = ("test", "value", "child", "slot", "depth", "weight", "right", "counts", "spare_node")
 _PER_SLOT = ("pick", "stats", "span", "fit", "values", "spare_slot")
@@ -112,25 +125,25 @@ def grown(tree: Tree, layout: Layout, y: int, /, *, wanted: int = 2) -> Tree:
     k = tree.counts.shape[1]
     if y >= k:
         return _with_classes(tree, layout, 1 << int(y).bit_length())
-    nodes = _room(len(tree.test), int(tree.size[NODES]) + wanted, int(tree.limit[0]))
-    slots = _room(len(tree.pick), int(tree.size[SLOTS]) + wanted, int(tree.limit[1]))
+    nodes = room(len(tree.test), int(tree.size[NODES]) + wanted, int(tree.limit[0]))
+    slots = room(len(tree.pick), int(tree.size[SLOTS]) + wanted, int(tree.limit[1]))
     return tree._replace(
-        **{name: _longer(getattr(tree, name), nodes) for name in _PER_NODE},
-        **{name: _longer(getattr(tree, name), slots) for name in _PER_SLOT},
+        **{name: longer(getattr(tree, name), nodes) for name in _PER_NODE},
+        **{name: longer(getattr(tree, name), slots) for name in _PER_SLOT},
     )
 
 
 def widened(tree: Tree, layout: Layout, /) -> Tree:
     """Rows have more features to the right, and leaves look at them where they look at all."""
-    tree = tree._replace(scale=_padded(tree.scale, 1, layout.features - tree.scale.shape[1]))
+    tree = tree._replace(scale=padded(tree.scale, 1, layout.features - tree.scale.shape[1]))
     more = layout.looked - tree.pick.shape[1]
     if more <= 0:
         return tree
     used = int(tree.size[SLOTS])
     pick = np.tile(np.arange(layout.looked, dtype=np.int32), (len(tree.pick), 1))
-    span = _padded(tree.span, 3, more)
+    span = padded(tree.span, 3, more)
     span[:used, :, 0, -more:], span[:used, :, 1, -more:] = np.inf, -np.inf
-    tree = tree._replace(pick=pick, stats=_padded(tree.stats, 3, more), span=span)
+    tree = tree._replace(pick=pick, stats=padded(tree.stats, 3, more), span=span)
     return _within(tree._replace(limit=layout.limits(tree.counts.shape[1], int(tree.size[NODES]))))
 
 
@@ -178,14 +191,14 @@ def nominal_places(nominal: Sequence[str | int], x: Features, width: int, /, *, 
 def _with_classes(tree: Tree, layout: Layout, classes: int) -> Tree:
     more = classes - tree.counts.shape[1]
     used = int(tree.size[SLOTS])
-    span = _padded(tree.span, 1, more)
+    span = padded(tree.span, 1, more)
     span[:used, -more:, 0], span[:used, -more:, 1] = np.inf, -np.inf
     tree = tree._replace(
-        counts=_padded(tree.counts, 1, more),
-        stats=_padded(tree.stats, 1, more),
+        counts=padded(tree.counts, 1, more),
+        stats=padded(tree.stats, 1, more),
         span=span,
-        fit=_padded(tree.fit, 1, more),
-        values=_padded(tree.values, 3, more),
+        fit=padded(tree.fit, 1, more),
+        values=padded(tree.values, 3, more),
         limit=layout.limits(classes, int(tree.size[NODES])),
     )
     return _within(tree)
@@ -206,17 +219,20 @@ def _within(tree: Tree) -> Tree:
     return tree._replace(**{name: getattr(tree, name)[slots].copy() for name in _PER_SLOT})
 
 
-def _room(now: int, needed: int, most: int) -> int:
+def room(now: int, needed: int, most: int, /) -> int:
+    """How long an array shall be: as now, or twice as long where so much is needed, up to a limit."""
     return now if needed <= now or now >= most else min(max(2 * now, needed), max(most, now))
 
 
-def _longer(array: Array, length: int) -> Array:
+def longer(array: Array, length: int, /) -> Array:
+    """The same, with zeros behind."""
     if len(array) == length:
         return array
-    longer = np.zeros((length, *array.shape[1:]), dtype=array.dtype)
-    longer[: len(array)] = array
-    return longer
+    more = np.zeros((length, *array.shape[1:]), dtype=array.dtype)
+    more[: len(array)] = array
+    return more
 
 
-def _padded(array: Array, axis: int, more: int) -> Array:
+def padded(array: Array, axis: int, more: int, /) -> Array:
+    """The same, with so many more zeros along an axis."""
     return np.pad(array, [(0, more if i == axis else 0) for i in range(array.ndim)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -102,13 +102,14 @@ def growth(
     nominal: Sequence[str | int],
     max_values: int,
     max_bytes: int,
+    leaves: Mapping[str, int] = _LEAVES,
 ) -> Growth:
     """Settings of trees, checked."""
     for name, value, holds, expected in (
         ("grace", grace, 0 < grace < math.inf, "a number > 0"),
         ("delta", delta, 0 < delta < 1, "a number between 0 and 1"),
         ("tie", tie, 0 <= tie < math.inf, "a number >= 0"),
-        ("leaf", leaf, leaf in _LEAVES, ", ".join(map(repr, _LEAVES))),
+        ("leaf", leaf, leaf in leaves, ", ".join(map(repr, leaves))),
         ("branch", branch, 0 <= branch < 0.5, "a share below 0.5"),
         ("max_depth", max_depth, max_depth is None or max_depth >= 0, "a whole number >= 0, or None"),
         ("max_values", max_values, max_values >= 2, "2 or more"),
@@ -118,9 +119,7 @@ def growth(
         if not holds:
             raise SettingError(f"trees got {name}={value!r}; expected {expected}")
     deepest = (1 << 30) if max_depth is None else max_depth
-    return Growth(
-        float(grace), delta, float(tie), _LEAVES[leaf], branch, deepest, tuple(nominal), max_values, max_bytes
-    )
+    return Growth(float(grace), delta, float(tie), leaves[leaf], branch, deepest, tuple(nominal), max_values, max_bytes)
 
 
 def widen(place: Array, how: Growth, x: Features, width: int, /, *, reader: str) -> Array:

@@ -51,15 +51,15 @@ def test_late_labels_find_what_was_said_on_arrival():
 
 def test_who_is_right_about_what_is_found_out():
     rng = np.random.default_rng(0)
-    x = rng.integers(0, 3, size=(6000, 2)).astype(np.float32)
-    y = ((x[:, 0] > 0) & (x[:, 1] > 0)).astype(np.int64)  # neither column tells alone
+    x = rng.integers(0, 3, size=(6000, 3)).astype(np.float32)
+    y = (x > 0).all(axis=1).astype(np.int64)  # 4 of 9 where one column is: each alone, and so their mean, says no
 
     def one(column):
         return rt.Select(column) | rt.HoeffdingTree(grace=50)
 
     rows = rt.Batch(x, y=y)
-    hedged = rt.Hedge(one(0), one(1)).learn(rows).argmax(axis=1)
-    stacked = rt.Stacking(one(0), one(1)).learn(rows).argmax(axis=1)
+    hedged = rt.Hedge(one(0), one(1), one(2)).learn(rows).argmax(axis=1)
+    stacked = rt.Stacking(one(0), one(1), one(2)).learn(rows).argmax(axis=1)
     assert (stacked == y)[1000:].mean() > 0.95 > (hedged == y)[1000:].mean()
 
 

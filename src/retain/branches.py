@@ -17,6 +17,9 @@ from retain.errors import SettingError
 __all__ = ["Bayes", "Branches"]
 
 
+_BESIDE = ("width", "weight", "says", "place")  # what no answer needs, and what is told otherwise
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Bayes:
@@ -63,6 +66,7 @@ class Branches:
     missing: Ints  # (N,) int8 the child for what is missing, 0 or 1
     leaf: Ints  # (N,) int32 number of a leaf; -1 where there is a test
     shares: Floats  # (L, K)
+    weight: Floats  # (L,) of the rows that leaves have counted, which no answer looks at
     bayes: Ints  # (L,) int32 row of `says`; -1
     says: Bayes
     place: Ints  # (d,) int32 number among the nominal features; -1 for numbers
@@ -84,6 +88,7 @@ class Branches:
             np.zeros(len(asked), dtype=np.int8),
             leaf,
             shares,
+            np.ones(len(shares)),
             np.full(len(shares), -1, dtype=np.int32),
             no_bayes(k),
             np.full(d, -1, dtype=np.int32),
@@ -147,7 +152,7 @@ class Branches:
 
     def plain(self) -> dict[str, Array]:
         """All of it as arrays by name, in the shortest numbers that lose nothing or no more than float32 does."""
-        told = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("width", "says", "place")}
+        told = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _BESIDE}
         if not len(self.says):
             return told | ({"place": self.place, "values": np.array(self.nominal)} if self.nominal else {})
         told |= {f.name: getattr(self.says, f.name) for f in fields(self.says)}
@@ -216,6 +221,7 @@ def joined(trees: list[Branches], trust: Floats, /) -> Branches:
         together("missing"),
         shifted("leaf", leaves),
         together("shares"),
+        together("weight"),
         shifted("bayes", found),
         Bayes(**says),
         trees[0].place,

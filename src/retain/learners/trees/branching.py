@@ -57,6 +57,7 @@ def described(tree: Tree, forms: Forms, /, *, classes: int) -> Branches:
         missing,
         np.where(test < 0, np.cumsum(test < 0) - 1, -1).astype(np.int32),
         np.divide(counts, total, out=np.zeros_like(counts), where=total > 0),
+        total[:, 0],
         bayes,
         _bayes(tree, forms, leaves[says], classes),
         forms.place.copy(),

@@ -17,7 +17,7 @@ from retain.errors import SettingError
 __all__ = ["Bayes", "Branches"]
 
 
-_BESIDE = ("width", "weight", "says", "place")  # what no answer needs, and what is told otherwise
+_PLAIN = ("root", "trust", "test", "value", "child", "missing", "leaf", "shares")
 
 
 @final
@@ -151,12 +151,16 @@ class Branches:
         return np.divide(votes, total, out=np.zeros_like(votes), where=total > 0)
 
     def plain(self) -> dict[str, Array]:
-        """All of it as arrays by name, in the shortest numbers that lose nothing or no more than float32 does."""
-        told = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _BESIDE}
-        if not len(self.says):
-            return told | ({"place": self.place, "values": np.array(self.nominal)} if self.nominal else {})
-        told |= {f.name: getattr(self.says, f.name) for f in fields(self.says)}
-        return told | {"place": self.place}
+        """All that answers, as arrays by name.
+
+        Those of naive Bayes are there where a leaf says it, `place` and `buckets` (V) where a feature is nominal.
+        """
+        told = {name: getattr(self, name) for name in _PLAIN}
+        if self.nominal:
+            told |= {"place": self.place, "buckets": np.array(self.nominal)}
+        if len(self.says):
+            told |= {"bayes": self.bayes} | {f.name: getattr(self.says, f.name) for f in fields(self.says)}
+        return told
 
     def _found(self, which: Ints, x: Floats) -> Floats:
         """(r, K) what these rows of `says` find in rows x (r, d)."""

@@ -315,7 +315,7 @@ class Branching(ABC):
 
     @abstractmethod
     def counting(self, more: Floats, /) -> Learner:
-        """A copy whose leaves say the shares of their classes from now on, (N, K) of which are added to their counts."""
+        """A copy whose leaves say shares of their classes from now on; their counts grow by (N, K) of each node."""
 
 
 class Wrapper(ABC):

@@ -115,8 +115,9 @@ def ladder(learner: Learner, /) -> tuple[Step, ...]:
     """The rungs that `compress` tries where none are given: shorter numbers, then cuts, large ones first.
 
     For nets these are smaller shapes, for a hashed linear learner fewer weights and fewer bits, for an analytic learner
-    behind random features fewer of these; for forests fewer branches and fewer trees, after leaves that say shares. What a large cut leaves is taught as long as what small ones would leave, so
-    that small ones come where it failed. Raises SettingError for what compression does not know.
+    behind random features fewer of these. Of trees the leaves say shares first, and last there are fewer branches and
+    fewer trees. What a large cut leaves is taught as long as what small ones would leave, so that small ones come where
+    it failed. Raises SettingError for what compression does not know.
     """
     last, front = learns(learner), transforms(learner)
     if neural(last):

@@ -14,8 +14,8 @@ from typing import final
 import numpy as np
 
 from retain.blocks import dense, matrix, take
-from retain.compose import learns
 from retain.branches import Branches
+from retain.compose import learns
 from retain.compression.branched import constants as arrays_of
 from retain.compression.draft import encoders, neural, transforms
 from retain.compression.source import branched, branching, scored

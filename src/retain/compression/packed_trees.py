@@ -111,7 +111,7 @@ def unpacked_trees(data: bytes, /) -> tuple[Branches, Numbers]:
     missing[inner] = _bits(file, n - leaves)
     found, empty = _bits(file, leaves) > 0, _bits(file, leaves) > 0
     shares = np.zeros((leaves, k))
-    first = take((leaves - count) * (k - 1), of_shares).astype(np.float64).reshape(-1, k - 1)
+    first = take((leaves - count) * (k - 1), of_shares).astype(np.float64).reshape(leaves - count, k - 1)
     shares[~found, :-1] = first / 255 if of_shares == "u1" else first
     shares[:, -1] = np.maximum(1.0 - shares.sum(axis=1), 0.0)
     shares[found | empty] = 0.0
@@ -171,8 +171,10 @@ def _bayes(file: Unsealed, kind: str) -> Bayes:
 
 
 def _shape(test: Ints) -> tuple[Ints, Ints]:
-    """The children of nodes (N, 2), and the roots (T,): the left child is the next node, the right one comes when all
-    below the left has come."""
+    """The children of nodes (N, 2), and the roots (T,).
+
+    The left child is the next node, the right one comes when all below the left has come.
+    """
     child, root = np.zeros((len(test), 2), dtype=np.int32), list[int]()
     waiting = list[int]()  # nodes whose right child has not come
     begins = True

@@ -40,7 +40,8 @@ class MajorityLeaves:
     True
 
     Raises:
-        SettingError: a weight < 0, a learner that has no trees, or whose leaves say shares as it is; lessons without rows.
+        SettingError: a weight < 0, a learner that has no trees, or whose leaves say shares as it is; lessons without
+            rows.
     """
 
     def __init__(self, weight: float = 6.0) -> None:

@@ -50,8 +50,8 @@ class PruneBranches:
             rows.
 
     References:
-        Breiman, Friedman, Olshen, Stone 1984, Classification and regression trees (pruning by cost and complexity; there
-        of one tree, by the rows that it was grown with).
+        Breiman, Friedman, Olshen, Stone 1984, Classification and regression trees (pruning by cost and complexity;
+        there of one tree, by the rows that it was grown with).
     """
 
     def __init__(self, share: float) -> None:

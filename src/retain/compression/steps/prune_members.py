@@ -48,7 +48,9 @@ class PruneMembers:
 
     def __init__(self, share: float) -> None:
         if not 0 < share < 1:
-            raise SettingError(f"PruneMembers got share={share}; expected 0 < share < 1, the part of the trees that goes")
+            raise SettingError(
+                f"PruneMembers got share={share}; expected 0 < share < 1, the part of the trees that goes"
+            )
         self._share = float(share)
 
     @property

@@ -42,7 +42,9 @@ class Recent:
             xs, ys, ws = [*xs, x[known]], [*ys, y[known]], [*ws, weight[known]]
         found = Recent(np.concatenate(xs), np.concatenate(ys), np.concatenate(ws))
         if not len(found.y):
-            raise SettingError("the lessons hold no labelled rows of classes that the trees know; give some recent ones")
+            raise SettingError(
+                "the lessons hold no labelled rows of classes that the trees know; give some recent ones"
+            )
         return found
 
     def truth(self, classes: int, /) -> Floats:

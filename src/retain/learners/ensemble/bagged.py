@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001
 """What ensembles of trees share: members that each learn a row some random number of times, and may begin anew."""
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ class _Pair:
         """These nodes of the tree that answers become leaves; the one behind it stays as it is."""
         near = int(self.member.which[0])
         tree = self._trees[near]
-        self._trees[near], _ = pruned(tree, self._forms[near], reached(tree)[nodes])
+        self._trees[near], _ = pruned(tree, reached(tree)[nodes])
 
     def count(self, more: Floats, growth: Growth) -> None:
         """Leaves of the tree that answers have counted more, and grow otherwise from now on."""
@@ -135,7 +136,7 @@ class _Pair:
         self.member = Member(**{name: array.copy() for name, array in state["member"].items()})
 
 
-class Bagged(Branching, ABC):  # noqa: B024 - kinds differ in their settings only
+class Bagged(Branching, ABC):
     """An ensemble of trees; see its kinds, each in the file of its name.
 
     Members know nothing of each other, so that they learn side by side, on as many threads as there are processors;

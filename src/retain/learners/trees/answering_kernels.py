@@ -2,8 +2,8 @@
 # numba infers the types of arguments, for each that a kernel is called with.
 """What trees that do not learn say of rows.
 
-Shapes: n rows, d features, T trees, N nodes, L leaves, K classes; B leaves that say Bayes, of m features each; V buckets
-of a nominal value.
+Shapes: n rows, d features, T trees, N nodes, L leaves, K classes; B leaves that say Bayes, of m features each; Q
+nominal features of V buckets.
 
     x        (n, d) float32
     root     (T,) int32              the first node of each tree; of a node the left child is the next one

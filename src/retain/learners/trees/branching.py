@@ -9,15 +9,17 @@ import numpy as np
 
 from retain.branches import Bayes, Branches, no_bayes
 from retain.core import Array, Floats, Ints
+from retain.errors import SettingError
 from retain.learners.trees.kernels import BAYES, MAJORITY, NODES, SLOTS, SPARE_NODES, SPARE_SLOTS, Forms, Tree
 
 __all__ = ["counted", "described", "pruned", "reached"]
 
+_NONE: Ints = np.empty(0, dtype=np.int64)
 _PER_NODE = ("test", "value", "slot", "depth", "weight", "right", "counts")
 _PER_SLOT = ("pick", "stats", "span", "fit", "values")
 
 
-def reached(tree: Tree, /, *, cut: Ints = np.empty(0, dtype=np.int64), root: int = 0) -> Ints:
+def reached(tree: Tree, /, *, cut: Ints = _NONE, root: int = 0) -> Ints:
     """(N,) the nodes from the root on, each before those below it, left before right; nothing below those `cut`."""
     ends = set(cut.tolist())
     test, child = tree.test.tolist(), tree.child.tolist()
@@ -31,7 +33,12 @@ def reached(tree: Tree, /, *, cut: Ints = np.empty(0, dtype=np.int64), root: int
 
 
 def described(tree: Tree, forms: Forms, /, *, classes: int) -> Branches:
-    """What a tree answers with, for so many classes: exactly what `kernels.answer` says of its leaves."""
+    """What a tree answers with, for so many classes: exactly what `kernels.answer` says of its leaves.
+
+    Raises SettingError for no classes.
+    """
+    if not classes:
+        raise SettingError("no class was learnt yet, so that there is nothing to describe; give labelled rows first")
     order = reached(tree)
     test = tree.test[order]
     inner, leaves = np.flatnonzero(test >= 0), order[test < 0]
@@ -64,13 +71,13 @@ def described(tree: Tree, forms: Forms, /, *, classes: int) -> Branches:
     )
 
 
-def pruned(tree: Tree, forms: Forms, nodes: Ints, /, *, root: int = 0) -> tuple[Tree, Ints]:
+def pruned(tree: Tree, nodes: Ints, /) -> tuple[Tree, Ints]:
     """A tree in which these of its nodes are leaves, and (N,) which nodes of the old one are left, in their new order.
 
     A new leaf has counted what those below it had, and looks at no feature yet: it asks for room once it has learnt
     rows of weight `grace`, as one that had lost it would. Nothing that was given back is kept.
     """
-    order = reached(tree, cut=nodes, root=root)
+    order = reached(tree, cut=nodes)
     counts = tree.counts[order]
     new = np.flatnonzero(np.isin(order, nodes) & (tree.test[order] >= 0))
     for at in new:

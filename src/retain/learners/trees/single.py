@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001
 """What learners that are one tree of classes share: checks of rows, room, answers and state."""
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class SingleTree(Branching, ABC):
     def pruned(self, nodes: Ints, /) -> SingleTree:
         """As `retain.compose.Branching.pruned`."""
         other, tree = deepcopy(self), self._grown()
-        other._tree, kept = pruned(tree, self._forms(), reached(tree)[nodes])
+        other._tree, kept = pruned(tree, reached(tree)[nodes])
         other._renumber(kept)
         return other
 

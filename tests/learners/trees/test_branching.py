@@ -1,0 +1,110 @@
+"""What trees and forests say of themselves, and copies of them with less."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+from tests.compression.forests import KINDS, learnt, made, rows
+
+import retain as rt
+from retain.errors import SettingError
+from retain.testing.compare import same_state
+
+EXACT = 1e-13  # the same sums in another order, in float64
+
+
+@pytest.mark.parametrize("leaf", ["either", "bayes", "majority"])
+@pytest.mark.parametrize("name", KINDS)
+def test_plain_arrays_answer_exactly_as_the_learner(name, leaf):
+    learner = learnt(name, leaf=leaf)
+    asked, found = rows(500, seed=1).x, learner.branches()
+    assert (len(found.says) > 0) == (leaf != "majority")
+    assert len(found.test) > 3
+    np.testing.assert_allclose(found.answers(asked), learner.predict(asked), atol=EXACT)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_pruned_one_says_what_came_below_and_goes_on(name):
+    learner = learnt(name)
+    before, state = learner.branches(), deepcopy(learner.state_dict())
+    inner = np.flatnonzero(before.test >= 0)
+    node = int(inner[len(inner) // 2])
+    small = learner.pruned(np.array([node]))
+    after = small.branches()
+    same_state(learner.state_dict(), state, 0.0, "its state")
+    below = int(before.last()[node]) - node
+    assert len(after.test) == len(before.test) - below + 1
+    assert after.test[node] == -1
+    leaves = before.leaf[node : node + below]
+    counts = (before.weight[:, None] * before.shares)[leaves[leaves >= 0]].sum(axis=0)
+    np.testing.assert_allclose(after.shares[after.leaf[node]], counts / counts.sum())
+    asked = rows(300, seed=2).x
+    np.testing.assert_allclose(after.answers(asked), small.predict(asked), atol=EXACT)
+    other = before.reached(asked)
+    kept = ~((other >= node) & (other < node + below)).any(axis=1)
+    np.testing.assert_allclose(small.predict(asked)[kept], learner.predict(asked)[kept], atol=EXACT)
+    small.learn(rows(2_000, seed=3))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_all_of_it_can_be_pruned_and_grows_again(name):
+    learner = learnt(name)
+    small = learner.pruned(learner.branches().root)
+    assert (small.branches().test < 0).all()
+    small.learn(rows(4_000, seed=4))
+    assert (small.branches().test >= 0).any()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_counting_leaves_say_shares_and_more(name):
+    learner = learnt(name)
+    before = learner.branches()
+    more = np.zeros((len(before.test), 3))
+    at = int(np.flatnonzero(before.test < 0)[-1])
+    more[at] = [1e9, 0, 1e9]
+    small = learner.counting(more)
+    after = small.branches()
+    assert not len(after.says)
+    np.testing.assert_allclose(after.shares[-1], [0.5, 0, 0.5], atol=1e-4)
+    np.testing.assert_allclose(after.shares[:-1], before.shares[:-1])
+    asked = rows(300, seed=2).x
+    np.testing.assert_allclose(after.answers(asked), small.predict(asked), atol=EXACT)
+    assert len(learner.branches().says)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_smaller_ones_are_saved_and_go_on_as_if_never_stopped(name):
+    """Shapes and what leaves say are in the state: it is loaded into one made as the first."""
+    learner = learnt(name)
+    small = learner.pruned(np.flatnonzero(learner.branches().test >= 0)[-2:])
+    small = small.counting(np.ones((len(small.branches().test), 3)))
+    if small.branches().trees > 1:
+        small = small.thinned(np.array([0, 2]))
+        assert small.branches().trees == 2
+    again = made(name)
+    again.load_state_dict(small.state_dict())
+    more = rows(3_000, seed=5)
+    np.testing.assert_array_equal(again.learn(more), small.learn(more))
+    same_state(again.state_dict(), small.state_dict(), 0.0, "its state")
+    assert not len(small.branches().says)
+
+
+def test_thinned_forests_are_means_of_what_is_left():
+    learner = learnt("ARF")
+    asked, all_three = rows(200, seed=1).x, learner.branches()
+    small = learner.thinned(np.array([1]))
+    np.testing.assert_allclose(small.predict(asked), all_three.said(asked)[:, 1], atol=EXACT)
+    for kept in ([], [1, 0], [3]):
+        with pytest.raises(SettingError, match="as trees to keep of 3"):
+            learner.thinned(np.array(kept, dtype=int))
+    with pytest.raises(SettingError, match="is one tree"):
+        learnt("HoeffdingTree").thinned(np.array([0]))
+
+
+def test_nothing_learnt_is_nothing_to_describe():
+    for learner in (rt.ARF(), rt.HoeffdingTree()):
+        with pytest.raises(SettingError, match="no trees yet|learnt nothing"):
+            learner.branches()
+        learner.learn(rt.Batch(np.zeros((3, 2))))
+        with pytest.raises(SettingError, match="no class was learnt"):
+            learner.branches()

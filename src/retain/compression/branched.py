@@ -11,7 +11,7 @@ import numpy as np
 
 from retain.branches import Branches
 from retain.compression.graph import library
-from retain.core import Array
+from retain.core import Array, Ints
 from retain.errors import SettingError
 from retain.learners.trees.answering import floored
 
@@ -41,28 +41,38 @@ def tree_graph(branches: Branches, /) -> onnx.ModelProto:
             "compress with rt.compression.MajorityLeaves() first and export that, or choose --to table or numpy"
         )
     d, k = branches.width, branches.classes
+    pairs = _pairs(branches)
+    before = _NAMED if len(pairs) else "given = Identity(rows)"
     model = onnx.parser.parse_model(
         f"""<ir_version: 8, opset_import: ["": 18, "ai.onnx.ml": 3]>
-        retain (float[n, {d}] rows) => (float[n, {k}] answers) {{ {_TOLD} }}"""
+        retain (float[n, {d}] rows) => (float[n, {k}] answers) {{ {before} {_TOLD} }}"""
     )
     for node in model.graph.node:
         node.name = node.output[0]
-    values = {"nominal": branches.place >= 0, "buckets": np.array(max(branches.nominal, 1), dtype=np.float32)}
-    for name, value in values.items():
-        model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    if len(pairs):
+        values = {"which": pairs[:, 0], "values": pairs[:, 1].astype(np.float32)}
+        values["buckets"] = np.array(branches.nominal, dtype=np.float32)
+        for name, value in values.items():
+            model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
     trees = onnx.helper.make_node(
-        "TreeEnsembleRegressor", ["given"], ["votes"], name="trees", domain="ai.onnx.ml", **_attributes(branches)
+        "TreeEnsembleRegressor", ["given"], ["votes"], name="trees", domain="ai.onnx.ml", **_attributes(branches, pairs)
     )
     at = next(i for i, node in enumerate(model.graph.node) if node.output[0] == "votes")
     model.graph.node[at].CopyFrom(trees)
     return model
 
 
-_TOLD = """
-    size = Abs(rows)
+# A test of a nominal value is one of how far its bucket is from the value, a column behind the others. (The operator has
+# tests for equality, of which ONNX Runtime 1.32 merges those in a row, and takes the wrong leaf.)
+_NAMED = """
+    named = Gather<axis = 1>(rows, which)
+    size = Abs(named)
     whole = Floor(size)
     bucket = Mod<fmod = 1>(whole, buckets)
-    given = Where(nominal, bucket, rows)
+    off = Sub(bucket, values)
+    far = Abs(off)
+    given = Concat<axis = 1>(rows, far)"""
+_TOLD = """
     votes = Identity(given)
     axis = Constant<value = int64[1] {1}>()
     total = ReduceSum<keepdims = 1>(votes, axis)
@@ -72,14 +82,24 @@ _TOLD = """
     answers = Where(some, share, votes)"""
 
 
-def _attributes(branches: Branches) -> dict[str, Any]:
-    """As the operator has them: nodes are numbered through, in all trees."""
+def _pairs(branches: Branches) -> Ints:
+    """(P, 2) the nominal features and values that are asked for."""
+    inner = np.flatnonzero(branches.test >= 0)
+    named = inner[branches.place[branches.test[inner]] >= 0]
+    pairs = np.stack([branches.test[named], branches.value[named]], axis=1).astype(np.int64)
+    return np.unique(pairs, axis=0)
+
+
+def _attributes(branches: Branches, pairs: Ints) -> dict[str, Any]:
+    """As the operator has them: a node is numbered within its tree."""
     inner = branches.test >= 0
-    nodes = np.arange(len(branches.test))
-    named = np.zeros(len(nodes), dtype=np.bool_)
-    named[inner] = branches.place[branches.test[inner]] >= 0
-    tree, first = branches.tree(), branches.root[branches.tree()]
-    asked = np.where(inner, branches.test, 0)
+    nodes, tree = np.arange(len(branches.test)), branches.tree()
+    first = branches.root[tree]
+    asked, value = np.where(inner, branches.test, 0), floored(branches.value)
+    named = np.flatnonzero(inner & (branches.place[asked] >= 0))
+    column = {pair: branches.width + i for i, pair in enumerate(map(tuple, pairs.tolist()))}
+    asked[named] = [column[int(f), int(v)] for f, v in zip(asked[named], branches.value[named], strict=True)]
+    value[named] = 0.5
     # A leaf's children are not looked at; what is missing goes where a test that holds does, if told so.
     leaves, k = np.flatnonzero(~inner), branches.classes
     votes = branches.trust[tree[leaves], None] * branches.shares[branches.leaf[leaves]]
@@ -90,8 +110,8 @@ def _attributes(branches: Branches) -> dict[str, Any]:
         "nodes_treeids": tree.tolist(),
         "nodes_nodeids": (nodes - first).tolist(),
         "nodes_featureids": asked.tolist(),
-        "nodes_values": floored(branches.value).tolist(),
-        "nodes_modes": np.where(inner, np.where(named, "BRANCH_EQ", "BRANCH_LEQ"), "LEAF").tolist(),
+        "nodes_values": value.tolist(),
+        "nodes_modes": np.where(inner, "BRANCH_LEQ", "LEAF").tolist(),
         "nodes_truenodeids": np.where(inner, branches.child[:, 0] - first, 0).tolist(),
         "nodes_falsenodeids": np.where(inner, branches.child[:, 1] - first, 0).tolist(),
         "nodes_missing_value_tracks_true": (inner & (branches.missing == 0)).astype(int).tolist(),

@@ -147,8 +147,8 @@ def files() -> str:
     met = max(middle.values()) < SECONDS
     told = (f"{what} in {middle[what]:.2f} s (best {best[what]:.2f})" for what in taken)
     return (
-        f"A forest of {size:.0f} MB ({learner.branches().trees} trees), {', '.join(told)}, hash and fsync included; bar "
-        f"{SECONDS:g} s each: {'met' if met else 'MISSED'}."
+        f"A forest of {size:.0f} MB ({learner.branches().trees} trees), {', '.join(told)}, hash and fsync included; "
+        f"bar {SECONDS:g} s each: {'met' if met else 'MISSED'}."
     )
 
 

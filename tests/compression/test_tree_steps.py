@@ -127,7 +127,10 @@ def test_half_of_the_leaves_of_a_forest_that_memorised_noise():
         (lambda: PruneMembers(0.0), "0 < share < 1"),
         (lambda: MajorityLeaves(-1.0), "a number >= 0"),
         (lambda: after(PruneMembers(0.5), learnt("EFDT", 500), rows(50)), "one tree only"),
-        (lambda: after(MajorityLeaves(), learnt("ARF", 500, leaf="majority"), rows(50)), "shares of their classes already"),
+        (
+            lambda: after(MajorityLeaves(), learnt("ARF", 500, leaf="majority"), rows(50)),
+            "shares of their classes already",
+        ),
         (lambda: after(PruneBranches(0.5), learnt("ARF", 5), rows(50)), "single leaves already"),
         (lambda: after(PruneBranches(0.5), rt.Ridge(), rows(50)), "PruneBranches makes trees smaller; got Ridge"),
     ],

@@ -20,6 +20,7 @@ from retain.errors import PoisonError, SettingError, StateError
 from retain.testing.compare import same_state
 
 WHOLE = 1e-5  # of probabilities: float32 of means about their middle, of variances, of shares
+STUMP = [[1, 2], [0, 0], [0, 0]]  # children of a node with two leaves
 BUDGET = rt.Within(accuracy=0.03, per_class=None, forgetting=None)
 
 
@@ -62,8 +63,7 @@ def test_a_row_on_a_threshold_goes_the_same_way():
     near = at.astype(np.float32)
     for row in (near, np.nextafter(near, np.float32(9)), np.nextafter(near, np.float32(-9))):
         for threshold, x in zip(at[:200], row[:200], strict=True):
-            shares = np.array([[1.0, 0.0], [0.0, 1.0]])
-            one = Branches.of_shares(test=[0, -1, -1], value=[threshold, 0, 0], child=[[1, 2], [0, 0], [0, 0]], shares=shares)  # fmt: skip
+            one = Branches.of_shares(test=[0, -1, -1], value=[threshold, 0, 0], child=STUMP, shares=np.eye(2))
             read = unpacked_trees(packed_trees(one, "float32"))[0]
             assert (float(x) <= read.value[0]) == (float(x) <= threshold)
 
@@ -74,7 +74,8 @@ def test_wide_rows_and_many_classes(width, classes):
     rng = np.random.default_rng(1)
     shares = rng.dirichlet(np.ones(classes), size=3)
     tests = [width - 1, 0, -1, -1, -1]
-    one = Branches.of_shares(test=tests, value=[0.3, -1e9, 0, 0, 0], child=[[1, 4], [2, 3], [0, 0], [0, 0], [0, 0]], shares=shares, width=width)  # fmt: skip
+    child = [[1, 4], [2, 3], [0, 0], [0, 0], [0, 0]]
+    one = Branches.of_shares(test=tests, value=[0.3, -1e9, 0, 0, 0], child=child, shares=shares, width=width)
     x = rng.normal(size=(20, width)).astype(np.float32)
     for kind, apart in (("float32", 1e-6), ("float16", 2e-3), ("int8", 0.1)):
         trees = Trees(packed_trees(one, kind))
@@ -85,7 +86,7 @@ def test_wide_rows_and_many_classes(width, classes):
 
 def test_leaves_that_know_nothing_stay_silent():
     shares = np.array([[0.0, 0.0], [0.2, 0.8]])
-    one = Branches.of_shares(test=[0, -1, -1], value=[0.5, 0, 0], child=[[1, 2], [0, 0], [0, 0]], shares=shares)
+    one = Branches.of_shares(test=[0, -1, -1], value=[0.5, 0, 0], child=STUMP, shares=shares)
     for kind in ("float32", "float16", "int8"):
         said = Trees(packed_trees(one, kind)).predict(np.array([[0.0], [1.0]]))
         np.testing.assert_array_equal(said[0], [0.0, 0.0])
@@ -120,9 +121,7 @@ def test_onnx_of_leaves_that_say_bayes_is_refused_with_the_cure():
         shipped(learner, None)
     with pytest.raises(SettingError, match="trees in float32 only"):
         shipped(majority(learner), Half())
-    np.testing.assert_array_equal(
-        Trees(shipped(learner, Half(), table=True)).branches.test, learner.branches().test
-    )
+    np.testing.assert_array_equal(Trees(shipped(learner, Half(), table=True)).branches.test, learner.branches().test)
 
 
 def test_much_smaller_and_faster_and_as_good(parent, artifact):
@@ -241,7 +240,7 @@ def test_what_has_no_trees_is_told():
 
     learner = rt.AMF()
     learner.learn(numbers(500))
-    with pytest.raises(SettingError, match="Hoeffding trees and forests of them.*got AMF"):
+    with pytest.raises(SettingError, match=r"Hoeffding trees and forests of them.*got AMF"):
         rt.compress(learner, data=numbers(3_000))
     with pytest.raises(SettingError, match="int8 or float16, and got int4"):
         Trees.of(learnt("ARF", 500), Short(), rows(5).x)
@@ -250,7 +249,12 @@ def test_what_has_no_trees_is_told():
 def test_the_ladder_of_forests():
     names = [step.name for step in rt.compression.ladder(rt.OneHot() | made("ARF"))]
     assert names[:3] == ["majority leaves", "float16", "int8"]
-    assert names[3:] == [*["prune branches 50%"] * 2, *["prune branches 25%"] * 2, "prune members 50%", "prune members 25%"]
+    assert names[3:] == [
+        *["prune branches 50%"] * 2,
+        *["prune branches 25%"] * 2,
+        "prune members 50%",
+        "prune members 25%",
+    ]
 
 
 def test_nominal_features_go_along():

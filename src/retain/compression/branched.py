@@ -62,8 +62,8 @@ def tree_graph(branches: Branches, /) -> onnx.ModelProto:
     return model
 
 
-# A test of a nominal value is one of how far its bucket is from the value, a column behind the others. (The operator has
-# tests for equality, of which ONNX Runtime 1.32 merges those in a row, and takes the wrong leaf.)
+# A test of a nominal value is one of how far its bucket is from the value, a column behind the others. (The operator
+# has tests for equality, of which ONNX Runtime 1.32 merges those in a row, and takes the wrong leaf.)
 _NAMED = """
     named = Gather<axis = 1>(rows, which)
     size = Abs(named)

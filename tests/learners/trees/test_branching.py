@@ -103,7 +103,7 @@ def test_thinned_forests_are_means_of_what_is_left():
 
 def test_nothing_learnt_is_nothing_to_describe():
     for learner in (rt.ARF(), rt.HoeffdingTree()):
-        with pytest.raises(SettingError, match="no trees yet|learnt nothing"):
+        with pytest.raises(SettingError, match=r"no trees yet|learnt nothing"):
             learner.branches()
         learner.learn(rt.Batch(np.zeros((3, 2))))
         with pytest.raises(SettingError, match="no class was learnt"):

@@ -2,15 +2,16 @@
 
 One thread, parent and artefact asked in turn. `elec2`: electricity prices, 8 columns, a drifting stream: the first four
 fifths are learnt, the next fifth of what is left teaches, the rest judges, as `retain compress` would do it. `mixed`:
-the same rows in random order, so that rows that judge are like those that were learnt. `shuttle`: 100,000 rows of three
-classes. `letter`: 20,000 rows of 26 classes in random order, a forest of 30. Rows that teach are rows that the parent
-has not learnt, which favours rungs after the first.
+the same rows in random order, so that rows that judge are like those that were learnt. `shuttle`: 100,000 rows of
+three classes, in random order (its last fifth is of one class that comes nowhere else). `letter`: 20,000 rows of 26
+classes in random order, a forest of 30. Rows that teach are rows that the parent has not learnt, which favours rungs
+after the first.
 
 Smaller is against the parent's nodes, leaves and Gaussians as plain arrays in float32 and int32, without what only
 learning needs; the state of the learner is told beside it. Where leaves say shares, the same trees are asked through
 ONNX Runtime, too.
 
-`files`: a forest of 100 MB, its state through a registry and back, without what the disk has to be waited for.
+`files`: a forest of 100 MB, its state through a registry and back.
 Needs the data sets beside the repository: `python bench_forest_compress.py [--only elec2]...`.
 """
 
@@ -68,7 +69,7 @@ def listed(path: Path) -> Batch:
 CASES: Mapping[str, tuple[Callable[[], Batch], Callable[[], Learner]]] = {
     "elec2": (electricity, lambda: rt.ARF(10)),
     "mixed": (lambda: mixed(electricity()), lambda: rt.ARF(10)),
-    "shuttle": (lambda: listed(NEEDS["shuttle"]), lambda: rt.ARF(10)),
+    "shuttle": (lambda: mixed(listed(NEEDS["shuttle"])), lambda: rt.ARF(10)),
     "letter": (lambda: mixed(listed(NEEDS["letter"])), lambda: rt.ARF(30)),
 }
 
@@ -128,28 +129,38 @@ def files() -> str:
 
     learner = made()
     learner.learn(rows)
-    taken: dict[str, list[float]] = {"save": [], "load": []}
+    taken: dict[str, list[tuple[float, float]]] = {"saved": [], "loaded": []}
     with tempfile.TemporaryDirectory() as folder:
         registry = rt.FileRegistry(folder)
-        for i in range(6):
+        for i in range(11):
             learner.learn(take_batch(rows, slice(i, i + 1)))  # other bytes than the version before
-            start = time.perf_counter()
+            begun = clocks()
             version = registry.push({"learner": learner.state_dict()}, parent=None, report={})
-            between = time.perf_counter()
+            between = clocks()
             again = made()
             again.load_state_dict(registry.pull(version.name)["learner"])
+            ended = clocks()
             if i:  # the first finds cold caches
-                taken["save"].append(between - start)
-                taken["load"].append(time.perf_counter() - between)
+                taken["saved"].append((between[0] - begun[0], between[1] - begun[1]))
+                taken["loaded"].append((ended[0] - between[0], ended[1] - between[1]))
             assert np.array_equal(again.predict(x[:100]), learner.predict(x[:100]))
     size = len(encode(learner.state_dict())) / 1e6
-    best, middle = ({what: f(times) for what, times in taken.items()} for f in (min, np.median))
-    met = max(middle.values()) < SECONDS
-    told = (f"{what} in {middle[what]:.2f} s (best {best[what]:.2f})" for what in taken)
+    told: list[str] = []
+    worst = 0.0
+    for what, times in taken.items():
+        cpu, wall = np.median(times, axis=0)
+        worst = max(worst, wall)
+        best = min(one[1] for one in times)
+        told.append(f"{what} in {cpu:.2f} CPU-seconds, {wall:.2f} s by the clock (best {best:.2f})")
     return (
         f"A forest of {size:.0f} MB ({learner.branches().trees} trees), {', '.join(told)}, hash and fsync included; "
-        f"bar {SECONDS:g} s each: {'met' if met else 'MISSED'}."
+        f"bar {SECONDS:g} s by the clock: {'met' if worst < SECONDS else 'MISSED'}."
     )
+
+
+def clocks() -> tuple[float, float]:
+    """CPU-seconds and seconds."""
+    return time.process_time(), time.perf_counter()
 
 
 def main() -> None:

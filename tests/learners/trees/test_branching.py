@@ -8,6 +8,7 @@ from tests.compression.forests import KINDS, learnt, made, rows
 
 import retain as rt
 from retain.errors import SettingError
+from retain.learners.trees import branching
 from retain.testing.compare import same_state
 
 EXACT = 1e-13  # the same sums in another order, in float64
@@ -108,3 +109,24 @@ def test_nothing_learnt_is_nothing_to_describe():
         learner.learn(rt.Batch(np.zeros((3, 2))))
         with pytest.raises(SettingError, match="no class was learnt"):
             learner.branches()
+
+
+def test_errors_stay_with_their_nodes_and_trees_beside_them_go():
+    """The second half is another world, so that trees grow beside nodes that fail."""
+    learner = rt.HoeffdingAdaptiveTree(grace=20, delta=0.3, width=10_000)
+    first, then = rows(3_000, gaps=False), rows(1_500, seed=1, gaps=False)
+    learner.learn(first)
+    learner.learn(rt.Batch(then.x, y=2 - then.y))
+    before = learner.state_dict()
+    assert (before["errors"]["beside"] >= 0).any()
+    found = learner.branches()
+    small = learner.pruned(np.flatnonzero(found.test >= 0)[-1:])
+    after = small.state_dict()
+    assert (after["errors"]["beside"] == -1).all()
+    order, depth = branching.reached(learner._tree), before["tree"]["depth"]
+    node = int(np.flatnonzero(found.test >= 0)[-1])
+    kept = np.delete(order, np.arange(node + 1, int(found.last()[node])))
+    assert len(kept) == len(after["errors"]["window"])
+    np.testing.assert_array_equal(after["errors"]["window"], before["errors"]["window"][kept])
+    np.testing.assert_array_equal(after["tree"]["depth"], depth[kept])
+    small.learn(rows(2_000, seed=2, gaps=False))

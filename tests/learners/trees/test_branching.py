@@ -85,7 +85,8 @@ def test_smaller_ones_are_saved_and_go_on_as_if_never_stopped(name):
     again = made(name)
     again.load_state_dict(small.state_dict())
     more = rows(3_000, seed=5)
-    np.testing.assert_array_equal(again.learn(more), small.learn(more))
+    parts = [rt.Batch(more.x[a:b], y=more.y[a:b]) for a, b in ((0, 7), (7, 2_000), (2_000, 3_000))]
+    np.testing.assert_array_equal(np.concatenate([again.learn(part) for part in parts]), small.learn(more))
     same_state(again.state_dict(), small.state_dict(), 0.0, "its state")
     assert not len(small.branches().says)
 
@@ -130,3 +131,15 @@ def test_errors_stay_with_their_nodes_and_trees_beside_them_go():
     np.testing.assert_array_equal(after["errors"]["window"], before["errors"]["window"][kept])
     np.testing.assert_array_equal(after["tree"]["depth"], depth[kept])
     small.learn(rows(2_000, seed=2, gaps=False))
+
+
+@pytest.mark.parametrize("name", ["ARF", "EFDT"])
+def test_what_a_leaf_was_before_does_not_matter(name):
+    """A tree that began anew has leaves that were nodes of a larger one, whose children are nowhere now."""
+    learner = learnt(name)
+    inner = np.flatnonzero(learner.branches().test >= 0)[-1:]
+    wanted = learner.pruned(inner).predict(rows(100, seed=1).x)
+    trees = [learner._tree] if name == "EFDT" else [tree for pair in learner._pairs for tree in pair._trees]
+    for tree in trees:
+        tree.child[tree.test < 0] = 1 << 20
+    np.testing.assert_array_equal(learner.pruned(inner).predict(rows(100, seed=1).x), wanted)

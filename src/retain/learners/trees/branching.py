@@ -88,6 +88,10 @@ def pruned(tree: Tree, nodes: Ints, /) -> tuple[Tree, Ints]:
     slots = taken[taken >= 0]
     number = np.zeros(len(tree.test), dtype=np.int32)
     number[order] = np.arange(len(order))
+    split = tree.test[order] >= 0
+    split[new] = False
+    child = np.zeros((len(order), 2), dtype=np.int32)  # a leaf's are left of what the node was before
+    child[split] = number[tree.child[order[split]]]
     size = tree.size.copy()
     size[NODES], size[SLOTS], size[SPARE_NODES], size[SPARE_SLOTS] = len(order), len(slots), 0, 0
     # Room for one slot at the least: arrays of none cannot be doubled.
@@ -95,7 +99,7 @@ def pruned(tree: Tree, nodes: Ints, /) -> tuple[Tree, Ints]:
     smaller = tree._replace(
         size=size,
         limit=tree.limit.copy(),
-        child=number[tree.child[order]],
+        child=child,
         spare_node=np.zeros(len(order), dtype=np.int32),
         spare_slot=np.zeros(len(rooms), dtype=np.int32),
         scale=tree.scale.copy(),

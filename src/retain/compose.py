@@ -17,6 +17,7 @@ from typing import Any, final, overload
 import numpy as np
 
 from retain.blocks import check_labels, concat_batches, from_state, labelled, take_batch, to_state
+from retain.branches import Branches
 from retain.core import Array, Batch, Features, Floats, Ints, Learner, State
 from retain.errors import RetainError, SettingError
 from retain.scores import Scores
@@ -24,6 +25,7 @@ from retain.scores import Scores
 __all__ = [
     "Blending",
     "Bounding",
+    "Branching",
     "Chain",
     "Composable",
     "Consolidating",
@@ -291,6 +293,29 @@ class Narrowing(ABC):
     @abstractmethod
     def narrowed(self, kept: Ints, /) -> Learner:
         """A copy that has only ever had these features, given in ascending order; this learner stays as it is."""
+
+
+class Branching(ABC):
+    """A learner whose answers are a weighted mean of what leaves of trees say, and that can do with less of them.
+
+    Shapes: T trees, N nodes, K classes, all as `branches` counts them.
+    """
+
+    @abstractmethod
+    def branches(self) -> Branches:
+        """What it answers with now. Raises SettingError where nothing is learnt."""
+
+    @abstractmethod
+    def thinned(self, kept: Ints, /) -> Learner:
+        """A copy that has only these trees, given in ascending order; this learner stays as it is."""
+
+    @abstractmethod
+    def pruned(self, nodes: Ints, /) -> Learner:
+        """A copy in which these nodes are leaves, which know the shares of what came to them."""
+
+    @abstractmethod
+    def counting(self, more: Floats, /) -> Learner:
+        """A copy whose leaves say shares of their classes from now on; their counts grow by (N, K) of each node."""
 
 
 class Wrapper(ABC):

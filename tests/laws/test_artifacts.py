@@ -10,7 +10,20 @@ import pytest
 
 import retain as rt
 from retain.compose import Steps
-from retain.compression import Artifact, Draft, FewerBits, Half, Int8, Lessons, Narrow, Shrink, Truncate
+from retain.compression import (
+    Artifact,
+    Draft,
+    FewerBits,
+    Half,
+    Int8,
+    Lessons,
+    MajorityLeaves,
+    Narrow,
+    PruneBranches,
+    PruneMembers,
+    Shrink,
+    Truncate,
+)
 from retain.compression.draft import transforms
 from retain.compression.forms import formed
 
@@ -35,6 +48,14 @@ def narrowing():
     return rt.Scale() | rt.RandomFeatures(40) | rt.Ridge(batch_size=10)
 
 
+def forest():
+    return rt.ARF(4, tree=rt.HoeffdingTree(grace=10, delta=0.3, nominal=[3]))
+
+
+def tree():
+    return rt.Scale() | rt.HoeffdingAdaptiveTree(grace=10, delta=0.3, leaf="bayes")
+
+
 CASES = {
     "net": (net, (), ORDER),
     "net in sixteen bits": (net, (Half(),), ORDER),
@@ -48,6 +69,9 @@ CASES = {
     "fewer features": (narrowing, (Narrow(0.5), Half()), ORDER),
     "table": (hashed, (), 0.0),
     "table of fewer weights": (hashed, (Truncate(0.3), FewerBits(9), Int8()), 0.0),
+    "forest": (forest, (), 0.0),
+    "smaller forest": (forest, (MajorityLeaves(), PruneBranches(0.3), PruneMembers(0.5), Int8()), 0.0),
+    "tree": (tree, (Half(),), 0.0),
 }
 
 
@@ -63,4 +87,5 @@ def test_laws(name):
     given = Steps(transforms(draft.learner)).apply(rows.x)
     form = formed(draft.learner, given, threads=1).formatted(draft.learner, draft.format, given)
     artifact = Artifact.of(learner, draft.learner, form)
-    rt.testing.check_predictor(artifact, lambda: Artifact(make()), rows, tolerance=tolerance, tries=3)
+    accepts = {"accepts_missing": make is forest}
+    rt.testing.check_predictor(artifact, lambda: Artifact(make()), rows, tolerance=tolerance, tries=3, **accepts)

@@ -31,7 +31,7 @@ from retain.run.service import Service
 from retain.update import Overseer
 
 ROWS = 4_000
-KINDS = ("linear", "analytic", "neural", "joined")
+KINDS = ("linear", "analytic", "neural", "joined", "forest")
 
 
 def write_rows(path: Path) -> None:
@@ -95,6 +95,8 @@ def learner(kind: str) -> Any:
         return encode | Counted(rt.Linear(loss=rt.Logistic(), update=rt.FTRL()))
     if kind == "analytic":
         return encode | Counted(rt.RLS(forgetting=0.999))
+    if kind == "forest":
+        return encode | Counted(rt.ARF(3, tree=rt.HoeffdingTree(grace=20, delta=0.2), seed=1))
     import torch
 
     torch.set_num_threads(1)

@@ -65,10 +65,23 @@ STEPS: Mapping[str, Entry[Callable[[float], Step]]] = {
         "random features that an analytic learner can do without are not computed: narrow=.5",
         lambda share: rt.compression.Narrow(share),  # noqa: PLW0108
     ),
+    "majority-leaves": Entry(
+        "leaves of trees say shares of classes, recent rows among them, and not what naive Bayes finds",
+        lambda _: rt.compression.MajorityLeaves(),
+    ),
+    "prune-branches": Entry(
+        "subtrees that do little for recent rows become leaves: prune-branches=.5 takes half of the leaves",
+        lambda share: rt.compression.PruneBranches(share),  # noqa: PLW0108
+    ),
+    "prune-members": Entry(
+        "trees of a forest that the others can do without: prune-members=.5",
+        lambda share: rt.compression.PruneMembers(share),  # noqa: PLW0108
+    ),
 }
-_SHARELESS = ("half", "int8")
+_SHARELESS = ("half", "int8", "majority-leaves")
 _FORMATS = ("onnx", "onnx-int8", "onnx-half", "table", "table-int8", "table-half", "numpy")
 _NUMBERS: Mapping[str, Numbers] = {"": "float32", "half": "float16", "int8": "int8"}  # by what a format ends with
+_KINDS = {"graph": "onnx", "table": "table", "trees": "table"}  # what a format begins with, by the form
 _BEHIND = "the file begins behind the transforms: give it what they put out\n"
 _WITHIN = ("accuracy", "per_class", "forgetting", "faster", "smaller", "confidence")
 _LAST = 20_000  # rows of a pipeline's stream that judge where its file names no data
@@ -210,14 +223,18 @@ def _number(value: str, where: str) -> float:
 
 
 def _of_artifact(state: State, to: str) -> bytes:
-    """What an artefact runs as, if it is of that format."""
+    """What an artefact runs as, if it is of that format; trees in any numbers are plain arrays and a graph, too."""
+    from retain.compression.branched import tree_graph
     from retain.compression.forms import loaded
+    from retain.compression.trees import Trees
 
     form = loaded(state["form"])
     if "transforms" in state["master"]:
         sys.stderr.write(_BEHIND)
+    if isinstance(form, Trees) and to in ("onnx", "numpy"):
+        return tree_graph(form.branches).SerializeToString() if to == "onnx" else _arrays(form.branches.plain())
     ends = {numbers: f"-{word}" if word else "" for word, numbers in _NUMBERS.items()}
-    has = f"{'onnx' if form.name == 'graph' else form.name}{ends[form.numbers]}"
+    has = f"{_KINDS[form.name]}{ends[form.numbers]}"
     if to != has:
         raise SettingError(f"the artefact is {has}, and --to is {to}; export the learner that it descends from")
     return form.data
@@ -228,19 +245,26 @@ def _of_learner(learner: Learner, to: str) -> bytes:
     from retain.compression.draft import neural
     from retain.compression.forms import shipped
     from retain.compression.graph import drawn
-    from retain.compression.source import scored
+    from retain.compression.source import branched, branching, scored
 
     last = learns(learner)
     if last is not learner:
         sys.stderr.write(_BEHIND)
     kind, _, short = to.partition("-")
     if kind == "table" and neural(last):
-        raise SettingError("a table is of linear and analytic learners, and this is a neural net; give --to onnx")
+        raise SettingError("a table is of linear and analytic learners and trees, not of a neural net; give --to onnx")
     if kind != "numpy":
         formats = {"": None, "int8": rt.compression.Int8(), "half": rt.compression.Half()}
         return shipped(learner, formats[short], table=kind == "table")
+    if branching(last):
+        return _arrays(branched(last).plain())
+    return _arrays(drawn(last) if neural(last) else _of_scores(scored(last)))
+
+
+def _arrays(arrays: Mapping[str, Array]) -> bytes:
+    """As a file of NumPy's."""
     out = io.BytesIO()
-    np.savez(out, **(drawn(last) if neural(last) else _of_scores(scored(last))))  # pyright: ignore[reportArgumentType]
+    np.savez(out, **arrays)  # pyright: ignore[reportArgumentType]
     return out.getvalue()
 
 

@@ -29,7 +29,10 @@ _HOME = {
     "Lessons": "draft",
     "LowRank": "steps.low_rank",
     "Magnitude": "steps.magnitude",
+    "MajorityLeaves": "steps.majority_leaves",
     "Narrow": "steps.narrow",
+    "PruneBranches": "steps.prune_branches",
+    "PruneMembers": "steps.prune_members",
     "Rung": "report",
     "Shrink": "steps.shrink",
     "Step": "draft",
@@ -74,6 +77,9 @@ if TYPE_CHECKING:
     from retain.compression.steps.int8 import Int8 as Int8
     from retain.compression.steps.low_rank import LowRank as LowRank
     from retain.compression.steps.magnitude import Magnitude as Magnitude
+    from retain.compression.steps.majority_leaves import MajorityLeaves as MajorityLeaves
     from retain.compression.steps.narrow import Narrow as Narrow
+    from retain.compression.steps.prune_branches import PruneBranches as PruneBranches
+    from retain.compression.steps.prune_members import PruneMembers as PruneMembers
     from retain.compression.steps.shrink import Shrink as Shrink
     from retain.compression.steps.truncate import Truncate as Truncate

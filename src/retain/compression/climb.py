@@ -24,11 +24,14 @@ from retain.compression.cost import Cost, Latency, cost_as, cost_of, latencies
 from retain.compression.draft import Draft, Lessons, Step, neural, transforms
 from retain.compression.forms import Form, formed
 from retain.compression.report import CompressionReport, Rung
-from retain.compression.source import scored
+from retain.compression.source import branching, scored, source
 from retain.compression.steps.fewer_bits import FewerBits
 from retain.compression.steps.half import Half
 from retain.compression.steps.int8 import Int8
+from retain.compression.steps.majority_leaves import MajorityLeaves
 from retain.compression.steps.narrow import Narrow
+from retain.compression.steps.prune_branches import PruneBranches
+from retain.compression.steps.prune_members import PruneMembers
 from retain.compression.steps.truncate import Truncate
 from retain.core import Array, Batch, Features, Learner, Predictor
 from retain.errors import BudgetError, RetainError, SettingError
@@ -99,8 +102,7 @@ def compress(
     budget = budget or Within()
     steps = steps or ladder(learner)
     transforms(learner)  # refuses what has no end of which a graph could be made
-    last = learns(learner)
-    classes = last.model.classes if neural(last) else scored(last).classes
+    classes = source(learner).classes
     judges, taught = _shares(data, lessons, classes=classes, seed=seed)
     budget.enough(np.asarray(judges.y))
     with _threaded(threads):
@@ -113,8 +115,9 @@ def ladder(learner: Learner, /) -> tuple[Step, ...]:
     """The rungs that `compress` tries where none are given: shorter numbers, then cuts, large ones first.
 
     For nets these are smaller shapes, for a hashed linear learner fewer weights and fewer bits, for an analytic learner
-    behind random features fewer of these. What a large cut leaves is taught as long as what small ones would leave, so
-    that small ones come where it failed. Raises SettingError for what compression does not know.
+    behind random features fewer of these. Of trees the leaves say shares first, and last there are fewer branches and
+    fewer trees. What a large cut leaves is taught as long as what small ones would leave, so that small ones come where
+    it failed. Raises SettingError for what compression does not know.
     """
     last, front = learns(learner), transforms(learner)
     if neural(last):
@@ -123,6 +126,9 @@ def ladder(learner: Learner, /) -> tuple[Step, ...]:
 
         cuts: list[Step] = [Shrink(share, recover=Distil(passes=_PASSES)) for share in _SHARES]
         return (Half(), Int8(), *(cut for cut in cuts for _ in range(2)))
+    if branching(last):
+        cuts = [PruneBranches(share) for share in _SHARES]
+        return (MajorityLeaves(), Half(), Int8(), *(cut for cut in cuts for _ in range(2)), *map(PruneMembers, _SHARES))
     scored(last)
     steps: tuple[Step, ...] = ()
     match front[-1:]:

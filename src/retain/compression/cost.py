@@ -13,10 +13,12 @@ from typing import final
 
 import numpy as np
 
-from retain.blocks import take
+from retain.blocks import dense, matrix, take
+from retain.branches import Branches
 from retain.compose import learns
+from retain.compression.branched import constants as arrays_of
 from retain.compression.draft import encoders, neural, transforms
-from retain.compression.source import scored
+from retain.compression.source import branched, branching, scored
 from retain.compression.weighted import constants
 from retain.core import CSR, Array, Features, Learner
 from retain.features.random_features import RandomFeatures
@@ -25,6 +27,7 @@ __all__ = ["Cost", "Latency", "cost_as", "cost_of", "latencies", "multiply_adds"
 
 _BURST = 5  # blocks that a model answers in its turn
 _LEAST = 4  # turns
+_WALKED = 512  # rows that are followed through trees
 
 
 @final
@@ -62,6 +65,8 @@ def cost_of(learner: Learner, rows: Features, /, *, latency: Mapping[int, Latenc
     if neural(last):
         tensors = {one.data_ptr(): one for one in last.serving().values()}  # tied ones are shipped once
         arrays = [(one.float() if one.is_floating_point() else one).cpu().numpy() for one in tensors.values()]
+    elif branching(last):
+        arrays = list(arrays_of(branched(last)).values())
     else:
         arrays = list(constants(scored(last)).values())
     data = b"".join(one.tobytes() for one in arrays)
@@ -83,12 +88,16 @@ def _packed(data: bytes, /) -> int:
 def multiply_adds(learner: Learner, rows: Features, /) -> int:
     """Products that are added up for one row: of a module in its layers and attention, of weights and random features.
 
+    Of trees, in the mean: tests on the way, classes whose shares are added up, and products of naive Bayes in leaves.
+
     Args:
         learner: a chain, or what is at its end.
         rows: what that is given; of sparse ones the numbers that are there are counted, in the mean.
     """
     last = learns(learner)
     before = sum(one.products for one in transforms(learner) if isinstance(one, RandomFeatures))
+    if branching(last):
+        return before + _of_trees(branched(last), rows)
     if not neural(last):
         k, d = scored(last).weights.shape
         entries = len(rows.indices) / max(len(rows), 1) if isinstance(rows, CSR) else d
@@ -99,6 +108,20 @@ def multiply_adds(learner: Learner, rows: Features, /) -> int:
     with FlopCounterMode(display=False) as counter:
         last.predict((row.float() if row.is_floating_point() else row).numpy())
     return before + counter.get_total_flops() // 2
+
+
+def _of_trees(branches: Branches, rows: Features) -> int:
+    """What a row costs on its way through all trees."""
+    some = dense(matrix(take(rows, slice(_WALKED)), reader="cost", missing=True), branches.width)
+    if not len(some):
+        return 0
+    at = branches.reached(some)
+    inner = branches.test >= 0
+    depth = np.zeros(len(branches.test), dtype=np.int64)
+    for node in np.flatnonzero(inner):
+        depth[branches.child[node]] = depth[node] + 1
+    says = (branches.bayes[branches.leaf[at]] >= 0) * 2 * branches.classes * branches.says.pick.shape[1]
+    return round(float((depth[at] + says).sum(axis=1).mean())) + branches.trees * branches.classes
 
 
 def latencies(

@@ -15,10 +15,11 @@ from retain.compression.draft import Format, neural
 from retain.compression.graph import filled, folded, hollow, initialisers
 from retain.compression.packed import Numbers
 from retain.compression.session import Session, parsed
-from retain.compression.source import TRIED, Source, refuse_apart, scored, source
+from retain.compression.source import TRIED, Source, branching, refuse_apart, scored, source
 from retain.compression.steps.half import Half
 from retain.compression.steps.int8 import Int8
 from retain.compression.table import NUMBERS, Table
+from retain.compression.trees import Trees
 from retain.core import CSR, Array, Features, Learner, State
 from retain.errors import SettingError, StateError
 from retain.scores import Scores
@@ -71,7 +72,9 @@ class Form(Protocol):
 
 
 def formed(learner: Learner, rows: Features, /, *, threads: int) -> Form:
-    """What a learner runs as, in float32: a table where its rows are sparse and it has weights, else a graph."""
+    """What a learner runs as, in float32: trees, a table where its rows are sparse and it has weights, else a graph."""
+    if branching(learner):
+        return Trees.of(learner, None, rows)
     if isinstance(rows, CSR) and not neural(learns(learner)):
         return Table.of(learner, None, rows)
     return Graph.of(learner, rows, threads=threads)
@@ -81,6 +84,8 @@ def loaded(state: State, /) -> Form:
     """What a form's `state_dict` put down. Raises StateError for what is damaged."""
     if state["kind"] == Table.name:
         return Table.from_state(state)
+    if state["kind"] == Trees.name:
+        return Trees.from_state(state)
     return Graph.from_state(state)
 
 
@@ -173,14 +178,16 @@ class Graph:
 
 
 def shipped(learner: Learner, format: Format | None, /, *, table: bool = False) -> bytes:  # noqa: A002
-    """A learner as an ONNX graph or a table of weights, from what the end of a chain is given to answers.
+    """A learner as an ONNX graph, or a table of weights or trees, from what the end of a chain is given to answers.
 
     It is compared with the learner at once. Raises SettingError where it answers otherwise, or where the format has to
     be calibrated by rows: `retain.compress` has some.
     """
-    made_of = source(learner)
-    rows = _sparse(scored(learner)) if table else made_of.some()
-    whole: Form = Table.of(learner, None, rows) if table else Graph.of(learner, rows, threads=1)
+    made_of, trees = source(learner), branching(learner)
+    if trees and format is not None and not table:
+        raise SettingError(f"ONNX has trees in float32 only, and was asked for {format.name}; export a table so")
+    rows: Features = _sparse(scored(learner)) if table and not trees else made_of.some()
+    whole = _whole(learner, rows, table=table, trees=trees)
     if format is None:
         return whole.data
     short = whole.formatted(learner, format, rows if table else take(rows, slice(0)))
@@ -190,6 +197,13 @@ def shipped(learner: Learner, format: Format | None, /, *, table: bool = False) 
     if not apart <= _ROUNDED * size:
         raise SettingError(f"in {format.name} it answers otherwise, by {apart:.2g} in the mean; export float32")
     return short.data
+
+
+def _whole(learner: Learner, rows: Features, *, table: bool, trees: bool) -> Form:
+    """In float32."""
+    if not table:
+        return Graph.of(learner, rows, threads=1)
+    return Trees.of(learner, None, rows) if trees else Table.of(learner, None, rows)
 
 
 def _sparse(scores: Scores) -> CSR:

@@ -1,33 +1,26 @@
 """Weights of which most are 0, as a file: where those are that are not, and what they are, zipped.
 
-    bytes 0 - 7     RETAINW, and a zero
-    bytes 8 - 11    version of the format, now 1: an unsigned integer, the lowest byte first, as all integers here
-    bytes 12 - 43   SHA-256 of all that follows
-    from byte 44    a zlib stream. Unzipped it is: the length of a JSON text in bytes, four bytes; the text; then
-                    arrays, one after the other
+The file begins with RETAINW and a zero, is of version 1, and laid out as `retain.compression.sealed` tells.
 
 The text says `features`, `outputs`, `entries` (a list: how many weights of each output are not 0), `numbers` ("int8",
 "float16" or "float32"), `link` (see `retain.scores`), `flat`, and `bounds`, a list of those of "low", "high" and
 "reach" that are given.
 
-An array of m numbers of b bytes each is kept by bytes: first the lowest byte of each number, then the second of each,
-which zips better. The arrays are, for each output, the places of its weights as differences to the place before, the
-first to 0 (four bytes each), and the weights; then, in float32, with int8 a scale for each output by which its weights
-are multiplied, the bias of each output, `low` and `high` of each output where they are given, and `reach` of each place
-at which any output has a weight, in ascending order; of all other places it is infinite.
+The arrays are, for each output, the places of its weights as differences to the place before, the first to 0 (four
+bytes each), and the weights; then, in float32, with int8 a scale for each output by which its weights are multiplied,
+the bias of each output, `low` and `high` of each output where they are given, and `reach` of each place at which any
+output has a weight, in ascending order; of all other places it is infinite.
 
 Shapes: D features, k outputs, m weights that are not 0.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import zlib
 from typing import Literal, TypeAlias
 
 import numpy as np
 
+from retain.compression.sealed import Unsealed, sealed
 from retain.core import Array, Floats, Ints
 from retain.errors import StateError
 from retain.scores import LINKS, Scores
@@ -36,8 +29,6 @@ __all__ = ["Numbers", "packed", "unpacked"]
 
 Numbers: TypeAlias = Literal["int8", "float16", "float32"]
 _MAGIC, _VERSION = b"RETAINW\0", 1
-_BEGIN = len(_MAGIC) + 4 + 32
-_DAMAGED = "the packed weights are damaged; compress anew"
 
 
 def packed(scores: Scores, numbers: Numbers, /) -> bytes:
@@ -63,35 +54,15 @@ def packed(scores: Scores, numbers: Numbers, /) -> bytes:
     parts += [bounds[name].astype("<f4") for name in ("low", "high") if bounds[name] is not None]
     if scores.reach is not None:
         parts.append(scores.reach[_union(places)].astype("<f4"))
-    text = json.dumps(told, sort_keys=True).encode()
-    whole = b"".join([len(text).to_bytes(4, "little"), text, *map(_split, parts)])
-    zipped = zlib.compress(whole, 9)
-    return _MAGIC + _VERSION.to_bytes(4, "little") + hashlib.sha256(zipped).digest() + zipped
+    return sealed(_MAGIC, _VERSION, told, parts)
 
 
 def unpacked(data: bytes, /) -> tuple[Scores, Numbers]:
     """What `packed` put down, in float64. Raises StateError for what is damaged, or of a later version."""
-    if data[: len(_MAGIC)] != _MAGIC or len(data) < _BEGIN:
-        raise StateError(_DAMAGED)
-    version = int.from_bytes(data[len(_MAGIC) : len(_MAGIC) + 4], "little")
-    if version != _VERSION:
-        raise StateError(f"the packed weights are of version {version}, this retain reads {_VERSION}; update it")
-    if hashlib.sha256(data[_BEGIN:]).digest() != data[_BEGIN - 32 : _BEGIN]:
-        raise StateError(_DAMAGED)
-    whole = zlib.decompress(data[_BEGIN:])
-    size = int.from_bytes(whole[:4], "little")
-    told = json.loads(whole[4 : 4 + size])
+    file = Unsealed(data, magic=_MAGIC, version=_VERSION, what="weights")
+    told, take = file.told, file.take
     if told["link"] not in LINKS:
         raise StateError(f"the packed weights have a link {told['link']!r} that this retain does not know; update it")
-    at = 4 + size
-
-    def take(count: int, dtype: str) -> Array:
-        nonlocal at
-        width = np.dtype(dtype).itemsize
-        raw = np.frombuffer(whole, np.uint8, count * width, at).reshape(width, count)
-        at += count * width
-        return np.ascontiguousarray(raw.T).view(dtype)[:, 0]
-
     d, k, numbers = told["features"], told["outputs"], told["numbers"]
     weights, places = np.zeros((k, d)), list[Ints]()
     kind = {"int8": "i1", "float16": "<f2", "float32": "<f4"}[numbers]
@@ -122,8 +93,3 @@ def _rounded(weights: Floats, numbers: Numbers) -> tuple[Array, float]:
 
 def _union(places: list[Ints]) -> Ints:
     return np.unique(np.concatenate(places)) if places else np.zeros(0, dtype=np.int64)
-
-
-def _split(values: Array) -> bytes:
-    """All lowest bytes, then all second bytes, ..."""
-    return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), values.dtype.itemsize).T.tobytes()

@@ -1,4 +1,4 @@
-"""What a graph is made of: a neural net, or weights and a link.
+"""What a graph is made of: a neural net, weights and a link, or trees.
 
 Shapes: n rows, d features.
 """
@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Protocol, final
 
 import numpy as np
 
-from retain.compose import Scoring, learns
+from retain.branches import Branches
+from retain.compose import Branching, Scoring, learns
+from retain.compression.branched import tree_graph
 from retain.compression.draft import neural
 from retain.compression.graph import drawn, exported
 from retain.compression.weighted import constants, graph
 from retain.core import Array, Learner
 from retain.errors import SettingError
+from retain.learners.trees.answering import middle
 from retain.scores import Scores
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from retain.learners.neural import Neural
 
-__all__ = ["APART", "TRIED", "Source", "refuse_apart", "scored", "source"]
+__all__ = ["APART", "TRIED", "Source", "branched", "branching", "refuse_apart", "scored", "source"]
 
 TRIED = 64  # rows to compare on, where none are given
 APART = 1e-4  # of answers, in float32: sums in another order
@@ -61,7 +64,22 @@ class Source(Protocol):
 def source(learner: Learner, /) -> Source:
     """What a graph is made of. Raises SettingError for a learner that has no weights to ship."""
     last = learns(learner)
-    return _Net(last) if neural(last) else _Weights(last, scored(last))
+    if neural(last):
+        return _Net(last)
+    return _Trees(last, branched(last)) if branching(last) else _Weights(last, scored(last))
+
+
+def branching(learner: Learner, /) -> bool:
+    """Whether what is at the end of a chain is a tree or a forest that can be described."""
+    return isinstance(learns(learner), Branching)
+
+
+def branched(learner: Learner, /) -> Branches:
+    """The trees that the learner at the end of a chain answers with. Raises SettingError where it has none."""
+    last = learns(learner)
+    if not isinstance(last, Branching):
+        raise SettingError(f"{type(last).__name__} has no trees that could be described; expected one such as rt.ARF")
+    return last.branches()
 
 
 def scored(learner: Learner, /) -> Scores:
@@ -69,8 +87,9 @@ def scored(learner: Learner, /) -> Scores:
     last = learns(learner)
     if not isinstance(last, Scoring):
         raise SettingError(
-            "compression knows neural nets, and learners with one weight for each feature (Linear, Ridge, RLS, SLDA, "
-            f"NearestMean), alone or at the end of a chain; got {type(last).__name__}: compress one of these instead"
+            "compression knows neural nets, learners with one weight for each feature (Linear, Ridge, RLS, SLDA, "
+            "NearestMean), and Hoeffding trees and forests of them (HoeffdingTree, ARF, SRP), alone or at the end of a "
+            f"chain; got {type(last).__name__}: compress one of these instead"
         )
     return last.scores()
 
@@ -148,3 +167,36 @@ class _Weights:
         reach = 1.0 if self._scores.reach is None else self._scores.reach
         rows = np.random.default_rng(0).normal(size=(TRIED, self._scores.weights.shape[1]))
         return (rows * reach).astype(np.float32)
+
+
+@final
+class _Trees:
+    """Trees, as they are now."""
+
+    apart = APART
+
+    def __init__(self, learner: Learner, branches: Branches) -> None:
+        self._learner, self._branches = learner, branches
+
+    @property
+    def learner(self) -> Learner:
+        return self._learner
+
+    @property
+    def classes(self) -> int:
+        return self._branches.classes
+
+    def exported(self) -> onnx.ModelProto:
+        return tree_graph(self._branches)
+
+    def drawn(self) -> dict[str, Array]:
+        return {}  # they are attributes of the graph, which is made anew
+
+    def some(self) -> Array:
+        """About the thresholds and the means."""
+        rng = np.random.default_rng(0)
+        rows = rng.normal(size=(TRIED, self._branches.width))
+        for of_means in (True, False):
+            at, half = middle(self._branches, of_means=of_means)
+            rows = np.where(at != 0, at + half * rng.normal(size=rows.shape), rows)
+        return rows.astype(np.float32)

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001
 """What ensembles of trees share: members that each learn a row some random number of times, and may begin anew."""
 
 from __future__ import annotations
@@ -5,21 +6,26 @@ from __future__ import annotations
 import os
 from abc import ABC
 from collections.abc import Callable
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, final
 
 import numpy as np
 
-from retain.core import Array, Batch, Features, Floats, State
+from retain.branches import Branches, joined
+from retain.compose import Branching
+from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError, SettingError
 from retain.learners.draws import seeded
 from retain.learners.ensemble.abreast import abreast
-from retain.learners.ensemble.bagged_kernels import Member, Policy, begin, member_rows
+from retain.learners.ensemble.bagged_kernels import Member, Policy, begin, member_rows, trust
 from retain.learners.ensemble.bagged_numbers_kernels import begin_numbers, member_numbers
 from retain.learners.intake import Given, Intake
 from retain.learners.trees import HoeffdingTree, RegressionTree, arrays, regression_arrays
 from retain.learners.trees.arrays import Growth
+from retain.learners.trees.branching import counted, described, pruned, reached
+from retain.learners.trees.kernels import MAJORITY
 from retain.learners.trees.regression import numbers_only, shaped, target
 from retain.learners.trees.single import unlabelled, widen
 
@@ -59,6 +65,9 @@ class Kind:
     begin: Callable[..., None]
     rows: Callable[..., int]
     score: tuple[int, ...]  # shape of `Member.score`
+
+    def __deepcopy__(self, _: Any) -> Kind:
+        return self  # there are two of them, which a copy of a forest shares with it
 
 
 CLASSES = Kind(lambda growth, d, m, _: growth.layout(d, m), arrays, begin, member_rows, (2,))
@@ -123,6 +132,24 @@ class Pair:
                 return
             self._trees = [self._kind.room.grown(tree, self._layout, y[start]) for tree in self._trees]
 
+    def branches(self, classes: int) -> Branches:
+        """Of the tree that answers."""
+        near = int(self.member.which[0])
+        return described(self._trees[near], self._forms[near], classes=classes)
+
+    def prune(self, nodes: Ints) -> None:
+        """These nodes of the tree that answers become leaves; the one behind it stays as it is."""
+        near = int(self.member.which[0])
+        tree = self._trees[near]
+        self._trees[near], _ = pruned(tree, reached(tree)[nodes])
+
+    def count(self, more: Floats, growth: Growth) -> None:
+        """Leaves of the tree that answers have counted more, and grow otherwise from now on."""
+        near = int(self.member.which[0])
+        self._trees[near] = counted(self._trees[near], more)
+        self._growth = growth
+        self._forms = [growth.forms(forms.place, forms.subset) for forms in self._forms]
+
     def state_dict(self) -> State:
         return {
             "trees": [self._kind.room.saved(tree) for tree in self._trees],
@@ -137,7 +164,7 @@ class Pair:
         self.member = Member(**{name: array.copy() for name, array in state["member"].items()})
 
 
-class Bagged(ABC):  # noqa: B024 - kinds differ in their settings only
+class Bagged(Branching, ABC):
     """An ensemble of trees; see its kinds, each in the file of its name.
 
     Members know nothing of each other, so that they learn side by side, on as many threads as there are processors;
@@ -191,11 +218,51 @@ class Bagged(ABC):  # noqa: B024 - kinds differ in their settings only
             return self._mean(rows, np.full(len(rows), np.nan), np.zeros(len(rows)))
         return self._shares(rows, *unlabelled(len(rows)), self._intake.classes or 0)
 
+    def branches(self) -> Branches:
+        """As `retain.compose.Branching.branches`."""
+        if self._kind is NUMBERS:
+            raise SettingError(
+                f"{type(self).__name__} has trees of numbers, which cannot be told as plain arrays yet; expected trees of "
+                "classes: keep it as it is, or compress another learner"
+            )
+        trees = [pair.branches(self._intake.classes or 0) for pair in self._pairs]
+        return joined(trees, np.array([trust(pair.member, self._plan.policy) for pair in self._pairs]))
+
+    def thinned(self, kept: Ints, /) -> Bagged:
+        """As `retain.compose.Branching.thinned`."""
+        if not len(kept) or (np.diff(kept) <= 0).any() or kept[0] < 0 or kept[-1] >= len(self._pairs):
+            raise SettingError(
+                f"{type(self).__name__} got {list(kept)} as trees to keep of {len(self._pairs)}; expected their "
+                "numbers, at least one, ascending"
+            )
+        other = deepcopy(self)
+        other._pairs = [other._pairs[i] for i in kept]
+        other._trees = len(kept)
+        return other
+
+    def pruned(self, nodes: Ints, /) -> Bagged:
+        """As `retain.compose.Branching.pruned`."""
+        root, other = self.branches().root, deepcopy(self)
+        which = np.searchsorted(root, nodes, side="right") - 1
+        for i, pair in enumerate(other._pairs):
+            pair.prune(nodes[which == i] - root[i])
+        return other
+
+    def counting(self, more: Floats, /) -> Bagged:
+        """As `retain.compose.Branching.counting`."""
+        root, other = self.branches().root, deepcopy(self)
+        other._growth = replace(self._growth, leaf=MAJORITY)
+        for pair, part in zip(other._pairs, np.split(more, root[1:]), strict=True):
+            pair.count(part, other._growth)
+        return other
+
     def state_dict(self) -> State:
         pairs = [pair.state_dict() for pair in self._pairs]
-        return {"intake": self._intake.state_dict(), "place": self._place.copy(), "pairs": pairs}
+        state = {"intake": self._intake.state_dict(), "place": self._place.copy(), "pairs": pairs}
+        return state | {"leaf": self._growth.leaf, "trees": self._trees}
 
     def load_state_dict(self, state: State, /) -> None:
+        self._growth, self._trees = replace(self._growth, leaf=int(state["leaf"])), int(state["trees"])
         self._intake.load_state_dict(state["intake"])
         self._place = state["place"].copy()
         self._pairs = self._planted() if state["pairs"] else []

@@ -20,7 +20,7 @@ from retain.learners.draws import below, poisson
 from retain.learners.trees.kernels import CLASSES, answer, cramped, learn, replant, route
 from retain.learners.uncounted import uncounted
 
-__all__ = ["Member", "Policy", "begin", "draw_patch", "member_rows", "watch"]
+__all__ = ["Member", "Policy", "begin", "draw_patch", "member_rows", "trust", "watch"]
 
 _WARNING, _DRIFT = 0, 1
 _OFTEN = 30.0  # a row is learnt so many times at most, in the mean
@@ -114,7 +114,7 @@ def begin(tree, forms, seed):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _trust(member, policy):
+def trust(member, policy):
     """What a member's answers count for."""
     if policy.boosting:
         right, wrong = member.boost[0], member.boost[1]
@@ -183,9 +183,9 @@ def member_rows(near, far, near_forms, far_forms, member, policy, x_nd, y_n, w_n
         for c in range(near.size[CLASSES]):
             if out_nK[i, c] > 0.0 and (best < 0 or out_nK[i, c] > out_nK[i, best]):
                 best = c
-        trust = _trust(member, policy)
+        counts_for = trust(member, policy)
         for c in range(near.size[CLASSES]):
-            out_nK[i, c] *= trust
+            out_nK[i, c] *= counts_for
         if not learns:
             continue
         right = best == y

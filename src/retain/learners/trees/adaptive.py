@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 
-from retain.core import Array, Floats, State
+from retain.core import Array, Floats, Ints, State
 from retain.errors import SettingError
 from retain.learners.draws import seeded
 from retain.learners.trees.adaptive_kernels import DEEPEST, WANTED, Errors, adaptive_rows
@@ -116,6 +116,12 @@ class HoeffdingAdaptiveTree(SingleTree):
     def load_state_dict(self, state: State, /) -> None:
         super().load_state_dict(state)
         self._errors = Errors(**{name: array.copy() for name, array in state["errors"].items()})
+
+    def _renumber(self, kept: Ints, /) -> None:
+        """Errors go with their nodes; trees that grew beside them are dropped."""
+        parts = {name: array[kept] for name, array in self._errors._asdict().items() if name != "seed"}
+        self._errors = Errors(**parts, seed=self._errors.seed)
+        self._errors.beside[:] = -1
 
     def _rows(self, tree: Tree, forms: Forms, x: Floats, y: Array, weight: Array, out: Array, start: int, /) -> int:
         if len(self._errors.beside) < len(tree.test):

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001
 """What learners that are one tree of classes share: checks of rows, room, answers and state."""
 
 from __future__ import annotations
@@ -5,14 +6,19 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from retain.core import Array, Batch, Features, Floats, State
+from retain.branches import Branches
+from retain.compose import Branching
+from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import SettingError
 from retain.learners.intake import Intake
 from retain.learners.trees.arrays import Growth, Layout, grown, memory, nominal_places, plant, restored, saved, widened
+from retain.learners.trees.branching import counted, described, pruned, reached
 from retain.learners.trees.kernels import BAYES, EITHER, MAJORITY, NODES, SPARE_NODES, Forms, Tree, replant
 
 __all__ = ["Leaf", "SingleTree", "growth", "unlabelled", "widen"]
@@ -21,7 +27,7 @@ Leaf: TypeAlias = Literal["majority", "bayes", "either"]
 _LEAVES = {"majority": MAJORITY, "bayes": BAYES, "either": EITHER}
 
 
-class SingleTree(ABC):
+class SingleTree(Branching, ABC):
     """A tree of classes; see its kinds, each in the file of its name."""
 
     def __init__(self, how: Growth, *, beside: int = 0, wanted: int = 2) -> None:
@@ -71,11 +77,35 @@ class SingleTree(ABC):
             self._rows(self._tree, self._forms(), rows, *unlabelled(len(rows)), out, 0)
         return out
 
+    def branches(self) -> Branches:
+        """As `retain.compose.Branching.branches`."""
+        return described(self._grown(), self._forms(), classes=self._intake.classes or 0)
+
+    def thinned(self, kept: Ints, /) -> SingleTree:
+        """As `retain.compose.Branching.thinned`; refused, since it is one tree."""
+        raise SettingError(f"{self._reader} is one tree and got {len(kept)} to keep; prune its branches instead")
+
+    def pruned(self, nodes: Ints, /) -> SingleTree:
+        """As `retain.compose.Branching.pruned`."""
+        other, tree = deepcopy(self), self._grown()
+        other._tree, kept = pruned(tree, reached(tree)[nodes])
+        other._renumber(kept)
+        return other
+
+    def counting(self, more: Floats, /) -> SingleTree:
+        """As `retain.compose.Branching.counting`."""
+        other = deepcopy(self)
+        other._tree = counted(self._grown(), more)
+        other.growth = replace(self.growth, leaf=MAJORITY)
+        return other
+
     def state_dict(self) -> State:
         tree = None if self._tree is None else saved(self._tree)
-        return {"intake": self._intake.state_dict(), "place": self._place.copy(), "tree": tree}
+        state = {"intake": self._intake.state_dict(), "place": self._place.copy(), "tree": tree}
+        return state | {"leaf": self.growth.leaf}
 
     def load_state_dict(self, state: State, /) -> None:
+        self.growth = replace(self.growth, leaf=int(state["leaf"]))
         self._intake.load_state_dict(state["intake"])
         self._place = state["place"].copy()
         self._tree = None if state["tree"] is None else restored(state["tree"])
@@ -83,6 +113,14 @@ class SingleTree(ABC):
     @abstractmethod
     def _rows(self, tree: Tree, forms: Forms, x: Floats, y: Array, weight: Array, out: Array, start: int, /) -> int:
         """Answer and learn rows from `start` on; the row that there may be no room for, or their number."""
+
+    def _renumber(self, kept: Ints, /) -> None:
+        """Nodes have other numbers: the i-th was kept[i]."""
+
+    def _grown(self) -> Tree:
+        if self._tree is None:
+            raise SettingError(f"{self._reader} has learnt nothing yet, so that it has no branches")
+        return self._tree
 
     def _layout(self) -> Layout:
         return self.growth.layout(len(self._place), beside=self._beside)

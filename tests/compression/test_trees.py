@@ -121,7 +121,8 @@ def test_onnx_of_leaves_that_say_bayes_is_refused_with_the_cure():
         shipped(learner, None)
     with pytest.raises(SettingError, match="trees in float32 only"):
         shipped(majority(learner), Half())
-    np.testing.assert_array_equal(Trees(shipped(learner, Half(), table=True)).branches.test, learner.branches().test)
+    with pytest.raises(SettingError, match="in float16 it answers otherwise"):  # many narrow Gaussians in few bits
+        shipped(learner, Half(), table=True)
 
 
 def test_much_smaller_and_faster_and_as_good(parent, artifact):

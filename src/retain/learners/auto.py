@@ -16,12 +16,12 @@ from retain.features.random_features import RandomFeatures
 from retain.features.scale import Scale
 from retain.learners.analytic import SLDA, Ridge
 from retain.learners.baselines import NoChange, Prior
-from retain.learners.ensemble import AMF, ARF, Hedge
+from retain.learners.ensemble import AMF, ARF, Hedge, OnlineBagging
 from retain.learners.linear import SGD, Adaptive, Coin, Linear, Logistic, Multinomial, Squared
 from retain.learners.linear.losses import Loss
 from retain.learners.neighbours import KNN
 from retain.learners.neural import OnlineMLP
-from retain.learners.trees import HoeffdingTree
+from retain.learners.trees import HoeffdingTree, RegressionTree
 
 if TYPE_CHECKING:
     from retain.features.embed import Embed
@@ -34,10 +34,10 @@ GRAMS = (3, 4)  # characters of the runs of words that are hashed beside them
 def auto(schema: Schema, /) -> Learner:
     """The default learner for rows of a schema: learners of every kind side by side, of which `Hedge` trusts the best.
 
-    Four linear learners, an adaptive random forest (for classes), a Mondrian forest, small neural nets and the nearest
-    of the last rows, each with the encoding that suits it; beside them the last label again, and the share of each
-    class or the mean so far. None is best everywhere, and which is best changes; nobody need choose. A row costs some
-    50 to 100 microseconds. Where there is text, linear learners alone: see `quick`.
+    Four linear learners, an adaptive random forest (of numbers: bagged trees), a Mondrian forest, small neural nets and
+    the nearest of the last rows, each with the encoding that suits it; beside them the last label again, and the share
+    of each class or the mean so far. None is best everywhere, and which is best changes; nobody need choose. A row
+    costs some 50 to 100 microseconds. Where there is text, linear learners alone: see `quick`.
 
     >>> import retain as rt
     >>> stream = rt.streams.RandomRBF(seed=1, n=10_000)
@@ -49,7 +49,9 @@ def auto(schema: Schema, /) -> Learner:
     if Kind.TEXT in {column.kind for column in schema.columns}:
         return quick(schema)
     members: list[Learner] = [quick(schema)]
-    if schema.classes is not None:
+    if schema.classes is None:
+        members += [branching(schema, lambda names: OnlineBagging(tree=RegressionTree(nominal=names)))]
+    else:
         members += [branching(schema, lambda names: ARF(tree=HoeffdingTree(delta=0.05, nominal=names)))]
     members += [branching(schema, lambda _: AMF())]
     members += [encoder(schema, scaled=False, narrow=True) | part for part in (OnlineMLP(), KNN(10))]

@@ -222,7 +222,7 @@ class Bagged(Branching, ABC):
         """As `retain.compose.Branching.branches`."""
         if self._kind is NUMBERS:
             raise SettingError(
-                f"{type(self).__name__} has trees of numbers, which cannot be told as plain arrays yet; expected trees of "
+                f"{type(self).__name__} has trees of numbers, which no plain arrays tell yet; expected trees of "
                 "classes: keep it as it is, or compress another learner"
             )
         trees = [pair.branches(self._intake.classes or 0) for pair in self._pairs]

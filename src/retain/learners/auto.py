@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GRAMS", "auto", "branching", "counts", "encoder", "intents", "loss", "quick"]
 
+_TREE, _FOREST = 1 << 20, 4 << 20  # bytes of a tree and of a Mondrian forest: a checkpoint is written often
 GRAMS = (3, 4)  # characters of the runs of words that are hashed beside them
 
 
@@ -50,10 +51,12 @@ def auto(schema: Schema, /) -> Learner:
         return quick(schema)
     members: list[Learner] = [quick(schema)]
     if schema.classes is None:
-        members += [branching(schema, lambda names: OnlineBagging(tree=RegressionTree(nominal=names)))]
+        members += [branching(schema, lambda names: OnlineBagging(tree=RegressionTree(nominal=names, max_bytes=_TREE)))]
     else:
-        members += [branching(schema, lambda names: ARF(tree=HoeffdingTree(delta=0.05, nominal=names)))]
-    members += [branching(schema, lambda _: AMF())]
+        members += [
+            branching(schema, lambda names: ARF(tree=HoeffdingTree(delta=0.05, nominal=names, max_bytes=_TREE)))
+        ]
+    members += [branching(schema, lambda _: AMF(max_bytes=_FOREST))]
     members += [encoder(schema, scaled=False, narrow=True) | part for part in (OnlineMLP(), KNN(10))]
     return Hedge(*members, NoChange(), Prior())
 

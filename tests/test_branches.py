@@ -68,7 +68,7 @@ def test_what_is_missing_and_what_has_a_name_by_hand():
         np.array([0, -1]),
     )
     x = np.array([[3, 9], [-7.5, 9], [4, 0.5], [2, 0.6], [np.nan, np.nan]])
-    assert one.reached(x)[:, 0].tolist() == [1, 1, 3, 4, 3]  # 7 is 3 of 4 buckets; gaps go right, then left
+    assert one.reached(x)[:, 0].tolist() == [1, 4, 3, 4, 3]  # 7 is 3 of 4 buckets; gaps go right, then left
     np.testing.assert_array_equal(one.answers(x)[4], shares[1])
 
 

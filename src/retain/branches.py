@@ -183,7 +183,7 @@ class Branches:
 
 def bucket(x: Array, values: int, /) -> Floats:
     """The place of nominal values among so many; NaN stays."""
-    return np.floor(np.abs(x)) % values
+    return np.floor(x) % values
 
 
 def no_bayes(classes: int, /, *, features: int = 0, nominal: int = 0, values: int = 0) -> Bayes:

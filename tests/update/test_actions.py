@@ -128,7 +128,7 @@ def test_blend_mixes_weights():
     a.blend(b, 0.3)
     np.testing.assert_allclose(a.weights, expected, rtol=1e-12)
     np.testing.assert_allclose(a.intercept, bias, rtol=1e-12)
-    with pytest.raises(SettingError, match="neither Coin nor FTRL"):
+    with pytest.raises(SettingError, match="not Coin, FTRL or ALMA"):
         rt.Linear(update=rt.Coin()).blend(rt.Linear(update=rt.Coin()), 0.5)
 
 

@@ -24,6 +24,8 @@ _READER = "Ordinal"
 class Ordinal(Composable):
     """Replaces each category by its number: 0 for the first one that appeared in the column, 1 for the next, ...
 
+    Rows of a bare array of numbers stay as they are: where they stand for categories, they are codes already.
+
     Codes are never changed. They are for learners that split or look up (trees, embeddings); to a linear learner they
     say nothing, use `OneHot` there. A category that was not known before the row is missing (null), in `learn` as in
     `apply`; so are a missing category and those beyond the bound.
@@ -73,7 +75,9 @@ class Ordinal(Composable):
             self._known[name] = Interner(limit=self.max_categories)
             self._known[name].load_state_dict(saved)
 
-    def _encode(self, x: Features, *, learning: bool) -> pa.RecordBatch:
+    def _encode(self, x: Features, *, learning: bool) -> Features:
+        if isinstance(x, np.ndarray) and x.dtype.kind in "fiub":
+            return x
         table = only_table(x, reader=_READER, what="categories in named columns")
         where = self._look(table)
         columns: list[Any] = list(table.columns)

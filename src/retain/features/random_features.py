@@ -135,7 +135,9 @@ class RandomFeatures(Composable):
         slope_dw, phase_w = self._layer
         out = np.empty((len(rows), self.outputs), dtype=np.float32)
         whole = len(rows) - len(rows) % _ROWS
-        np.matmul(rows[:whole], slope_dw, out=out[:whole])
+        # Products of one shape only: on some processors how a product rounds depends on how many rows it has.
+        for start in range(0, whole, _ROWS):
+            np.matmul(rows[start : start + _ROWS], slope_dw, out=out[start : start + _ROWS])
         if whole < len(rows):
             rest = np.zeros((_ROWS, rows.shape[1]), dtype=np.float32)
             rest[: len(rows) - whole] = rows[whole:]

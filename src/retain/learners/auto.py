@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["GRAMS", "auto", "branching", "counts", "encoder", "intents", "loss", "quick"]
 
 _TREE, _FOREST = 1 << 20, 4 << 20  # bytes of a tree and of a Mondrian forest: a checkpoint is written often
+_WIDEST = 500  # columns: beyond, what grows with the width costs more than it gains
 GRAMS = (3, 4)  # characters of the runs of words that are hashed beside them
 
 
@@ -38,7 +39,8 @@ def auto(schema: Schema, /) -> Learner:
     Four linear learners, an adaptive random forest (of numbers: bagged trees), a Mondrian forest, small neural nets and
     the nearest of the last rows, each with the encoding that suits it; beside them the last label again, and the share
     of each class or the mean so far. None is best everywhere, and which is best changes; nobody need choose. A row
-    costs some 50 to 100 microseconds. Where there is text, linear learners alone: see `quick`.
+    costs some 50 to 100 microseconds. Where there is text, or more than 500 columns, linear learners alone: see
+    `quick`.
 
     >>> import retain as rt
     >>> stream = rt.streams.RandomRBF(seed=1, n=10_000)
@@ -47,7 +49,7 @@ def auto(schema: Schema, /) -> Learner:
     >>> report.metrics["accuracy"] > 0.85 > report.baselines["prior"]["accuracy"]
     True
     """
-    if Kind.TEXT in {column.kind for column in schema.columns}:
+    if Kind.TEXT in {column.kind for column in schema.columns} or len(schema.columns) > _WIDEST:
         return quick(schema)
     members: list[Learner] = [quick(schema)]
     if schema.classes is None:

@@ -81,7 +81,7 @@ def test_boosting_gives_more_of_what_is_wrong_to_the_next():
     member = Member(**{**blank, "boost": boost})
     passed = {True: 0.0, False: 0.0}
     for right in rng.random(40_000) < 0.8:
-        passed[bool(right)] += _boosted(member, bool(right), 1.0)
+        passed[bool(right)] += _boosted(member, bool(right), 1.0, 1.0)
     assert passed[True] == pytest.approx(passed[False], rel=0.03)
 
 

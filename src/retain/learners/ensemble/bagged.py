@@ -21,6 +21,7 @@ from retain.learners.draws import seeded
 from retain.learners.ensemble.abreast import abreast
 from retain.learners.ensemble.bagged_kernels import Member, Policy, begin, member_rows, trust
 from retain.learners.ensemble.bagged_numbers_kernels import begin_numbers, member_numbers
+from retain.learners.ensemble.members import in_order
 from retain.learners.intake import Given, Intake
 from retain.learners.trees import HoeffdingTree, RegressionTree, arrays, regression_arrays
 from retain.learners.trees.arrays import Growth
@@ -123,14 +124,21 @@ class Pair:
 
     def learn(self, policy: Policy, x: Floats, y: Array, weight: Array, rate: Array, out: Array) -> None:
         """Answer and learn the rows; see `bagged_kernels.member_rows` and `bagged_numbers_kernels.member_numbers`."""
-        start = 0
+        start, said = 0, dict[int, Array]()
         while True:
             order = slice(None, None, -1 if self.member.which[0] else 1)
             trees, forms = self._trees[order], self._forms[order]
             start = self._kind.rows(*trees, *forms, self.member, policy, x, y, weight, rate, out, start)
             if start == len(x):
-                return
+                break
+            if self._kind is CLASSES and y[start] >= trees[0].counts.shape[1]:
+                # Room for a class may be taken from a leaf: it is asked first.
+                said[start] = np.zeros((1, out.shape[1]))
+                alone = x[start : start + 1], *unlabelled(1), rate[start : start + 1].copy(), said[start]
+                self._kind.rows(*trees, *forms, self.member, policy, *alone, 0)
             self._trees = [self._kind.room.grown(tree, self._layout, y[start]) for tree in self._trees]
+        for row, answer in said.items():
+            out[row] = answer[0]
 
     def branches(self, classes: int) -> Branches:
         """Of the tree that answers."""
@@ -152,6 +160,9 @@ class Pair:
 
     def state_dict(self) -> State:
         return {
+            "all": self._all,
+            "own": self._own,
+            "looked": self._layout.looked,
             "trees": [self._kind.room.saved(tree) for tree in self._trees],
             "subsets": [forms.subset.copy() for forms in self._forms],
             "member": {name: array.copy() for name, array in self.member._asdict().items()},
@@ -159,6 +170,8 @@ class Pair:
 
     def load_state_dict(self, state: State) -> None:
         place = self._forms[0].place
+        self._all, self._own = bool(state["all"]), bool(state["own"])  # as at the width of the first block
+        self._layout = self._kind.layout(self._growth, len(place), int(state["looked"]), self._own)
         self._trees = [self._kind.room.restored(tree) for tree in state["trees"]]
         self._forms = [self._growth.forms(place, subset.copy()) for subset in state["subsets"]]
         self.member = Member(**{name: array.copy() for name, array in state["member"].items()})
@@ -202,6 +215,8 @@ class Bagged(Branching, ABC):
         """Learn the rows in order; see `retain.core.Learner`."""
         given = self._read(batch)
         place = widen(self._place, self._growth, batch.x, given.x.shape[1], reader=type(self).__name__)
+        if self._kind is CLASSES:
+            self._growth.layout(len(place), self._plan.looked(len(place))).admit(reader=type(self).__name__)
         self._intake.keep(given)
         self._place = place
         self._pairs = self._pairs or self._planted()
@@ -297,7 +312,7 @@ class Bagged(Branching, ABC):
     def _shares(self, x: Floats, y: Array, weight: Array, classes: int) -> Array:
         """The mean of the shares that members give the classes, by what each of them counts for: (n, classes)."""
         votes = self._votes(x, y, weight, classes)
-        total = votes.sum(axis=1, keepdims=True)
+        total = in_order(votes)
         return np.divide(votes, total, out=votes, where=total > 0)
 
     def _mean(self, x: Floats, y: Array, weight: Array) -> Array:

@@ -118,17 +118,18 @@ def trust(member, policy):
     """What a member's answers count for."""
     if policy.boosting:
         right, wrong = member.boost[0], member.boost[1]
-        return max(math.log((right + 1e-3) / (wrong + 1e-3)), 0.0) if right + wrong > 0.0 else 1.0
-    if policy.weighted and member.score[1] > 0.0:
-        return member.score[0] / member.score[1]
+        # None counts for nothing: where all are worse than chance, what they say is still their mean.
+        return max(math.log((right + 1e-3) / (wrong + 1e-3)), 1e-6) if right + wrong > 0.0 else 1.0
+    if policy.weighted:
+        return (member.score[0] + 1.0) / (member.score[1] + 2.0)
     return 1.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _boosted(member, right, rate):
-    """How much of the row the next member learns, given how much this one did (Oza and Russell 2001)."""
+def _boosted(member, right, rate, w):
+    """How much of a row of weight w the next member learns, given how much this one did (Oza and Russell 2001)."""
     at = 0 if right else 1
-    member.boost[at] += rate
+    member.boost[at] += rate * w
     return min(rate * (member.boost[0] + member.boost[1]) / (2.0 * member.boost[at]), _OFTEN)
 
 
@@ -190,7 +191,7 @@ def member_rows(near, far, near_forms, far_forms, member, policy, x_nd, y_n, w_n
             continue
         right = best == y
         if policy.boosting:
-            rate_n[i] = _boosted(member, right, rate_n[i])
+            rate_n[i] = _boosted(member, right, rate_n[i], w)
         member.score[0] += w if right else 0.0
         member.score[1] += w
         if times > 0:

@@ -6,7 +6,7 @@ Shapes: n rows, M members, S shares, k classes (or outputs).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numba import njit
@@ -15,7 +15,7 @@ from retain import blocks
 from retain.compose import Kept, LateLearner, Paced, Renewing, late, learns
 from retain.core import Array, Batch, Features, Floats, Ints, Learner, State
 from retain.errors import SettingError
-from retain.learners.ensemble.members import all_or_none, kind, stacked
+from retain.learners.ensemble.members import Accepted, all_or_none, stacked
 from retain.learners.linear import Linear
 
 __all__ = ["Hedge"]
@@ -189,7 +189,7 @@ class Hedge(LateLearner, Paced, Renewing):
         self.members = members
         self._rate, self._share = np.repeat(rates, len(shares)), np.tile(shares, len(rates))
         self._linear = Linear.alike(members)
-        self._learnt: Any = ()  # of a table learnt, its Arrow schema; None: rows were no table
+        self._accepted = Accepted()
         self._trust = np.full((levels, len(members)), 1.0 / len(members))
         self._belief = np.full(levels, 1.0 / levels)
         self._scale = np.zeros(2)
@@ -206,7 +206,7 @@ class Hedge(LateLearner, Paced, Renewing):
             said = Linear.abreast(self._linear, batch)
         else:
             self._check(batch, batch.y, n)
-            said = self._all_or_none(batch.x, lambda member, _: member.learn(batch))
+            said = self._all_or_none(batch, lambda member, _: member.learn(batch))
         order = np.empty(2 * n, dtype=np.int64)  # every row lands right after it has arrived, if it has a label
         order[0::2] = np.arange(n)
         order[1::2] = ~order[0::2]
@@ -229,7 +229,7 @@ class Hedge(LateLearner, Paced, Renewing):
             said, parts[m] = late(member).flow(arrivals, None if due is None else due.parts[m], due_y, order)
             return said
 
-        said = self._all_or_none(arrivals.x, flow)
+        said = self._all_or_none(arrivals, flow, due_y)
         own = blocks.weights(arrivals.weight, len(arrivals), reader="Hedge")
         before = None if due is None else due.views[0]
         weight = own if before is None or before.weight is None else np.concatenate([before.weight, own])
@@ -313,7 +313,5 @@ class Hedge(LateLearner, Paced, Renewing):
         voices = np.moveaxis(said_VNK, 0, -1).reshape(n, k * len(said_VNK))
         return (out[:, 0] if flat else out), voices
 
-    def _all_or_none(self, x: Features, call: Callable[[Learner, int], Array]) -> Array:
-        said = stacked(all_or_none(self.members, x, call, learnt=self._learnt))
-        self._learnt = kind(x)
-        return said
+    def _all_or_none(self, batch: Batch, call: Callable[[Learner, int], Array], y: Array | None = None) -> Array:
+        return stacked(all_or_none(self.members, batch, call, accepted=self._accepted, y=y))

@@ -5,37 +5,65 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
-from retain.core import CSR, Array, Batch, Features, Learner, State
+from retain.core import CSR, Array, Batch, Learner, State
 from retain.errors import RetainError
 from retain.learners.ensemble.abreast import abreast
 
-__all__ = ["all_or_none", "kind", "stacked"]
+__all__ = ["Accepted", "all_or_none", "in_order", "stacked"]
 
 _WORTH = 500  # rows of a block from which on threads pay
 
 
-def kind(x: Features, /) -> Any:
-    """Of a table, its Arrow schema; None: rows are no table."""
-    return None if isinstance(x, (np.ndarray, CSR)) else x.schema
+@final
+class Accepted:
+    """What all members have learnt so far: rows that lie within it are refused by none of them, one may expect.
+
+    It holds the columns of tables, or the width, the range of all numbers, of labels and of weights. What is missing or
+    not finite is in no range. Extremes of a stream become rare as it goes on.
+    """
+
+    def __init__(self) -> None:
+        self._kind: Any = ()
+        self._spans: dict[str, tuple[float, float]] = {}
+
+    def holds(self, kind: Any, spans: dict[str, tuple[float, float]], /) -> bool:
+        """Whether all of it has been seen before."""
+
+        def within(name: str, low: float, high: float) -> bool:
+            least, most = self._spans.get(name, (np.inf, -np.inf))
+            return low >= least and high <= most
+
+        return kind == self._kind and all(within(name, *span) for name, span in spans.items())
+
+    def add(self, kind: Any, spans: dict[str, tuple[float, float]], /) -> None:
+        """All members have learnt this."""
+        self._kind = kind
+        for name, (low, high) in spans.items():
+            least, most = self._spans.get(name, (np.inf, -np.inf))
+            self._spans[name] = min(least, low), max(most, high)
 
 
 def all_or_none(
-    members: Sequence[Learner], x: Features, call: Callable[[Learner, int], Array], /, *, learnt: Any
+    members: Sequence[Learner],
+    batch: Batch,
+    call: Callable[[Learner, int], Array],
+    /,
+    *,
+    accepted: Accepted,
+    y: Array | None = None,
 ) -> list[Array]:
     """All members learn, or none: what one refuses another may have learnt already.
 
-    The first goes first, and the others side by side, in threads where that pays.
-
-    `learnt` is the `kind` of the rows that all of them have learnt before.
+    The first goes first, and the others side by side, in threads where that pays. Where labels come apart from the
+    rows they are `y`.
     """
+    kind, spans = _looks(batch, batch.y if y is None else y)
     before: list[State] = []
-    # What is missing or not finite is the one thing that members may disagree about, in columns that all of them
-    # have learnt before; else the first of them refuses it. Copies of large members cost more than rows do.
-    if kind(x) != learnt or not _finite(x):
+    if not accepted.holds(kind, spans):  # copies of large members cost more than rows do
         before = [member.state_dict() for member in members]
     said: list[Array] = [np.empty(0)] * len(members)
 
@@ -45,11 +73,12 @@ def all_or_none(
     first, *others = [partial(run, member, m) for m, member in enumerate(members)]
     try:
         first()
-        abreast(others, len(os.sched_getaffinity(0)) if len(Batch(x)) >= _WORTH else 1)
+        abreast(others, len(os.sched_getaffinity(0)) if len(batch) >= _WORTH else 1)
     except RetainError:
         for member, state in zip(members, before, strict=False):
             member.load_state_dict(state)
         raise
+    accepted.add(kind, spans)
     return said
 
 
@@ -65,18 +94,41 @@ def stacked(said: Sequence[Array]) -> Array:
     return out
 
 
-def _finite(x: Features) -> bool:
-    if isinstance(x, CSR):
-        return bool(np.isfinite(x.values).all())
+def in_order(votes: Array, /) -> Array:
+    """Sums over the classes, (n, 1), from the first to the last: NumPy's own order changes where more are to come."""
+    if not votes.shape[1]:
+        return np.zeros((len(votes), 1))
+    return np.add.accumulate(votes, axis=1)[:, -1:]
+
+
+def _looks(batch: Batch, y: Array | None) -> tuple[Any, dict[str, tuple[float, float]]]:
+    """The kind of rows, and the range of what is in them; NaN where something is missing."""
+    x = batch.x
+    spans = {
+        "weight": _span(batch.weight),
+        "label": _span(y if y is None or y.dtype.kind != "f" else y[np.isfinite(y)]),
+    }
     if isinstance(x, np.ndarray):
-        return x.dtype.kind in "fiub" and bool(np.isfinite(x).all())
+        return ("dense", x.shape[1:], x.dtype.kind), {**spans, "x": _span(x)}
+    if isinstance(x, CSR):
+        return ("sparse", x.width), {**spans, "x": _span(x.values)}
+    return x.schema, {**spans, **{str(i): _column(column) for i, column in enumerate(x.columns)}}
+
+
+def _column(column: Any) -> tuple[float, float]:
     import pyarrow as pa
 
     from retain.buffers import stored
 
-    def whole(column: pa.Array) -> bool:
-        return not column.null_count and (
-            not pa.types.is_floating(column.type) or bool(np.isfinite(stored(column)).all())
-        )
+    if column.null_count:
+        return np.nan, np.nan
+    number = pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
+    return _span(stored(column)) if number else (0.0, 0.0)
 
-    return all(map(whole, x.columns))
+
+def _span(values: Array | None) -> tuple[float, float]:
+    if values is None or not values.size:
+        return 0.0, 0.0
+    if values.dtype.kind not in "fiub":
+        return np.nan, np.nan
+    return float(values.min()), float(values.max())

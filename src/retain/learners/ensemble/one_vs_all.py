@@ -14,6 +14,7 @@ import numpy as np
 from retain import blocks
 from retain.core import Array, Batch, Features, Floats, Ints, Learner, State
 from retain.errors import RetainError
+from retain.learners.ensemble.members import in_order
 
 __all__ = ["OneVsAll"]
 
@@ -129,5 +130,5 @@ def _positive(said: Array) -> Floats:
 
 
 def _shares(votes: Floats) -> Floats:
-    total = votes.sum(axis=1, keepdims=True)
+    total = in_order(votes)
     return np.divide(votes, total, out=votes, where=total > 0)

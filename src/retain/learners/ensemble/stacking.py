@@ -6,7 +6,7 @@ Shapes: n rows, M members, k classes (or outputs).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from retain.core import CSR, Array, Batch, Features, Ints, Learner, State
 from retain.errors import SettingError
 from retain.learners.analytic import RLS
 from retain.learners.ensemble.hedge import Hedge
-from retain.learners.ensemble.members import all_or_none, kind, stacked
+from retain.learners.ensemble.members import Accepted, all_or_none, in_order, stacked
 from retain.learners.linear import Linear, Multinomial
 
 __all__ = ["Stacking"]
@@ -69,7 +69,7 @@ class Stacking(LateLearner):
         of_classes = Hedge(Linear(loss=Multinomial()), *opinions)
         self._tops = (over or of_numbers, over or of_classes)
         self._of_classes: bool | None = None
-        self._learnt: Any = ()  # the kind of rows that all members have learnt
+        self._accepted = Accepted()
 
     @property
     def over(self) -> Learner:
@@ -80,7 +80,7 @@ class Stacking(LateLearner):
         """Learn the rows in order; see `retain.core.Learner`."""
         n = len(batch)
         self._check(batch, batch.y, n)
-        said = self._all_or_none(batch.x, lambda member, _: member.learn(batch))
+        said = self._all_or_none(batch, lambda member, _: member.learn(batch))
         self._know(batch.y)
         if self._of_classes is None:
             return np.zeros((n, 0))
@@ -98,7 +98,7 @@ class Stacking(LateLearner):
         def flow(member: Learner, m: int) -> tuple[Array, Kept]:
             return late(member).flow(arrivals, None if due is None else due.parts[m], due_y, order)
 
-        said, parts = self._all(arrivals.x, flow)
+        said, parts = self._all(arrivals, flow, due_y)
         self._know(due_y)
         rows = Batch(self._features(said), weight=arrivals.weight)
         answer, kept = late(self.over).flow(rows, None if due is None else due.parts[-1], due_y, order)
@@ -120,19 +120,19 @@ class Stacking(LateLearner):
         self._of_classes = state["of_classes"]
         self.over.load_state_dict(state["over"])
 
-    def _all(self, x: Features, call: Callable[[Learner, int], tuple[Array, Kept]]) -> tuple[Array, list[Kept]]:
+    def _all(
+        self, arrivals: Batch, call: Callable[[Learner, int], tuple[Array, Kept]], y: Array
+    ) -> tuple[Array, list[Kept]]:
         parts: dict[int, Kept] = {}
 
         def ask(member: Learner, m: int) -> Array:
             said, parts[m] = call(member, m)
             return said
 
-        return self._all_or_none(x, ask), [parts[m] for m in range(len(self.members))]
+        return self._all_or_none(arrivals, ask, y), [parts[m] for m in range(len(self.members))]
 
-    def _all_or_none(self, x: Features, call: Callable[[Learner, int], Array]) -> Array:
-        said = stacked(all_or_none(self.members, x, call, learnt=self._learnt))
-        self._learnt = kind(x)
-        return said
+    def _all_or_none(self, batch: Batch, call: Callable[[Learner, int], Array], y: Array | None = None) -> Array:
+        return stacked(all_or_none(self.members, batch, call, accepted=self._accepted, y=y))
 
     def _check(self, batch: Batch, y: Array | None, n: int) -> None:
         blocks.check_labels(y, n, reader="Stacking")
@@ -169,7 +169,7 @@ class _Opinion:
     def predict(self, x: Features, /) -> Array:
         rows = blocks.dense(blocks.matrix(x, reader="Stacking"), blocks.width(x))[:, self._member :: self._members]
         p = np.where(rows > 0, _LEAST * np.exp(rows.astype(np.float64)), 0.0)
-        total = p.sum(axis=1, keepdims=True)
+        total = in_order(p)
         return np.divide(p, total, out=p, where=total > 0)
 
     def state_dict(self) -> State:

@@ -22,7 +22,7 @@ _BESIDE = 4 + 16 * _LADDERS * _PLACES + 16 * _LADDERS + 32  # bytes of a node
 
 @final
 class HoeffdingAdaptiveTree(SingleTree):
-    """A Hoeffding tree whose nodes errors their errors, and are replaced by trees that grow beside them.
+    """A Hoeffding tree whose nodes watch their errors, and are replaced by trees that grow beside them.
 
     ADWIN watches the errors of the rows that come by a node. Where they have become more, a new tree begins to grow
     beside it, on the rows that come there. Once both have seen `width` rows, the one takes the other's place, or is

@@ -1,6 +1,6 @@
 # pyright: reportMissingParameterType=false
 # numba infers the types of arguments, for each that a kernel is called with.
-"""The row loop of `HoeffdingAdaptiveTree`: nodes that errors their errors, and trees that grow beside those that fail.
+"""The row loop of `HoeffdingAdaptiveTree`: nodes that watch their errors, and trees that grow beside those that fail.
 
 Shapes as in `kernels`: n rows, d features, m features looked at, C nodes, K classes; L ladders of P places (ADWIN's).
 """

@@ -36,7 +36,7 @@ __all__ = ["votes"]
 
 @njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
 def _bucket(x, values):
-    return int(abs(x)) % values
+    return int(np.floor(x) % values)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

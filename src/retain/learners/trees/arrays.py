@@ -12,7 +12,7 @@ from typing import final
 
 import numpy as np
 
-from retain.core import CSR, Array, Features, State
+from retain.core import CSR, Array, Batch, State
 from retain.errors import SettingError
 from retain.learners.draws import seeded
 from retain.learners.trees.kernels import NODES, SLOTS, SPARE_SLOTS, Forms, Tree
@@ -82,6 +82,15 @@ class Layout:
     def slot_bytes(self, classes: int) -> int:
         """Of a slot."""
         return 4 + 4 * self.looked + classes * (40 * self.looked + 16 + 8 * self.nominal * self.values)
+
+    def admit(self, *, reader: str) -> None:
+        """Refuse rows of which not even one leaf has room."""
+        least = self.slot_bytes(2) + _LEAST * self.node_bytes(2)
+        if least > self.max_bytes:
+            raise SettingError(
+                f"{reader} may use {self.max_bytes:,} bytes for a tree, and got rows of {self.features} features, "
+                f"of which one leaf takes {least:,}; expected a larger max_bytes, or fewer columns"
+            )
 
     def limits(self, classes: int, nodes: int = 0) -> Array:
         """How many nodes and slots fit into the budget, of which there are so many nodes already: (2,)."""
@@ -171,10 +180,11 @@ def restored(state: State, /) -> Tree:
     return Tree(**{name: array.copy() for name, array in state.items()})
 
 
-def nominal_places(nominal: Sequence[str | int], x: Features, width: int, /, *, reader: str) -> Array:
+def nominal_places(nominal: Sequence[str | int], batch: Batch, width: int, /, *, reader: str) -> Array:
     """(d,) the number of each feature among the nominal ones; -1 for numbers."""
     place = np.full(width, -1, dtype=np.int32)
-    names: list[str] = [] if isinstance(x, (np.ndarray, CSR)) else list(x.schema.names)
+    named = batch.schema.names if batch.schema is not None else ()
+    names = list(named if isinstance(batch.x, (np.ndarray, CSR)) else batch.x.schema.names)
     for q, which in enumerate(nominal):
         if isinstance(which, str) and which not in names:
             raise SettingError(

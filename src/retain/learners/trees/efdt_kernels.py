@@ -50,16 +50,19 @@ def _fell(tree, node, stack_C):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _think(tree, forms, node, stack_C, room_3K, out_5):
-    """Split a leaf whose best split is better than none; split a node anew, or no more, where that is better."""
+    """Split a leaf whose best split is better than none; split a node anew, or no more, where that is better.
+
+    Returns whether what was below the node is gone.
+    """
     tree.weight[node, 1] = tree.weight[node, 0]
     if tree.slot[node] < 0:
         look(tree, forms, node)
-        return
+        return False
     there = 0
     for c in range(tree.size[CLASSES]):
         there += tree.counts[node, c] > 0.0
     if there < 2:
-        return
+        return False
     best_splits(tree, forms, node, room_3K, out_5)
     slack = bound(tree, node, forms.delta)
     best, value, place = int(out_5[2]), out_5[3], int(out_5[4])
@@ -69,19 +72,21 @@ def _think(tree, forms, node, stack_C, room_3K, out_5):
         if best < 0:  # no split is any good
             if -now > slack:
                 _fell(tree, node, stack_C)
-            return
+                return True
+            return False
     elif best < 0 or tree.depth[node] >= forms.deepest or room(tree)[0] < 2:
-        return
+        return False
     gain = out_5[0] - now
     # A leaf has nothing to lose; a node that has split would lose what grew below it.
     least = 0.5 * forms.tie if tree.test[node] >= 0 else 0.0
     if not (gain > slack or (slack < forms.tie and gain > least)):
-        return
+        return False
     if tree.test[node] == best and forms.place[best] < 0:
         tree.value[node] = value  # another threshold: what grows below it stays
-        return
+        return False
     _fell(tree, node, stack_C)
     deepen(tree, forms, node, best, value, place, room_3K, True)
+    return True
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -120,9 +125,7 @@ def efdt_rows(tree, forms, x_nd, y_n, w_n, out_nK, start):
             take_in(tree, forms, at, x_d, x_m, y, w)
         for k in range(steps):
             at = path_C[k]
-            if tree.weight[at, 0] - tree.weight[at, 1] >= forms.grace:
-                before = tree.test[at]
-                _think(tree, forms, at, stack_C, room_3K, out_5)
-                if k + 1 < steps and tree.test[at] != before:
-                    break  # what was below is gone
+            thinks = tree.weight[at, 0] - tree.weight[at, 1] >= forms.grace
+            if thinks and _think(tree, forms, at, stack_C, room_3K, out_5):
+                break
     return len(x_nd)

@@ -28,6 +28,7 @@ class HoeffdingTree(SingleTree):
     Granularity 1. NaN is a value like others: it is passed over, and goes where most rows went. A feature that never
     changes is never split on. Memory is bounded: where there is no room, the leaves that get least wrong stop looking
     at features, and go on counting classes; when there is no room for nodes either, the tree stays as it is.
+    Only classes that come when it is large make it larger than that, since every node counts them.
 
     Args:
         grace: weight of rows between two thoughts of a split.

@@ -105,7 +105,7 @@ class Forms(NamedTuple):
 @njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
 def bucket(x, values):
     """The place of a nominal value among so many: itself, or where there are more, one shared with others."""
-    return int(abs(x)) % values
+    return int(np.floor(x) % values)
 
 
 @njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
@@ -275,7 +275,11 @@ def _observe(stats_4m, span_2m, x_m, w, pick_m, scale_4d):
         # that never vary may vary by what float32 could not tell.
         n = weight - 1.0 if weight >= 2.0 else weight
         floor = _PRIOR * scale_4d[3, pick_m[j]] + n * (1e-14 * mean * mean) + 1e-30
-        stats_4m[3, j] = 0.5 * (n + 1.0) / (spread + floor) if n > 0.0 else 0.0
+        if n > 0.0:
+            stats_4m[3, j] = 0.5 * (n + 1.0) / (spread + floor)
+        else:  # of a feature that this class never had: what all rows have
+            stats_4m[1, j] = scale_4d[1, pick_m[j]]
+            stats_4m[3, j] = 0.5 / scale_4d[3, pick_m[j]] if scale_4d[3, pick_m[j]] > 0.0 else 0.0
         span_2m[0, j] = min(span_2m[0, j], x) if there else span_2m[0, j]
         span_2m[1, j] = max(span_2m[1, j], x) if there else span_2m[1, j]
 
@@ -470,6 +474,8 @@ def sprout(tree, depth):
         node = tree.size[NODES]
         tree.size[NODES] += 1
     tree.test[node] = -1
+    tree.value[node] = 0.0
+    tree.child[node] = 0
     tree.slot[node] = -1
     tree.depth[node] = depth
     tree.weight[node] = 0.0
@@ -484,7 +490,7 @@ def discard(tree, node):
     if tree.slot[node] >= 0:
         tree.spare_slot[tree.size[SPARE_SLOTS]] = tree.slot[node]
         tree.size[SPARE_SLOTS] += 1
-    tree.test[node], tree.slot[node] = -1, -1
+    tree.test[node], tree.slot[node], tree.depth[node] = -1, -1, 0
     tree.spare_node[tree.size[SPARE_NODES]] = node
     tree.size[SPARE_NODES] += 1
 
@@ -528,6 +534,8 @@ def look(tree, forms, node):
 def replant(tree, forms):
     """The whole tree becomes one leaf that has learnt nothing. The classes stay known."""
     tree.size[NODES], tree.size[SLOTS], tree.size[SPARE_NODES], tree.size[SPARE_SLOTS] = 0, 0, 0, 0
+    tree.spare_node[:] = 0
+    tree.spare_slot[:] = 0
     look(tree, forms, sprout(tree, 0))
 
 

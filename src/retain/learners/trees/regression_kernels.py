@@ -416,6 +416,8 @@ def _slot_for(tree, forms, node):
 def _plant(tree, node, depth):
     """A leaf that has learnt nothing and looks at nothing yet."""
     tree.test[node] = -1
+    tree.value[node] = 0.0
+    tree.child[node] = 0
     tree.slot[node] = -1
     tree.depth[node] = depth
     tree.weight[node] = 0.0

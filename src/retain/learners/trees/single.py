@@ -56,7 +56,9 @@ class SingleTree(Branching, ABC):
     def learn(self, batch: Batch, /) -> Array:
         """Learn the rows in order; see `retain.core.Learner`."""
         given = self._intake.read(batch)
-        self._place = widen(self._place, self.growth, batch.x, given.x.shape[1], reader=self._reader)
+        place = widen(self._place, self.growth, batch.x, given.x.shape[1], reader=self._reader)
+        self.growth.layout(len(place), beside=self._beside).admit(reader=self._reader)
+        self._place = place
         self._intake.keep(given)
         layout, forms = self._layout(), self._forms()
         if self._tree is None:
@@ -64,9 +66,16 @@ class SingleTree(Branching, ABC):
             replant(self._tree, forms)
         self._tree = widened(self._tree, layout)
         out = np.zeros((len(batch), given.classes or 0))
-        start = 0
+        start, said = 0, dict[int, Array]()
         while (start := self._rows(self._tree, forms, given.x, given.y, given.weight, out, start)) < len(batch):
+            if (
+                given.y[start] >= self._tree.counts.shape[1]
+            ):  # room for a class may be taken from a leaf: it is asked first
+                said[start] = np.zeros((1, out.shape[1]))
+                self._rows(self._tree, forms, given.x[start : start + 1], *unlabelled(1), said[start], 0)
             self._tree = grown(self._tree, layout, int(given.y[start]), wanted=self._wanted)
+        for row, answer in said.items():
+            out[row] = answer[0]
         return out
 
     def predict(self, x: Features, /) -> Array:

@@ -32,7 +32,7 @@ def begin_numbers(tree, forms, seed):
 
 @njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
 def _trust(member, policy):
-    """What a member's answers count for: the inverse of its mean squared error."""
+    """What a member's answers count for: one, or the inverse of its mean squared error; next to nothing before both."""
     if not policy.weighted:
         return 1.0
     squares, weight = member.score[member.which[0]]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import retain as rt
 from retain import blocks, state
 from retain.core import CSR, Batch, Column, Kind, Schema
 from retain.errors import PoisonError, SettingError
@@ -78,6 +79,26 @@ def test_matrix_names_row_column_value_and_cure() -> None:
         blocks.matrix(DENSE, reader="reader", columns=2)
     with pytest.raises(PoisonError, match=r"shape \(4,\)"):
         blocks.matrix(DENSE[:, 0], reader="reader")
+
+
+@pytest.mark.parametrize("far", [10**6, 2**44, 2**63 + 5, 2**64 - 1])
+def test_class_codes_that_nobody_has_room_for_are_refused(far: int) -> None:
+    kind = np.int64 if far < 2**63 else np.uint64
+    expected = rf"r got the class code {far} in row 1; expected codes below 1,000,000: turn labels into codes 0, 1"
+    with pytest.raises(PoisonError, match=expected):
+        blocks.codes(np.array([0, far, 1], dtype=kind), 3, reader="r")
+    assert blocks.codes(np.array([999_999]), 1, reader="r").tolist() == [999_999]
+
+
+def test_a_learner_that_refused_a_far_class_goes_on() -> None:
+    x = np.arange(20.0).reshape(10, 2)
+    for made in (rt.HoeffdingTree(), rt.KNN(), rt.Linear(loss=rt.Multinomial()), rt.SGBT(1)):
+        made.learn(Batch(x, y=np.arange(10) % 2))
+        before = state.encode(made.state_dict())
+        with pytest.raises(PoisonError, match="turn labels into codes"):
+            made.learn(Batch(x[:1], y=np.array([2**44])))
+        assert state.encode(made.state_dict()) == before
+        assert made.predict(x).shape == (10, 2)
 
 
 def test_labels_and_weights_are_checked() -> None:

@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 _LARGEST = float(np.finfo(np.float32).max)
+_MOST_CLASSES = 1_000_000  # codes are below it: a few numbers for each of them still fit into memory
 _PER_ROW = tuple(f.name for f in fields(Batch) if f.name not in ("x", "schema", "answers"))
 
 
@@ -223,8 +224,11 @@ def dense(x: Floats | CSR, columns: int, /) -> Floats:
     return rows
 
 
-def codes(y: Array | None, n: int, /, *, reader: str) -> npt.NDArray[np.int64]:
-    """y as (n,) int64 class codes, -1 where the label is missing. Raises PoisonError for anything else."""
+def codes(y: Array | None, n: int, /, *, reader: str, below: int = _MOST_CLASSES) -> npt.NDArray[np.int64]:
+    """y as (n,) int64 class codes, -1 where the label is missing. Raises PoisonError for anything else.
+
+    Learners keep something for every code up to the highest: one of a trillion is an identifier, or a mistake.
+    """
     if y is None:
         return np.full(n, -1, dtype=np.int64)
     _check_length(y, n, reader)
@@ -232,6 +236,12 @@ def codes(y: Array | None, n: int, /, *, reader: str) -> npt.NDArray[np.int64]:
         raise PoisonError(
             f"{reader} got labels of type {y.dtype} and shape {y.shape}; expected whole class codes 0, 1, ... of shape "
             "(n,): use a regression loss for numbers, or turn labels into codes"
+        )
+    if n and int(y.max()) >= below:  # before the cast, in which the largest of uint64 become negative
+        row = int(y.argmax())
+        raise PoisonError(
+            f"{reader} got the class code {y[row]} in row {row}; expected codes below {below:,}: turn labels into "
+            "codes 0, 1, ..., e.g. by np.unique(labels, return_inverse=True)"
         )
     labels = y.astype(np.int64, copy=False)
     if n and int(labels.min()) < -1:

@@ -131,6 +131,52 @@ def test_unknown_rows_and_those_before_any_class_stay_zeros():
     assert out[1].sum() == pytest.approx(1)
 
 
+def test_a_heavy_row_is_that_row_again_and_again():
+    said, y, _ = block(400)
+    fits = []
+    for again in (False, True):
+        learner = rt.Calibrated(Spoken())
+        learner.learn(rt.Batch(said, y=y))
+        if again:
+            learner.learn(rt.Batch(np.repeat(said[:1], 12, axis=0), y=np.full(12, 1 - y[0])))
+        else:
+            learner.learn(rt.Batch(said[:1], y=1 - y[:1], weight=np.array([12.0])))
+        fits.append(learner.state_dict()["fit"]["line"])
+    np.testing.assert_allclose(fits[0], fits[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("weight", [1e9, 1e38])
+def test_no_row_is_so_heavy_that_it_ends_a_fit(weight):
+    said, y, _ = block(12_000)
+    learner = rt.Calibrated(Spoken(), method=rt.Platt(500))
+    learner.learn(rt.Batch(said[:4000], y=y[:4000]))
+    surest = said[:, 1].argmax()
+    learner.learn(rt.Batch(said[[surest]], y=np.array([0]), weight=np.array([weight])))
+    assert np.abs(learner.state_dict()["fit"]["line"]).max() < 50
+    out = learner.learn(rt.Batch(said[4000:], y=y[4000:]))
+    assert out.sum(axis=1) == pytest.approx(1)
+    assert error(y[8000:], out[4000:]) < 0.3 * error(y[8000:], said[8000:])
+
+
+def test_where_no_class_is_left_it_is_as_was_said():
+    said, y, _ = block(50)
+    learner = rt.Calibrated(Spoken())
+    learner.learn(rt.Batch(said, y=y))
+    kept = learner.state_dict()
+    kept["fit"]["line"][:] = [0.0, -2000.0]
+    learner.load_state_dict(kept)
+    assert learner.predict(said) == pytest.approx(said)
+
+
+def test_a_class_that_is_not_learnt_needs_no_room():
+    said, y, _ = block(50)
+    learner = rt.Calibrated(Spoken())
+    learner.learn(
+        rt.Batch(said, y=np.where(np.arange(50) == 7, 5000, y), weight=np.where(np.arange(50) == 7, 0.0, 1.0))
+    )
+    assert learner.state_dict()["room"] == 2
+
+
 @pytest.mark.parametrize(
     "make",
     [

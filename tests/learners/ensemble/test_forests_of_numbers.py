@@ -74,6 +74,24 @@ def test_what_members_say_counts_by_the_inverse_of_their_fading_squared_error():
         weights = 0.999 * weights + 1
 
 
+@pytest.mark.parametrize("make", [rt.OnlineBagging, rt.LeveragingBagging, rt.ARF, rt.SRP])
+def test_trees_that_have_learnt_nothing_have_no_vote(make):
+    for seed in range(5):
+        said = make(tree=rt.RegressionTree(), seed=seed).learn(
+            rt.Batch(np.zeros((5, 2), dtype=np.float32), y=np.full(5, 1000.0))
+        )
+        assert said[0] == 0
+        assert said[1:] == pytest.approx(1000)
+
+
+def test_a_forest_that_begins_anew_does_not_say_zero():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, 2)).astype(np.float32)
+    y = 1000 + rng.normal(size=4000) + 50 * (np.arange(4000) >= 2000)
+    said = learnt(rt.LeveragingBagging(tree=rt.RegressionTree()), x, y)
+    assert said[10:].min() > 950
+
+
 def test_a_forest_that_watches_itself_recovers_from_drift():
     x, y = friedman(6000)
     after, z = friedman(6000, roles=(4, 6, 2, 1, 3))

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import retain as rt
+from retain import state
 from retain.errors import PoisonError, SettingError
+from retain.learners.ensemble import sgbt
 
 FLAT = {"features": None, "warning": 0, "drift": 0}
 
@@ -95,6 +97,35 @@ def test_memory_stays_within_the_budget_of_its_trees():
     made = rt.SGBT(5, tree=rt.RegressionTree(grace=5, delta=0.5, tie=0.5, max_bytes=50_000))
     learnt(made, x, y)
     assert 5 * 25_000 < made.memory <= 2 * 2 * 5 * 50_000
+
+
+def test_detectors_count_as_memory():
+    made = rt.SGBT(3)
+    made.learn(rt.Batch(np.zeros((4, 2), dtype=np.float32), y=np.array([0, 1, 0, 1])))
+    pairs = [pair for pairs in made._pairs for pair in pairs]
+    arrays = sum(array.nbytes for pair in pairs for array in pair.member)
+    assert arrays > 6 * 8_000
+    assert made.memory == arrays + sum(pair.memory for pair in pairs)
+
+
+def test_a_class_whose_trees_do_not_fit_into_memory_is_not_known(monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2)).astype(np.float32)
+    made = rt.SGBT(2)
+    made.learn(rt.Batch(x, y=(x[:, 0] > 0).astype(np.int64)))
+    before, saved = made.predict(x), state.encode(made.state_dict())
+
+    def no_room(*_, **__):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sgbt, "Pair", no_room)
+        with pytest.raises(MemoryError):
+            made.learn(rt.Batch(x[:1], y=np.array([5])))
+    assert made.predict(x).shape == (60, 2)
+    np.testing.assert_array_equal(made.predict(x), before)
+    assert state.encode(made.state_dict()) == saved
+    assert made.learn(rt.Batch(x[:1], y=np.array([2]))).shape == (1, 3)
 
 
 def test_odd_settings_and_labels_are_refused():

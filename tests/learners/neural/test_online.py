@@ -194,6 +194,33 @@ def test_new_columns_and_classes_begin_at_nothing():
     assert learner.learn(rt.Batch(x, y=np.digitize(y, [-1, 0, 1]), schema=schema)).shape == (400, 4)
 
 
+@pytest.mark.parametrize("classes", [True, False])
+def test_a_net_that_ends_in_nan_is_left_out(classes):
+    x, y = some(3000)
+    labels = (x[:, 0] > 0).astype(np.int64) if classes else y
+    plain = rt.OnlineMLP(hidden=(8,), nets=(Net(0.003),))
+    both = rt.OnlineMLP(hidden=(8,), nets=(Net(0.003), Net(1.0, memory=0)))
+    alone, said = (made.learn(rt.Batch(x, y=labels)) for made in (plain, both))
+    lost = [not np.isfinite(head[1]).all() for head in both.state_dict()["heads"]["now"]]
+    assert any(lost)
+    assert np.isfinite(said).all()
+    assert np.isfinite(both.trust).all()
+    assert both.trust[1][lost].max() < 0.01
+    miss = [
+        (one.argmax(axis=1) != labels)[1000:].mean() if classes else np.abs(one - labels)[1000:].mean()
+        for one in (alone, said)
+    ]
+    assert miss[1] < 1.2 * miss[0] + 0.01
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_where_no_net_says_a_number_it_is_what_is_known_of_all(classes):
+    x, y = some(3000)
+    labels = (x[:, 0] > 0).astype(np.int64) if classes else y
+    learner = rt.OnlineMLP(hidden=(8,), nets=(Net(1e6, memory=0),))
+    assert np.isfinite(learner.learn(rt.Batch(x, y=labels))).all()
+
+
 def test_a_slower_pace_learns_less():
     x, y = some(50)
     slow, fast = rt.OnlineMLP(rehearsals=0), rt.OnlineMLP(rehearsals=0)

@@ -31,8 +31,13 @@ def begin_numbers(tree, forms, seed):
 
 
 @njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
-def _trust(member, policy):
-    """What a member's answers count for: the inverse of its mean squared error."""
+def _trust(near, member, policy):
+    """What a member's answers count for: one, or the inverse of its mean squared error; nothing before it has learnt.
+
+    The 0 of a tree that chance has not given a row yet is no answer, however much others count for.
+    """
+    if not near.target[0, 0] > 0.0:
+        return 0.0
     if not policy.weighted:
         return 1.0
     squares, weight = member.score[member.which[0]]
@@ -80,6 +85,16 @@ def _heed(member, alarm, near, far, near_forms, far_forms):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _first(tree, forms, x_d, y, w, room_3L, said_2, out_8):
+    """A tree that has just begun, and is to answer, learns the row at which the alarm was."""
+    if tree.target[0, 0] > 0.0:
+        return
+    node = route(tree, forms, x_d, w)
+    answer(tree, forms, node, x_d, room_3L, said_2)
+    learn(tree, forms, x_d, y, w, said_2, node, room_3L, out_8)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def member_numbers(near, far, near_forms, far_forms, member, policy, x_nd, y_n, w_n, rate_n, out_n2, start):
     """Answer and learn rows from `start` on; returns the row to go on from, or n: see `bagged_kernels.member_rows`.
 
@@ -102,7 +117,7 @@ def member_numbers(near, far, near_forms, far_forms, member, policy, x_nd, y_n, 
         v = w * times
         node = route(near, near_forms, x_d, v)
         said = answer(near, near_forms, node, x_d, room_3L, said_2)
-        trust = _trust(member, policy)
+        trust = _trust(near, member, policy)
         out_n2[i, 0] = trust * said
         out_n2[i, 1] = said if policy.once else trust
         if not learns:
@@ -123,6 +138,14 @@ def member_numbers(near, far, near_forms, far_forms, member, policy, x_nd, y_n, 
                 _judge(member.score, 1 - member.which[0], y - other, w)
             if times > 0:
                 learn(far, far_forms, x_d, y, v, said_2, node, other_3L, out_8)
-        if alarm and _heed(member, alarm, near, far, near_forms, far_forms):
+        if alarm == 0:
+            continue
+        over = _heed(member, alarm, near, far, near_forms, far_forms)
+        if not policy.once:  # all members may begin anew at one row, and then nobody would know anything
+            if over:
+                _first(far, far_forms, x_d, y, w, other_3L, said_2, out_8)
+            else:
+                _first(near, near_forms, x_d, y, w, room_3L, said_2, out_8)
+        if over:
             return i + 1
     return len(x_nd)

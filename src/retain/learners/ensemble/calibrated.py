@@ -187,14 +187,16 @@ class Calibrated(LateLearner, Wrapper):
         """Answer the arrivals through the fit, and move it where labels land."""
         n, start = len(said), 0 if due is None else len(due)
         code = blocks.codes(None if y is None or y.dtype.kind == "f" else y, start + n, reader="Calibrated")
-        self._grow(max(said.shape[1], int(code.max(initial=-1)) + 1))
-        told, w = np.zeros((start + n, self._room)), np.ones(start + n)
-        told[start:, : said.shape[1]] = said
+        w = np.ones(start + n)
         w[start:] = blocks.weights(weight, n, reader="Calibrated")
+        if due is not None:
+            w[:start] = blocks.weights(due.weight, start, reader="Calibrated")
+        self._grow(max(said.shape[1], int(np.where(w > 0, code, -1).max(initial=-1)) + 1))
+        told = np.zeros((start + n, self._room))
+        told[start:, : said.shape[1]] = said
         if due is not None:
             before = np.asarray(due.x)
             told[:start, : before.shape[1]] = before
-            w[:start] = blocks.weights(due.weight, start, reader="Calibrated")
         out = np.zeros((n, self._room))
         kernels, fit = import_module("retain.learners.ensemble.calibrated_kernels"), self._fit
         events = (told, np.require(code, np.int64, ["C", "W"]), w, order, self._known, out)

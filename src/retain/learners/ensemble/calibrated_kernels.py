@@ -24,6 +24,9 @@ from numba import njit
 __all__ = ["isotonic", "platt", "temperature"]
 
 _LEAST = 1e-4  # a probability counts as no less, and no more than 1 - this: the log-odds of 0 and 1 are infinite
+_PARTS = 16  # steps that a heavy row is learnt in, at most
+_STRIDE = 2.0  # what one step adds to slope, offset or log-odds, at most: where the loss is flat, Newton's has no end
+_DAMPED = 1e-9  # share of the trace: squares of one heavy row have no inverse in float64
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -38,6 +41,12 @@ def _sigmoid(m):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _times(weight):
+    """In how many steps a row is learnt: a row of weight 2 is two rows."""
+    return int(min(math.ceil(weight), _PARTS))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _says(said_PK, row):
     """Whether anything was said of a row."""
     most = 0.0
@@ -47,11 +56,15 @@ def _says(said_PK, row):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _shared(out_NK, i):
-    """Make the probabilities of a row add up to 1."""
+def _shared(out_NK, i, said_PK, row):
+    """Make the probabilities of a row add up to 1; where none is left, they are what was said."""
     total = 0.0
     for c in range(out_NK.shape[1]):
         total += out_NK[i, c]
+    if not total > 0.0:
+        for c in range(out_NK.shape[1]):
+            out_NK[i, c] = said_PK[row, c]
+            total += out_NK[i, c]
     for c in range(out_NK.shape[1]):
         out_NK[i, c] /= total
 
@@ -70,27 +83,35 @@ def platt(said_PK, code_P, weight_P, order, known, out_NK, line_K2, precision_K3
                         continue
                     p = _within(said_PK[row, c])
                     out_NK[event, c] = _sigmoid(line_K2[c, 0] * math.log(p / (1.0 - p)) + line_K2[c, 1])
-                _shared(out_NK, event)
+                _shared(out_NK, event, said_PK, row)
             continue
         row = ~event
         code, weight = code_P[row], weight_P[row]
         if code < 0 or weight == 0.0:
             continue
-        kept = keep**weight
+        times = _times(weight)
+        part = weight / times
+        kept = keep**part
         for c in range(room):
             if said_PK[row, c] == 0.0:
                 continue
             p = _within(said_PK[row, c])
             t = math.log(p / (1.0 - p))
-            q = _sigmoid(line_K2[c, 0] * t + line_K2[c, 1])
-            steep = weight * q * (1.0 - q)
             h = precision_K3[c]
-            h[0] = kept * h[0] + steep * t * t + (1.0 - kept) * prior
-            h[1] = kept * h[1] + steep * t
-            h[2] = kept * h[2] + steep + (1.0 - kept) * prior
-            slope = weight * (q - (1.0 if code == c else 0.0)) / (h[0] * h[2] - h[1] * h[1])
-            line_K2[c, 0] -= slope * (h[2] * t - h[1])
-            line_K2[c, 1] -= slope * (h[0] - h[1] * t)
+            for _ in range(times):
+                q = _sigmoid(line_K2[c, 0] * t + line_K2[c, 1])
+                steep = part * q * (1.0 - q)
+                h[0] = kept * h[0] + steep * t * t + (1.0 - kept) * prior
+                h[1] = kept * h[1] + steep * t
+                h[2] = kept * h[2] + steep + (1.0 - kept) * prior
+                damp = _DAMPED * (h[0] + h[2])
+                first, last = h[0] + damp, h[2] + damp
+                slope = part * (q - (1.0 if code == c else 0.0)) / (first * last - h[1] * h[1])
+                tilt, shift = slope * (last * t - h[1]), slope * (first - h[1] * t)
+                far = max(abs(tilt), abs(shift), abs(tilt * t + shift))
+                held = _STRIDE / far if far > _STRIDE else 1.0
+                line_K2[c, 0] -= held * tilt
+                line_K2[c, 1] -= held * shift
         known[0] = max(k, code + 1)
 
 
@@ -201,7 +222,7 @@ def isotonic(
                         edge = 1.0 / (sizes_K[c] + 2.0)  # 0 and 1 would be said for sure of what was seen a few times
                         p = min(max(_read(p, c, knots_KW, values_KW, sizes_K[c]), edge), 1.0 - edge)
                     out_NK[event, c] = p
-                _shared(out_NK, event)
+                _shared(out_NK, event, said_PK, row)
             continue
         row = ~event
         if code_P[row] < 0 or weight_P[row] == 0.0:

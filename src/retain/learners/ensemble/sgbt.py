@@ -106,8 +106,9 @@ class SGBT:
 
     @property
     def memory(self) -> int:
-        """Bytes of what the trees have learnt."""
-        return sum(pair.memory for pairs in self._pairs for pair in pairs)
+        """Bytes of what the trees have learnt, and of the detectors that watch them."""
+        members = [pair for pairs in self._pairs for pair in pairs]
+        return sum(pair.memory + sum(array.nbytes for array in pair.member) for pair in members)
 
     def learn(self, batch: Batch, /) -> Array:
         """Learn the rows in order; see `retain.core.Learner`."""
@@ -115,11 +116,13 @@ class SGBT:
         read = self._intake.read if of_classes else partial(_numbers, self._intake)
         given = read(batch)
         place = widen(self._place, self._growths[of_classes], batch.x, given.x.shape[1], reader="SGBT")
+        # Planting may run out of memory: nothing is known of new classes until they have their trees.
+        planted = self._planted(given.classes, given.flat, place)
         self._intake.keep(given)
         self._place = place
         for pair in (pair for pairs in self._pairs for pair in pairs):
             pair.widen(place)
-        self._plant()
+        self._pairs += planted
         if given.classes is None:
             return self._sums(given.x, target(given), given.weight)
         y = np.where(given.weight > 0, given.y, -1)
@@ -133,7 +136,7 @@ class SGBT:
         nothing = np.zeros(len(rows))
         if none is None:
             return self._sums(rows, np.full(len(rows), np.nan), nothing)
-        known = np.full(len(rows), none)
+        known = np.full(len(rows), min(none, len(self._pairs)))
         return self._odds(rows, np.full(len(rows), -1), nothing, known, known)
 
     def state_dict(self) -> State:
@@ -149,19 +152,21 @@ class SGBT:
         self._intake.load_state_dict(state["intake"])
         self._place, self._centre = state["place"].copy(), state["centre"].copy()
         self._pairs = []
-        self._plant()
+        self._pairs = self._planted(self._intake.classes, self._intake.flat, self._place)
         for pairs, saved in zip(self._pairs, state["pairs"], strict=True):
             for pair, saved_pair in zip(pairs, saved, strict=True):
                 pair.load_state_dict(saved_pair)
 
-    def _plant(self) -> None:
-        """Trees for classes that have none yet, or for numbers."""
-        wanted = 1 if self._intake.flat is not None else self._intake.classes or 0
-        one, growth = _STREAMS * self._stages, self._growths[self._intake.classes is not None]
+    def _planted(self, classes: int | None, flat: bool | None, place: Array) -> list[list[Pair]]:  # noqa: FBT001
+        """Trees for classes that have none yet, or for numbers. Changes nothing."""
+        wanted = 1 if flat is not None else classes or 0
+        one, growth = _STREAMS * self._stages, self._growths[classes is not None]
         seeds = seeded(self._seed, one * wanted)
+        planted: list[list[Pair]] = []
         for c in range(len(self._pairs), wanted):
             own = seeds[one * c : one * (c + 1)].reshape(self._stages, _STREAMS)
-            self._pairs.append([Pair(NUMBERS, growth, self._plan, place=self._place, seed=seed) for seed in own])
+            planted.append([Pair(NUMBERS, growth, self._plan, place=place, seed=seed) for seed in own])
+        return planted
 
     def _odds(self, x: Floats, y: Array, weight: Array, before: Array, after: Array) -> Array:
         """Probabilities of the classes known before each row: (n, K)."""

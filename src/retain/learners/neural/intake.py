@@ -81,7 +81,10 @@ class Intake:
         weight = torch.from_numpy(blocks.weights(batch.weight, n, reader=_READER).astype(np.float32)).to(self._device)
         extra: dict[str, Tensor] = {}
         if task is not None:
-            extra["task"] = torch.from_numpy(blocks.codes(task, n, reader=f"{_READER}'s task")).to(self._device)
+            tasks = blocks.codes(
+                task, n, reader=f"{_READER}'s task", below=2**63
+            )  # any numbers: nothing is kept for each
+            extra["task"] = torch.from_numpy(tasks).to(self._device)
         label = self._codes(y, n, most) if self._classes else self._numbers(y, n, outputs)
         return Rows(x, label.to(self._device), weight, extra)
 

@@ -40,6 +40,7 @@ _LEAK = np.float32(0.01)  # slope of a unit below 0: none of them dies for good
 _FAR = 8.0  # deviations from the mean: inputs beyond count as this far
 _STEEPEST = 4.0  # deviations: farther targets pull no harder
 _OUTLYING = 100.0  # deviations: farther numbers count as this far in means and deviations, which one of them would ruin
+_LOST = 14.0  # loss of an expert that no longer says a number, beyond the best: about -log(_LEAST)
 _LEAST = 1e-6  # a probability is never taken for less: one confident mistake must not silence an expert for good
 _TINY = np.float32(1e-16)  # added to squared slopes: a unit that is off for long has a mean of them above 0
 _CONSTANT = 1e-12  # share of the squared mean below which a variance is rounding error
@@ -242,8 +243,16 @@ def _numbers(score_EK, targets, vote_EK):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _judge(loss_E, weight, rate, share, trust_E):
-    """Exponential weights, of which a share is dealt out anew."""
-    least = loss_E.min()
+    """Exponential weights, of which a share is dealt out anew; a loss that is not finite is the largest there is."""
+    least, most = np.inf, 0.0
+    for e in range(len(loss_E)):
+        if math.isfinite(loss_E[e]):
+            least, most = min(least, loss_E[e]), max(most, loss_E[e])
+    if least == np.inf:
+        return
+    for e in range(len(loss_E)):
+        if not math.isfinite(loss_E[e]):
+            loss_E[e] = max(most, least + _LOST)
     total = 0.0
     for e in range(len(trust_E)):
         trust_E[e] *= math.exp(-rate * weight * (loss_E[e] - least))
@@ -271,16 +280,34 @@ def _slopes(code, y_q, vote_EK, targets, score_EK, experts, k, slope_EK):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _answer(classes, k, score_EK, targets, trust_E, vote_EK, out_nk, i):
-    """What the experts say of row i, and their mean."""
+    """What the experts say of row i, and the mean of those that say finite numbers; without any, what is known of all.
+
+    A net whose steps are too long for it ends in NaN; the others go on.
+    """
     if classes:
         _shares(score_EK, k, vote_EK)
     else:
         _numbers(score_EK, targets, vote_EK)
+    heard, silent = 0.0, 0
     for c in range(k):
-        total = 0.0
-        for e in range(len(trust_E)):
-            total += trust_E[e] * vote_EK[e, c]
-        out_nk[i, c] = total
+        out_nk[i, c] = 0.0
+    for e in range(len(trust_E)):
+        finite = True
+        for c in range(k):
+            finite = finite and math.isfinite(score_EK[e, c]) and math.isfinite(vote_EK[e, c])
+        if not finite:
+            silent += 1
+            vote_EK[e, :] = np.nan
+            continue
+        heard += trust_E[e]
+        for c in range(k):
+            out_nk[i, c] += trust_E[e] * vote_EK[e, c]
+    if silent > 0:
+        for c in range(k):
+            if heard > 0.0:
+                out_nk[i, c] /= heard
+            else:
+                out_nk[i, c] = 1.0 / k if classes else targets[c, 1]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -288,7 +315,8 @@ def _hear(code, y_nq, i, k, weight, vote_EK, out_nk, targets, scale, trust_E, lo
     """The label of row i moves the trust, and what is known of numbers."""
     if code >= 0:
         for e in range(len(trust_E)):
-            loss_E[e] = -math.log(max(vote_EK[e, code], _LEAST))
+            said = vote_EK[e, code]
+            loss_E[e] = -math.log(max(said, _LEAST)) if said == said else np.inf
         _judge(loss_E, weight, settings[1], settings[2], trust_E)
         return
     own = 0.0

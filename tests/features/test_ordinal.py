@@ -25,11 +25,16 @@ def test_beyond_the_bound_everything_is_missing():
     assert ordinal.apply(pa.record_batch({"a": ["z", "y"]}))["a"].to_pylist() == [None, 1]
 
 
+def test_numbers_without_names_are_codes_already():
+    x = np.array([[2.0], [0.0]])
+    assert rt.Ordinal("colour").learn(rt.Batch(x)).x is x
+
+
 def test_what_cannot_be_encoded_is_refused():
     with pytest.raises(SettingError):
         rt.Ordinal(max_categories=0)
     with pytest.raises(SchemaError, match="expected a record batch"):
-        rt.Ordinal().apply(np.ones((1, 1)))
+        rt.Ordinal().apply(np.full((1, 1), "a"))
     with pytest.raises(SchemaError, match="no column"):
         rt.Ordinal("b").apply(pa.record_batch({"a": ["x"]}))
     with pytest.raises(PoisonError, match=r"rt\.DateParts"):

@@ -19,7 +19,7 @@ from retain.errors import PoisonError, SettingError, StateError
 __all__ = ["RandomFeatures"]
 
 _READER = "RandomFeatures"
-_ROWS = 64  # rows are multiplied in multiples of so many: BLAS rounds a row by how many there are beside it, up to 63
+_ROWS = (64, 16, 8, 4, 1)  # that are multiplied at once, see `_steady`
 
 
 @final
@@ -74,6 +74,7 @@ class RandomFeatures(Composable):
         self._inputs: int | None = None
         self._kept: Ints | None = None  # which of the w features there are; None for all
         self._layer: tuple[Floats, Floats] | None = None  # of those: slopes (d, w) and phases (w,)
+        self._at_once = _ROWS[0]
 
     @property
     def outputs(self) -> int:
@@ -132,14 +133,15 @@ class RandomFeatures(Composable):
             slope_dw, phase_w = _draw(rows.shape[1], self.width, self.scale, self.seed)
             kept = slice(None) if self._kept is None else self._kept
             self._layer = np.ascontiguousarray(slope_dw[:, kept]), phase_w[kept]
+            self._at_once = _steady(self._layer[0])
         slope_dw, phase_w = self._layer
         out = np.empty((len(rows), self.outputs), dtype=np.float32)
-        whole = len(rows) - len(rows) % _ROWS
-        # Products of one shape only: on some processors how a product rounds depends on how many rows it has.
-        for start in range(0, whole, _ROWS):
-            np.matmul(rows[start : start + _ROWS], slope_dw, out=out[start : start + _ROWS])
+        at_once = self._at_once
+        whole = len(rows) - len(rows) % at_once
+        for start in range(0, whole, at_once):
+            np.matmul(rows[start : start + at_once], slope_dw, out=out[start : start + at_once])
         if whole < len(rows):
-            rest = np.zeros((_ROWS, rows.shape[1]), dtype=np.float32)
+            rest = np.zeros((at_once, rows.shape[1]), dtype=np.float32)
             rest[: len(rows) - whole] = rows[whole:]
             out[whole:] = (rest @ slope_dw)[: len(rows) - whole]
         if self.kind == "relu":
@@ -148,6 +150,21 @@ class RandomFeatures(Composable):
         np.cos(out, out=out)
         out *= np.float32(np.sqrt(2 / self.width))
         return out
+
+
+def _steady(slope_dw: Floats) -> int:
+    """How many rows to multiply at once, so that each comes out the same wherever it stands among the others.
+
+    BLAS takes rows in groups whose size depends on the processor, and what is left over by another way of adding up.
+    """
+    x = np.random.default_rng(0).normal(size=(_ROWS[0], len(slope_dw))).astype(np.float32)
+    for rows in _ROWS:
+        straight = x[:rows] @ slope_dw
+        if all(
+            np.array_equal(np.roll(np.roll(x[:rows], by, axis=0) @ slope_dw, -by, axis=0), straight) for by in (1, 3)
+        ):
+            return rows
+    return 1
 
 
 def _draw(d: int, w: int, scale: float, seed: int) -> tuple[Floats, Floats]:

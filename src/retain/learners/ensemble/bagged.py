@@ -214,7 +214,7 @@ class Bagged(Branching, ABC):
     def learn(self, batch: Batch, /) -> Array:
         """Learn the rows in order; see `retain.core.Learner`."""
         given = self._read(batch)
-        place = widen(self._place, self._growth, batch.x, given.x.shape[1], reader=type(self).__name__)
+        place = widen(self._place, self._growth, batch, given.x.shape[1], reader=type(self).__name__)
         if self._kind is CLASSES:
             self._growth.layout(len(place), self._plan.looked(len(place))).admit(reader=type(self).__name__)
         self._intake.keep(given)

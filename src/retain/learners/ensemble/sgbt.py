@@ -115,7 +115,7 @@ class SGBT:
         of_classes = self._intake.classes is not None or (batch.y is not None and batch.y.dtype.kind in "iub")
         read = self._intake.read if of_classes else partial(_numbers, self._intake)
         given = read(batch)
-        place = widen(self._place, self._growths[of_classes], batch.x, given.x.shape[1], reader="SGBT")
+        place = widen(self._place, self._growths[of_classes], batch, given.x.shape[1], reader="SGBT")
         # Planting may run out of memory: nothing is known of new classes until they have their trees.
         planted = self._planted(given.classes, given.flat, place)
         self._intake.keep(given)

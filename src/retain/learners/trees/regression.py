@@ -118,7 +118,7 @@ class RegressionTree:
     def learn(self, batch: Batch, /) -> Array:
         """Learn the rows in order; see `retain.core.Learner`."""
         given = numbers_only(self._intake, batch, reader="RegressionTree", cure="rt.HoeffdingTree()")
-        place = widen(self._place, self.growth, batch.x, given.x.shape[1], reader="RegressionTree")
+        place = widen(self._place, self.growth, batch, given.x.shape[1], reader="RegressionTree")
         self._intake.keep(given)
         how = layout(self.growth, len(place))
         forms = self.growth.forms(place, np.arange(len(place), dtype=np.int32))

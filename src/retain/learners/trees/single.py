@@ -56,7 +56,7 @@ class SingleTree(Branching, ABC):
     def learn(self, batch: Batch, /) -> Array:
         """Learn the rows in order; see `retain.core.Learner`."""
         given = self._intake.read(batch)
-        place = widen(self._place, self.growth, batch.x, given.x.shape[1], reader=self._reader)
+        place = widen(self._place, self.growth, batch, given.x.shape[1], reader=self._reader)
         self.growth.layout(len(place), beside=self._beside).admit(reader=self._reader)
         self._place = place
         self._intake.keep(given)
@@ -169,10 +169,10 @@ def growth(
     return Growth(float(grace), delta, float(tie), leaves[leaf], branch, deepest, tuple(nominal), max_values, max_bytes)
 
 
-def widen(place: Array, how: Growth, x: Features, width: int, /, *, reader: str) -> Array:
+def widen(place: Array, how: Growth, batch: Batch, width: int, /, *, reader: str) -> Array:
     """(d,) which features are nominal, once rows are so wide."""
     if not len(place):
-        return nominal_places(how.nominal, x, width, reader=reader)
+        return nominal_places(how.nominal, batch, width, reader=reader)
     return np.pad(place, (0, width - len(place)), constant_values=-1)
 
 

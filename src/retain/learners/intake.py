@@ -11,10 +11,12 @@ from typing import final
 import numpy as np
 
 from retain import blocks
-from retain.core import Batch, Features, Floats, Ints, State
+from retain.core import CSR, Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError, SettingError
 
 __all__ = ["Given", "Intake", "check_kept"]
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @final
@@ -157,7 +159,22 @@ class Intake:
             raise SettingError(
                 f"{self._reader} got rows of {width} features; it keeps width^2 numbers: use Linear, or hash to fewer"
             )
-        return blocks.dense(rows, max(width, self.width or 0))
+        with np.errstate(over="ignore"):  # is told below
+            filled = blocks.dense(rows, max(width, self.width or 0))
+        # Entries of a sparse row that have the same column add up, and finite numbers may do so to infinity.
+        # Below this sum none can; a NaN in it, which may be a value like others, does not hide them.
+        if isinstance(rows, CSR) and not np.abs(rows.values).sum(dtype=np.float64) <= _LARGEST:
+            self._refuse_infinite(filled)
+        return filled
+
+    def _refuse_infinite(self, rows: Floats) -> None:
+        bad = np.isinf(rows)
+        if bad.any():
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            raise PoisonError(
+                f"{self._reader} got entries of row {row}, column {column} that add up to {rows[row, column]}; "
+                "expected a finite number within float32: give each column of a sparse row once, or drop the row"
+            )
 
     def _labels(self) -> str:
         return "class codes" if self.classes is not None else f"{self.outputs} numbers to a row"

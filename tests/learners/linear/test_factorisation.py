@@ -187,3 +187,20 @@ def test_what_does_not_fit_is_refused():
         learner.learn(rt.Batch(np.ones((2, 2)), y=np.ones((2, 2))))
     with pytest.raises(PoisonError, match="class codes"):
         rt.FactorisationMachine().learn(rt.Batch(np.ones((2, 2)), y=np.array([0.5, 1.0])))
+
+
+@pytest.mark.parametrize("make", [rt.FactorisationMachine])
+def test_a_class_that_was_alone_stays_likely_when_a_far_one_arrives(make):
+    x = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+    learner = make()
+    rt.testing.learner_newcomers(make, rt.Batch(x, y=np.zeros(300, dtype=np.int64)))
+    learner.learn(rt.Batch(x, y=np.zeros(300, dtype=np.int64)))
+    learner.learn(rt.Batch(x[:1], y=np.array([2]), weight=np.array([1e-9])))
+    said = learner.predict(x)
+    assert said.shape == (300, 3)
+    assert (said.argmax(axis=1) == 0).all()  # the only one there has been
+    stepwise = make()
+    stepwise.learn(rt.Batch(x, y=np.zeros(300, dtype=np.int64)))
+    for code in (1, 2):  # the class between them comes first, which moves next to nothing
+        stepwise.learn(rt.Batch(x[:1], y=np.array([code]), weight=np.array([1e-9])))
+    np.testing.assert_allclose(said, stepwise.predict(x), atol=1e-6)

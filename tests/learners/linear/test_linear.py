@@ -371,3 +371,28 @@ def test_the_default_beats_published_logistic_regression_on_electricity(data):
     y = np.loadtxt(data / "electricity" / "elec2_label.dat.gz").astype(np.int64)
     p = rt.Linear(loss=rt.Logistic()).learn(rt.Batch(x, y=y))
     assert (p.argmax(axis=1) == y).mean() > 0.822  # River's LogisticRegression behind a StandardScaler
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: rt.Linear(loss=rt.Logistic()),
+        lambda: rt.Linear(loss=rt.Logistic(), update=rt.FTRL()),
+        lambda: rt.Linear(loss=rt.Logistic(), update=rt.Coin()),
+        lambda: rt.Linear(loss=rt.Hinge(), update=rt.AROW()),
+    ],
+)
+def test_a_class_that_was_alone_stays_likely_when_a_far_one_arrives(make):
+    x = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+    learner = make()
+    rt.testing.learner_newcomers(make, rt.Batch(x, y=np.zeros(300, dtype=np.int64)))
+    learner.learn(rt.Batch(x, y=np.zeros(300, dtype=np.int64)))
+    learner.learn(rt.Batch(x[:1], y=np.array([2]), weight=np.array([1e-9])))
+    said = learner.predict(x)
+    assert said.shape == (300, 3)
+    assert (said.argmax(axis=1) == 0).all()  # the only one there has been
+    stepwise = make()
+    stepwise.learn(rt.Batch(x, y=np.zeros(300, dtype=np.int64)))
+    for code in (1, 2):  # the class between them comes first, which moves next to nothing
+        stepwise.learn(rt.Batch(x[:1], y=np.array([code]), weight=np.array([1e-9])))
+    np.testing.assert_allclose(said, stepwise.predict(x), atol=1e-6)

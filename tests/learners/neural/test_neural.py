@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from torch.nn import functional  # noqa: E402
 import retain as rt  # noqa: E402
 from retain.compose import consolidate  # noqa: E402
 from retain.errors import PoisonError, SettingError  # noqa: E402
+from retain.learners.ensemble.abreast import abreast  # noqa: E402
 from retain.learners.neural.passes import Autograd, Layers  # noqa: E402
 from retain.state import decode, encode  # noqa: E402
 
@@ -383,3 +385,24 @@ def test_blending_moves_weights_towards_another_learner_and_pacing_its_steps() -
         first.blend(rt.Neural(rt.neural.MLP(3, 5, 2), batch_size=8), 0.5)
     with pytest.raises(SettingError, match="cannot be multiplied"):
         first.pace(0.0)
+
+
+def test_learners_in_threads_draw_what_they_draw_alone():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1500, 8)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(np.int64)
+    first = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 2))
+
+    def said(threads):
+        made = [rt.Neural(deepcopy(first), seed=seed) for seed in range(4)]
+        out = [None] * len(made)
+
+        def learn(i):
+            out[i] = made[i].learn(rt.Batch(x, y=y))
+
+        abreast([partial(learn, i) for i in range(len(made))], threads)
+        return np.stack(out)
+
+    alone = said(1)
+    for _ in range(3):
+        np.testing.assert_allclose(said(4), alone, rtol=1e-5, atol=1e-6)

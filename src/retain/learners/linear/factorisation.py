@@ -176,7 +176,7 @@ class FactorisationMachine:
         before, self._classes = self._classes, classes
         if classes > 2:
             self._extend(classes)
-            if before == 2:  # class 0 was what class 1 was not
+            if before in (1, 2):  # class 0 was what class 1 was not, or had not been so far
                 own = self._own
                 self._cells[:, own : 2 * own] = self._cells[:, :own]
                 self._bias[1], self._sign[0] = self._bias[0], -1.0

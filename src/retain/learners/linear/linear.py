@@ -325,7 +325,7 @@ class Linear(Paced, Blending, Scoring):
         if self._shape == "softmax":
             self._extend(classes)
         elif classes > 2:
-            self._extend(classes, negate=before == 2)
+            self._extend(classes, negate=before in (1, 2))  # one output; of one class it says what class 1 would be
 
     def _run(self, rows: Rows, y: Floats, weight: Floats, out: Array) -> None:
         """One compiled pass over rows that have passed all checks; out (n, K) takes the predictions."""

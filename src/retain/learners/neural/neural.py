@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from threading import RLock
 from typing import final
 
 import numpy as np
@@ -50,6 +51,7 @@ _KEEP_EVERY = 256  # steps between copies of weights that are known to be good
 _PATIENCE = 8  # steps skipped in a row before the copy returns
 _MOST_CLASSES = 100_000  # a larger code is a key that went astray, and would ask for a head of as many outputs
 _SUSPECTS = 512  # rows of skipped steps that are kept to be looked at
+_DRAWING = RLock()  # whose holder draws from the generators of torch
 
 
 @final
@@ -407,7 +409,8 @@ class Neural(LateLearner, Consolidating, Paced, Blending):
                 return
             self._net.module.train()
             device = self._net.weights.device
-            with torch.random.fork_rng(devices=[device.index] if device.type == "cuda" else []):
+            # torch's generators are everybody's: of learners side by side in threads, one at a time draws from them.
+            with _DRAWING, torch.random.fork_rng(devices=[device.index] if device.type == "cuda" else []):
                 torch.set_rng_state(self._random)
                 if device.type == "cuda":
                     if self._drawn is None:  # the device's generator begins where the other says

@@ -39,3 +39,16 @@ def test_nodes_that_are_given_back_are_used_again():
             tree.learn(concept(feature, 400, seed))
         sizes.append(len(tree._tree.test))
     assert sizes[-1] <= 4 * sizes[0] + 16
+
+
+def test_no_slot_is_lost():
+    """Every slot in use is looked at by exactly one node."""
+    rng = np.random.default_rng(0)
+    tree = rt.EFDT(nominal=[0], grace=10, delta=0.5)
+    for _ in range(30):
+        x = np.c_[rng.integers(0, 8, 300), rng.normal(size=(300, 2))].astype(np.float32)
+        tree.learn(rt.Batch(x, y=(x[:, 0] == rng.integers(0, 8)).astype(int)))
+        inner = tree._tree
+        used = inner.slot[: inner.size[0]]
+        assert (used >= 0).sum() == inner.size[1] - inner.size[4]
+        assert len(set(used[used >= 0].tolist())) == (used >= 0).sum()

@@ -142,3 +142,28 @@ def test_labels_that_never_come():
     tree = rt.HoeffdingTree()
     assert tree.learn(rt.Batch(np.zeros((5, 2)))).shape == (5, 0)
     assert tree.nodes == 1
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
+def test_what_a_class_never_had_counts_alike_in_any_unit(unit):
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(400, 2)) * [1, unit]).astype(np.float32)
+    y = rng.integers(0, 2, 400)
+    x[y == 0, 1] = np.nan
+    tree = rt.HoeffdingTree(grace=1e9, leaf="bayes")
+    tree.learn(rt.Batch(x, y=y))
+    said = tree.predict(np.array([[0.0, 0.5 * unit]]))
+    assert 0.3 < said[0, 0] < 0.7
+
+
+def test_codes_below_nothing_are_codes_of_their_own():
+    x = np.random.default_rng(0).integers(-4, 4, size=(4000, 1)).astype(np.float32)
+    tree = rt.HoeffdingTree(nominal=[0], max_values=8)
+    y = (x[:, 0] > 0).astype(int)
+    tree.learn(rt.Batch(x, y=y))
+    assert (tree.predict(x).argmax(1) == y).mean() > 0.99
+
+
+def test_a_budget_of_less_than_a_leaf_is_refused():
+    with pytest.raises(SettingError, match="max_bytes"):
+        rt.HoeffdingTree(max_bytes=4096).learn(rt.Batch(np.zeros((2, 2000)), y=np.array([0, 1])))

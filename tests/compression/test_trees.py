@@ -46,11 +46,12 @@ def artifact(parent):
 def test_packed_trees_answer_as_their_learner(name, leaf):
     learner, asked = learnt(name, leaf=leaf), rows(600, seed=2).x
     trees = Trees.of(learner, None, rows(50, seed=3).x)
-    np.testing.assert_allclose(trees.predict(asked), learner.predict(asked), atol=WHOLE)
+    near = 1e-3 if leaf == "bayes" else WHOLE  # narrow Gaussians, of which a row of a forest adds up many, in float32
+    np.testing.assert_allclose(trees.predict(asked), learner.predict(asked), atol=near)
     exact, read = learner.branches(), trees.branches
     for part in ("root", "test", "child", "missing", "leaf", "bayes", "place"):
         np.testing.assert_array_equal(getattr(read, part), getattr(exact, part), err_msg=part)
-    np.testing.assert_allclose(read.answers(asked), trees.predict(asked), atol=WHOLE)
+    np.testing.assert_allclose(read.answers(asked), trees.predict(asked), atol=near)
     half, short = (Trees.of(learner, one, asked).predict(asked) for one in (Half(), Int8()))
     assert np.abs(half - learner.predict(asked)).mean() < 5e-3
     assert np.abs(short - learner.predict(asked)).mean() < 5e-3

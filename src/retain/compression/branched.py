@@ -66,9 +66,10 @@ def tree_graph(branches: Branches, /) -> onnx.ModelProto:
 # has tests for equality, of which ONNX Runtime 1.32 merges those in a row, and takes the wrong leaf.)
 _NAMED = """
     named = Gather<axis = 1>(rows, which)
-    size = Abs(named)
-    whole = Floor(size)
-    bucket = Mod<fmod = 1>(whole, buckets)
+    whole = Floor(named)
+    part = Mod<fmod = 1>(whole, buckets)
+    above = Add(part, buckets)
+    bucket = Mod<fmod = 1>(above, buckets)
     off = Sub(bucket, values)
     far = Abs(off)
     given = Concat<axis = 1>(rows, far)"""

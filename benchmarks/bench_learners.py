@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 PAGE, PICTURE = ROOT / "docs" / "choosing.md", ROOT / "docs" / "choosing.png"
 BLOCK = 4096
+_MOST = 9  # times the error of the mean so far, that are worth telling apart
 LEFT_OUT = ("intents",)  # for texts; see docs/text.md
 
 
@@ -97,7 +98,7 @@ def table(found: dict[str, dict[str, tuple[float, float, int]]], names: list[str
         cells = []
         for name in names:
             score = row[name][0] if name in row else None
-            text = "" if score is None else f"{score:.3f}"
+            text = "" if score is None else f"{score:.3f}" if score < _MOST else f"> {_MOST}"
             near = score is not None and abs(score - best[name]) <= 0.005
             cells.append(f"**{text}**" if near else text)
         spent = np.median([each[1] for each in row.values()])
@@ -115,6 +116,7 @@ def picture(found: dict[str, dict[str, tuple[float, float, int]]], names: list[s
     import matplotlib as mpl
 
     mpl.use("Agg")
+    import matplotlib.ticker
     from matplotlib import pyplot as plt
 
     panels = [[n for n in names if kind(n) == "accuracy"], [n for n in names if kind(n) == "error"]]
@@ -125,11 +127,15 @@ def picture(found: dict[str, dict[str, tuple[float, float, int]]], names: list[s
                 continue
             cost = float(np.median([row[name][1] for name in streams_here]))
             score = float(np.mean([row[name][0] for name in streams_here]))
+            if score > 1.2:
+                continue
             axis.scatter(cost, score, s=18, color="#b4532a" if learner == "auto" else "#2f5d8a", zorder=3)
             axis.annotate(learner, (cost, score), xytext=(4, 3), textcoords="offset points", fontsize=7)
         axis.set_xscale("log")
         axis.set_xlabel("microseconds of CPU for a row")
         axis.grid(alpha=0.3)
+        axis.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    axes[1].set_ylim(0, 1.2)  # beyond lie those that are worse than the mean so far
     axes[0].set_ylabel("mean accuracy, classes (higher is better)")
     axes[1].set_ylabel("mean error beside the mean so far (lower is better)")
     figure.tight_layout()

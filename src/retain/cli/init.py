@@ -22,8 +22,9 @@ import retain as rt
 # 1. Where rows come from. Yours: rt.streams.csv("payments/*.csv", target="fraud", time="at", label_time="known")
 stream = rt.streams.flights()
 
-# 2. What learns: good untuned, whatever the columns hold. Yours may be rt.Scale() | rt.Linear(...), rt.Neural(...), ...
-learner = rt.auto(stream.schema())
+# 2. What learns: plain gradient steps, of a rate that the rules below may change. Yours may be rt.Neural(...), or
+#    rt.auto(stream.schema()), which is good untuned, whatever the columns hold, and leaves rules little to do.
+learner = rt.Scale() | rt.OneHot() | rt.Linear(loss=rt.Logistic(), update=rt.SGD(0.01))
 
 # 3. When to act, what to do, and whether to dare. Candidates are copies: they answer and learn the same rows as the
 #    champion, unseen by anyone, until the gate knows.

@@ -115,7 +115,7 @@ def branching(schema: Schema, make: Callable[[tuple[str, ...]], Learner], /) -> 
     if Kind.TEXT in kinds:
         return Chain([*front, Hash(bits=9)], make(()))
     names = tuple(column.name for column in schema.columns if column.kind is Kind.CATEGORICAL)
-    return Chain([*front, *([Ordinal(*names)] if names else [])], make(names))
+    return Chain([*front, Ordinal()], make(names))  # columns that come in front (lags of a class) are text, too
 
 
 def counts(schema: Schema, /) -> Composable:

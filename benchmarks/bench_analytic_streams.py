@@ -70,7 +70,7 @@ def waves(schema: Any) -> Any:
 
 
 LEARNERS: dict[str, Callable[[Any], Any]] = {
-    "auto": rt.auto,
+    "quick": rt.quick,
     "linear": linear,
     "RLS": lambda schema: narrow(schema) | rt.RLS(),
     "RLS, forgetting .999": lambda schema: narrow(schema) | rt.RLS(forgetting=0.999),
@@ -92,7 +92,7 @@ def tables(folder: Path) -> list[str]:
             stream = make(folder)
             last = list(rt.Prequential(stream, build(stream.schema())))[-1]
             cells.append(f"{last.metrics[metric]:.4g} | {last.cpu_seconds:.1f}")
-            if name == "auto":
+            if name == "quick":
                 for who, found in baselines.items():
                     found.append(f"{last.baselines[who][metric]:.4g} | ")
         lines.append(f"| {name} | {' | '.join(cells)} |")

@@ -17,7 +17,7 @@ import retain as rt
 from retain.learners.auto import encoder, loss
 
 LEARNERS: dict[str, Callable[[Any], Any]] = {
-    "auto": rt.auto,
+    "quick": rt.quick,
     "sgd, rate .5": lambda schema: encoder(schema, scaled=True) | rt.Linear(loss=loss(schema), update=rt.SGD(0.5)),
     "rls": lambda schema: encoder(schema, scaled=False, narrow=True) | rt.RLS(),
     "slda": lambda schema: encoder(schema, scaled=False, narrow=True) | rt.SLDA(),

@@ -2,7 +2,7 @@
 
 The bars: within 1 point of the coverage asked over all rows, within 2.5 points in every stretch. Sizes are medians of
 the widths of intervals, and mean numbers of classes. Beside it ACI alone, and a quantile of all scores so far, which
-follows nothing. Every row is bounded before its label comes; the learner inside is `auto`. Data is read from the folder
+follows nothing. Every row is bounded before its label comes; the learner inside is `quick`. Data is read from the folder
 beside the repository.
 """
 
@@ -45,8 +45,8 @@ STREAMS: dict[str, Callable[[], Any]] = {
 
 
 def said(stream: Any) -> tuple[Any, Any]:
-    """What `auto` says of every row before it learns it, and the labels."""
-    learner, told, labels = rt.auto(stream.schema()), [], []
+    """What `quick` says of every row before it learns it, and the labels."""
+    learner, told, labels = rt.quick(stream.schema()), [], []
     for batch, _ in stream.read():
         told.append(learner.learn(batch))
         labels.append(batch.y)

@@ -62,7 +62,7 @@ def main() -> None:
             **{
                 f"retain, {learner}, {kind}": ours(folder / f"{ROWS}.{kind.lower()}", learner)
                 for kind in ("CSV", "Parquet")
-                for learner in ("auto", "linear")
+                for learner in ("quick", "linear")
             },
         }
         costs = interleave(commands)
@@ -71,7 +71,7 @@ def main() -> None:
             for name, command in commands.items()
         }
         start = interleave(few)
-        small = run(ours(folder / f"{ROWS // 10}.csv", "auto"))
+        small = run(ours(folder / f"{ROWS // 10}.csv", "quick"))
         report(costs, start, small)
 
 
@@ -94,7 +94,7 @@ def report(costs: dict[str, list[Cost]], start: dict[str, list[Cost]], small: Co
             f"| {name} | {best(group):.2f} | {middle(group):.2f} | {ratios[0]:.2f} | {ratios[1]:.2f} | "
             f"{best(start[name]):.2f} | {ratios[2]:.2f} | {max(c.memory for c in group):.0f} | {accuracy} |"
         )
-    large = costs["retain, auto, CSV"][0].memory
+    large = costs["retain, quick, CSV"][0].memory
     lines += [
         "",
         f"Memory from a CSV of {ROWS // 10:,} rows: {small.memory:.0f} MiB; of {ROWS:,} rows: {large:.0f} MiB.",

@@ -62,7 +62,7 @@ def main() -> None:
     others = [learn(rt.NoChange, bare), learn(rt.Prior, bare)]
     schema = rt.streams.arrays(np.zeros((2, COLUMNS)), np.array([0, 1])).schema()
     parts: dict[str, Callable[[], object]] = {
-        "learner: auto": lambda: learn(lambda: rt.auto(schema), batches),
+        "learner: quick": lambda: learn(lambda: rt.quick(schema), batches),
         "learner: linear": lambda: learn(lambda: rt.Linear(loss=rt.Logistic()), batches),
         "its metrics": lambda: score([said], batches),
         "two baselines": lambda: [learn(rt.NoChange, bare), learn(rt.Prior, bare)],
@@ -80,11 +80,11 @@ def main() -> None:
         "",
         f"{ROWS:,} rows of {COLUMNS} numbers in blocks of {BLOCK:,}, in memory; CPU-nanoseconds for each row.",
         "",
-        "| | best | median | of auto's (best) | of linear's (best) |",
+        "| | best | median | of quick's (best) | of linear's (best) |",
         "|---|---|---|---|---|",
     ]
     for name, group in costs.items():
-        shares = [least[name] / least[f"learner: {learner}"] for learner in ("auto", "linear")]
+        shares = [least[name] / least[f"learner: {learner}"] for learner in ("quick", "linear")]
         lines.append(f"| {name} | {min(group):.0f} | {median(group):.0f} | {shares[0]:.2f} | {shares[1]:.2f} |")
     record("metrics", "\n".join(lines))
 

@@ -24,7 +24,7 @@ PROGRAM = """
 import sys, retain as rt
 from retain.run import durable
 stream = rt.streams.flights(block=1000)
-learner = rt.auto(stream.schema())
+learner = rt.quick(stream.schema())
 what, folder = sys.argv[1:]
 never = rt.Rule(when=rt.OnDrift(rt.detectors.ADWIN()), do=rt.Retrain(last=20_000), gate=rt.Better(), warmup=10**9)
 if what in ("plain", "durable"):
@@ -50,7 +50,7 @@ def shares() -> dict[str, float]:
 
     Overseer.__call__ = timed
     stream = rt.streams.flights(block=1_000)
-    learner = rt.auto(stream.schema())
+    learner = rt.quick(stream.schema())
     found: dict[str, float] = {}
     sets = {
         "recommended rules": rt.update.recommended(learner),

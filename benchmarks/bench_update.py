@@ -1,6 +1,6 @@
 """When to update: what five ways of doing it would have cost and gained on real streams, by the backtest.
 
-One learner (`rt.auto`), the same rows, five sets of rules: never again after the first thirtieth; from scratch on all
+One learner (`rt.quick`), the same rows, five sets of rules: never again after the first thirtieth; from scratch on all
 history every thirtieth of the stream, standing still in between ("nightly"); learning on and nothing else; learning on
 with a model retrained on drift behind a gate; and what we recommend, `rt.update.recommended()`. Streams from the folder
 beside the repository are left out where it is absent. The bar: the recommended rules on the front of accuracy and cost.
@@ -69,7 +69,7 @@ STREAMS: Mapping[str, tuple[Callable[[], Any], int]] = {
 
 
 def policies(stream: Any, rows: int) -> dict[str, rt.Pipeline]:
-    learner = rt.auto(stream.schema())
+    learner = rt.quick(stream.schema())
     period = rows // 30
 
     def made(rules: list[rt.Rule], **more: Any) -> rt.Pipeline:

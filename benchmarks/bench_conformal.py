@@ -2,8 +2,8 @@
 
 The bars: within 1 point of the coverage asked over all rows, within 2.5 points in every stretch. Sizes are medians of
 the widths of intervals, and mean numbers of classes. Beside it ACI alone, and a quantile of all scores so far, which
-follows nothing. Every row is bounded before its label comes; the learner inside is `quick`. Data is read from the folder
-beside the repository.
+follows nothing. Every row is bounded before its label comes; the learner inside is `quick`. Data is read from the
+folder beside the repository.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from river import datasets, forest
 import retain as rt
 from retain.errors import SettingError
 from retain.learners.draws import seeded
+from retain.learners.ensemble import amf
 from retain.learners.intake import Intake
 from retain.learners.trees.mondrian_nodes import Growth, Lesson, Nodes
 
@@ -32,13 +33,15 @@ def test_it_is_the_mean_of_its_trees():
 
 
 @pytest.mark.parametrize("numbers", [False, True])
-def test_threads_and_blocks_change_nothing(numbers):
+def test_threads_and_blocks_change_nothing(numbers, monkeypatch):
     """Blocks beyond those that are answered at a time, in which classes go on arriving."""
     x, y = rows(20_000)
     y = np.where(np.arange(len(y)) < 10_000, y % 2, y)
     batch = rt.Batch(x, y=y + 0.5 if numbers else y)
-    one, four, parts = rt.AMF(trees=3, threads=1), rt.AMF(trees=3, threads=4), rt.AMF(trees=3)
+    one, four, parts = rt.AMF(3), rt.AMF(3), rt.AMF(3)
+    monkeypatch.setattr(amf, "processors", lambda: 1)
     said = one.learn(batch)
+    monkeypatch.setattr(amf, "processors", lambda: 4)
     assert np.array_equal(four.learn(batch), said)
     for i in range(0, len(x), 1500):
         piece = parts.learn(rt.Batch(x[i : i + 1500], y=batch.y[i : i + 1500]))
@@ -72,10 +75,10 @@ def test_the_budget_is_that_of_all_trees():
     for _ in range(5):
         x = rng.normal(size=(3000, 4)).astype(np.float32)
         learner.learn(rt.Batch(x, y=x.sum(axis=1)))
-    assert 0.8 * 300_000 < learner.bytes <= 300_000
+    assert 0.8 * 300_000 < learner.memory <= 300_000
 
 
 def test_settings_out_of_range_are_refused():
-    for bad in ({"trees": 0}, {"threads": 0}, {"step": -1.0}, {"trees": 1000, "max_bytes": 10_000}):
+    for bad in ({"trees": 0}, {"step": -1.0}, {"trees": 1000, "max_bytes": 10_000}):
         with pytest.raises(SettingError, match="AMF"):
             rt.AMF(**bad)

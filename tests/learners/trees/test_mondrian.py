@@ -298,7 +298,7 @@ def test_a_full_tree_follows_a_world_that_moves():
     small, large = rt.MondrianTree(max_bytes=60_000), rt.MondrianTree(max_bytes=10**8)
     right = [(tree.learn(rt.Batch(x, y=y)).argmax(axis=1) == y).mean() for tree in (small, large)]
     assert right[0] > right[1] + 0.05
-    assert small.bytes <= 60_000 < large.bytes
+    assert small.memory <= 60_000 < large.memory
 
 
 def test_settings_out_of_range_are_refused():

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["abreast"]
+__all__ = ["abreast", "processors"]
+
+
+def processors() -> int:
+    """How many this process may use, so many threads pay."""
+    return len(os.sched_getaffinity(0))
 
 
 def abreast(calls: Sequence[Callable[[], object]], threads: int, /) -> None:

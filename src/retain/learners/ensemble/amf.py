@@ -5,7 +5,6 @@ Shapes: n rows, d features, K classes known (or outputs), T trees.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import final
@@ -15,7 +14,7 @@ import numpy as np
 from retain.core import Array, Batch, Features, Floats, State
 from retain.errors import SettingError
 from retain.learners.draws import seeded
-from retain.learners.ensemble.abreast import abreast
+from retain.learners.ensemble.abreast import abreast, processors
 from retain.learners.intake import Intake
 from retain.learners.trees.mondrian_nodes import Growth, Lesson, Nodes
 
@@ -51,7 +50,6 @@ class AMF:
         split_pure: whether nodes whose rows are of one class are split.
         scaled: False where all features are in one unit already and differences of range mean something.
         max_bytes: of the nodes of all trees.
-        threads: at most so many; None: as many as there are processors.
         seed: of the splits.
 
     Raises:
@@ -76,23 +74,21 @@ class AMF:
 
     def __init__(
         self,
-        *,
         trees: int = 10,
+        *,
         step: float | None = None,
         dirichlet: float | None = None,
         split_pure: bool = False,
         scaled: bool = True,
         max_bytes: int = 64_000_000,
-        threads: int | None = None,
         seed: int = 0,
     ) -> None:
-        if trees < 1 or (threads is not None and threads < 1):
-            raise SettingError(f"AMF got trees={trees}, threads={threads}; expected at least 1 of each")
+        if trees < 1:
+            raise SettingError(f"AMF got trees={trees}; expected at least one")
         self._growth = Growth("AMF", step, dirichlet, split_pure, scaled, max_bytes // trees)
         self._intake = Intake("AMF", missing=True)
         random = seeded(seed, trees)
         self._trees = tuple(Nodes(self._growth, random[t : t + 1].copy()) for t in range(trees))
-        self._threads = threads or os.cpu_count() or 1
 
     @property
     def nodes(self) -> int:
@@ -100,9 +96,9 @@ class AMF:
         return sum(tree.size for tree in self._trees)
 
     @property
-    def bytes(self) -> int:
-        """What the nodes take, room for more included."""
-        return sum(tree.bytes for tree in self._trees)
+    def memory(self) -> int:
+        """Bytes of the nodes of all trees, room for more included."""
+        return sum(tree.memory for tree in self._trees)
 
     def learn(self, batch: Batch, /) -> Array:
         """Learn the rows in order; see `retain.core.Learner`."""
@@ -145,8 +141,7 @@ class AMF:
     def _mean(self, calls: list[Callable[[Floats], None]], out: Floats) -> None:
         """Every tree fills in its answers; out takes their mean, added up in one order however many rows there are."""
         said_TnK = np.zeros((len(calls), *out.shape))
-        threads = self._threads if len(out) >= _WORTH else 1
-        abreast([partial(call, said_TnK[t]) for t, call in enumerate(calls)], threads)
+        abreast([partial(call, said_TnK[t]) for t, call in enumerate(calls)], processors() if len(out) >= _WORTH else 1)
         out[:] = said_TnK[0]
         for said in said_TnK[1:]:
             out += said

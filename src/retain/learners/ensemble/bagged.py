@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC
 from collections.abc import Callable
 from copy import deepcopy
@@ -18,7 +17,7 @@ from retain.compose import Branching
 from retain.core import Array, Batch, Features, Floats, Ints, State
 from retain.errors import PoisonError, SettingError
 from retain.learners.draws import seeded
-from retain.learners.ensemble.abreast import abreast
+from retain.learners.ensemble.abreast import abreast, processors
 from retain.learners.ensemble.bagged_kernels import Member, Policy, begin, member_rows, trust
 from retain.learners.ensemble.bagged_numbers_kernels import begin_numbers, member_numbers
 from retain.learners.ensemble.members import in_order
@@ -334,7 +333,7 @@ class Bagged(Branching, ABC):
             for pair, out in zip(self._pairs, said, strict=True)
         ]
         pays = not policy.boosting and len(x) * len(calls) >= _WORTH
-        abreast(calls, len(os.sched_getaffinity(0)) if pays else 1)
+        abreast(calls, processors() if pays else 1)
         return said.sum(axis=0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, final
@@ -11,7 +10,7 @@ import numpy as np
 
 from retain.core import CSR, Array, Batch, Learner, State
 from retain.errors import RetainError
-from retain.learners.ensemble.abreast import abreast
+from retain.learners.ensemble.abreast import abreast, processors
 
 __all__ = ["Accepted", "all_or_none", "in_order", "stacked"]
 
@@ -73,7 +72,7 @@ def all_or_none(
     first, *others = [partial(run, member, m) for m, member in enumerate(members)]
     try:
         first()
-        abreast(others, len(os.sched_getaffinity(0)) if len(batch) >= _WORTH else 1)
+        abreast(others, processors() if len(batch) >= _WORTH else 1)
     except RetainError:
         for member, state in zip(members, before, strict=False):
             member.load_state_dict(state)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from typing import final
 
@@ -11,7 +10,7 @@ import numpy as np
 from retain.core import Array, Batch, Features, Floats, State
 from retain.errors import SettingError
 from retain.learners.draws import seeded
-from retain.learners.ensemble.abreast import abreast
+from retain.learners.ensemble.abreast import abreast, processors
 from retain.learners.ensemble.bagged import NUMBERS, Pair, Plan, chances
 from retain.learners.ensemble.bagged_kernels import Policy
 from retain.learners.ensemble.sgbt_kernels import centres, shares, slopes
@@ -174,7 +173,7 @@ class SGBT:
         # `later` is as `margin`, once each tree has learnt the row.
         margin, later, p = np.zeros((n, k)), np.zeros((n, k)), np.zeros((n, k))
         goal, counts, out = np.zeros((k, n)), np.zeros((k, n)), np.zeros((k, n, 2))
-        threads = len(os.sched_getaffinity(0)) if n * k >= _WORTH else 1
+        threads = processors() if n * k >= _WORTH else 1
         first = 1 if k == 2 else 0
         for stage in range(self._stages):
             slopes(later, y, weight, after, p, goal, counts)

@@ -102,9 +102,9 @@ class MondrianTree:
         return self._nodes.size
 
     @property
-    def bytes(self) -> int:
+    def memory(self) -> int:
         """What the nodes take, room for more included."""
-        return self._nodes.bytes
+        return self._nodes.memory
 
     def learn(self, batch: Batch, /) -> Array:
         """Learn the rows in order; see `retain.core.Learner`."""

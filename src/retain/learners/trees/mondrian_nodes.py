@@ -139,7 +139,7 @@ class Nodes:
         return int(self._tally[0])
 
     @property
-    def bytes(self) -> int:
+    def memory(self) -> int:
         """What the arrays take."""
         return 0 if self._tree is None else sum(part.nbytes for part in self._tree)
 

@@ -13,12 +13,13 @@ from retain.core import Array, Floats
 from retain.detectors.watch import DRIFT, Watch, between, positive
 from retain.errors import SettingError
 
-__all__ = ["ADWIN", "adwin"]
+__all__ = ["ADWIN", "adwin", "ladders", "rose"]
 
 # Shapes: L ladders of C places; buckets of ladder l hold 2^l values each. A ladder is a ring: its k-th oldest bucket
 # is at place (first_L[l] + k) mod C, and C is a power of 2.
 # window: 0 number of values, 1 their sum, 2 their sum of squared deviations, 3 values since the last look.
 _LADDERS = 62
+_CLOCK, _BUCKETS, _LEAST, _GRACE = 32, 5, 5, 10  # as in the paper
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -131,6 +132,30 @@ def adwin(
     return changed
 
 
+@njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
+def rose(
+    value: float, total_LC: Array, spread_LC: Array, first_L: Array, used_L: Array, window: Array, delta: float
+) -> bool:  # pragma: no cover - compiled
+    """Take in a value, with the settings of the paper; whether the mean has become larger."""
+    before = window[1] / window[0] if window[0] > 0.0 else 0.0
+    changed = adwin(value, total_LC, spread_LC, first_L, used_L, window, delta, _CLOCK, _BUCKETS, float(_LEAST), _GRACE)
+    return changed and window[1] / window[0] > before
+
+
+def ladders(*shape: int, ladders: int = 30, places: int = 8) -> dict[str, Array]:
+    """Memory of detectors inside other parts' row loops, for `adwin` and `rose`: arrays of that shape in front.
+
+    30 ladders have room for 2^30 rows, and 8 places for 5 buckets to a ladder.
+    """
+    return {
+        "total": np.zeros((*shape, ladders, places)),
+        "spread": np.zeros((*shape, ladders, places)),
+        "first": np.zeros((*shape, ladders), dtype=np.int64),
+        "used": np.zeros((*shape, ladders), dtype=np.int64),
+        "window": np.zeros((*shape, 4)),
+    }
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _run(
     values: Array,
@@ -194,10 +219,10 @@ class ADWIN(Watch):
         self,
         delta: float = 0.002,
         *,
-        clock: int = 32,
-        buckets: int = 5,
-        least: int = 5,
-        grace: int = 10,
+        clock: int = _CLOCK,
+        buckets: int = _BUCKETS,
+        least: int = _LEAST,
+        grace: int = _GRACE,
         restart: bool = False,
     ) -> None:
         between("ADWIN", "delta", delta)
@@ -226,14 +251,7 @@ class ADWIN(Watch):
         return float(spread / n) if n else float("nan")
 
     def _fresh(self) -> dict[str, Array]:
-        places = 1 << (self._settings[2] + 1).bit_length()
-        return {
-            "total": np.zeros((_LADDERS, places)),
-            "spread": np.zeros((_LADDERS, places)),
-            "first": np.zeros(_LADDERS, dtype=np.int64),
-            "used": np.zeros(_LADDERS, dtype=np.int64),
-            "window": np.zeros(4),
-        }
+        return ladders(ladders=_LADDERS, places=1 << (self._settings[2] + 1).bit_length())
 
     def _run(self, values: Floats, levels: npt.NDArray[np.int8]) -> None:
         memory = self._memory

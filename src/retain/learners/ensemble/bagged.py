@@ -15,6 +15,7 @@ import numpy as np
 from retain.branches import Branches, joined
 from retain.compose import Branching
 from retain.core import Array, Batch, Features, Floats, Ints, State
+from retain.detectors.adwin import ladders
 from retain.errors import PoisonError, SettingError
 from retain.learners.draws import seeded
 from retain.learners.ensemble.abreast import abreast, processors
@@ -31,7 +32,6 @@ from retain.learners.trees.single import unlabelled, widen
 
 __all__ = ["NUMBERS", "Bagged", "Member", "Pair", "Plan", "chances"]
 
-_LADDERS, _PLACES = 30, 8  # of ADWIN: room for 2^30 rows; 5 buckets to a ladder and one more, rounded up
 _WORTH = 20_000  # rows times members from which on threads pay
 _OFTEN = 30.0  # times a row is learnt, in the mean, at most: see `draws.poisson`
 _STREAMS = 3  # generators of a member: its own, and one for each of its two trees
@@ -96,11 +96,7 @@ class Pair:
             which=np.zeros(2, dtype=np.int64),
             score=np.zeros(kind.score),
             boost=np.zeros(2),
-            total=np.zeros((2, _LADDERS, _PLACES)),
-            spread=np.zeros((2, _LADDERS, _PLACES)),
-            first=np.zeros((2, _LADDERS), dtype=np.int64),
-            used=np.zeros((2, _LADDERS), dtype=np.int64),
-            window=np.zeros((2, 4)),
+            **ladders(2),
             seed=seed[:1].copy(),
         )
         for tree, forms in zip(self._trees, self._forms, strict=True):

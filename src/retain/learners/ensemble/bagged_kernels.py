@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from retain.core import Array
-from retain.detectors.adwin import adwin
+from retain.detectors.adwin import rose
 from retain.learners.draws import below, poisson
 from retain.learners.trees.kernels import CLASSES, answer, cramped, learn, replant, route
 from retain.learners.uncounted import uncounted
@@ -24,7 +24,6 @@ __all__ = ["Member", "Policy", "begin", "draw_patch", "member_rows", "trust", "w
 
 _WARNING, _DRIFT = 0, 1
 _OFTEN = 30.0  # a row is learnt so many times at most, in the mean
-_CLOCK, _BUCKETS, _LEAST, _GRACE = 32, 5, 5.0, 10  # of ADWIN, as its paper has them
 
 
 class Member(NamedTuple):
@@ -56,22 +55,8 @@ class Policy(NamedTuple):
 @njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
 def _changed(member, which, delta, value):
     """Whether a detector says that a mean has become larger."""
-    window = member.window[which]
-    before = window[1] / window[0] if window[0] > 0.0 else 0.0
-    changed = adwin(
-        value,
-        member.total[which],
-        member.spread[which],
-        member.first[which],
-        member.used[which],
-        window,
-        delta,
-        _CLOCK,
-        _BUCKETS,
-        _LEAST,
-        _GRACE,
-    )
-    return changed and window[1] / window[0] > before
+    ladders = member.total[which], member.spread[which], member.first[which], member.used[which]
+    return rose(value, *ladders, member.window[which], delta)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

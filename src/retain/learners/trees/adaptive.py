@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 
 from retain.core import Array, Floats, Ints, State
+from retain.detectors.adwin import ladders
 from retain.errors import SettingError
 from retain.learners.draws import seeded
 from retain.learners.trees.adaptive_kernels import DEEPEST, WANTED, Errors, adaptive_rows
@@ -16,8 +17,7 @@ from retain.learners.trees.single import Leaf, SingleTree, growth
 
 __all__ = ["HoeffdingAdaptiveTree"]
 
-_LADDERS, _PLACES = 30, 8  # of ADWIN: room for 2^30 rows; 5 buckets to a ladder and one more, rounded up
-_BESIDE = 4 + 16 * _LADDERS * _PLACES + 16 * _LADDERS + 32  # bytes of a node
+_BESIDE = 4 + sum(array.nbytes for array in ladders(1).values())  # bytes of a node
 
 
 @final
@@ -81,13 +81,13 @@ class HoeffdingAdaptiveTree(SingleTree):
         chance: float = 0.05,
         seed: int = 0,
     ) -> None:
-        for name, value, holds in (
-            ("drift", drift, 0 < drift < 1),
-            ("chance", chance, 0 < chance < 1),
-            ("width", width, width >= 1),
+        for name, value, holds, expected in (
+            ("drift", drift, 0 < drift < 1, "a probability between 0 and 1"),
+            ("chance", chance, 0 < chance < 1, "a probability between 0 and 1"),
+            ("width", width, width >= 1, "at least one row"),
         ):
             if not holds:
-                raise SettingError(f"HoeffdingAdaptiveTree got {name}={value}; expected a probability, or rows")
+                raise SettingError(f"HoeffdingAdaptiveTree got {name}={value}; expected {expected}")
         super().__init__(
             growth(
                 grace=grace,
@@ -132,11 +132,7 @@ class HoeffdingAdaptiveTree(SingleTree):
 def _errors(nodes: int, seed: Array) -> Errors:
     return Errors(
         beside=np.full(nodes, -1, dtype=np.int32),
-        total=np.zeros((nodes, _LADDERS, _PLACES)),
-        spread=np.zeros((nodes, _LADDERS, _PLACES)),
-        first=np.zeros((nodes, _LADDERS), dtype=np.int64),
-        used=np.zeros((nodes, _LADDERS), dtype=np.int64),
-        window=np.zeros((nodes, 4)),
+        **ladders(nodes),
         seed=seed,
     )
 

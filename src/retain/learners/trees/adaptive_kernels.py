@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from retain.core import Array
-from retain.detectors.adwin import adwin
+from retain.detectors.adwin import rose
 from retain.learners.draws import poisson
 from retain.learners.trees.kernels import (
     CLASSES,
@@ -35,7 +35,6 @@ __all__ = ["DEEPEST", "WANTED", "Errors", "adaptive_rows"]
 DEEPEST = 200  # nodes on the way of a row, at most
 _WALKS, _BORN = 16, 30  # leaves that a row may come to, and trees that may begin at one row
 WANTED = 2 * _WALKS + _BORN  # nodes and slots that it may want
-_CLOCK, _BUCKETS, _LEAST, _GRACE = 32, 5, 5.0, 10  # of ADWIN, as its paper has them
 
 
 class Errors(NamedTuple):
@@ -62,22 +61,8 @@ def _wake(errors, node):
 @njit(cache=True, nogil=True, error_model="numpy")
 def _failed(errors, node, delta, wrong):
     """Take in whether a row was wrong; whether there are more errors than there were."""
-    window = errors.window[node]
-    before = window[1] / window[0] if window[0] > 0.0 else 0.0
-    changed = adwin(
-        wrong,
-        errors.total[node],
-        errors.spread[node],
-        errors.first[node],
-        errors.used[node],
-        window,
-        delta,
-        _CLOCK,
-        _BUCKETS,
-        _LEAST,
-        _GRACE,
-    )
-    return changed and window[1] / window[0] > before
+    ladders = errors.total[node], errors.spread[node], errors.first[node], errors.used[node]
+    return rose(wrong, *ladders, errors.window[node], delta)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -44,10 +44,6 @@ def auto(task: str) -> rt.Learner:
     return rt.auto(Schema(columns=SCHEMA.columns, target="y", classes=classes))
 
 
-def quick(task: str) -> rt.Learner:
-    return rt.quick(SCHEMA)
-
-
 MIXED, NUMBERS = table(), table(text=False)
 DENSE = testing.examples("classification", rows=N)
 
@@ -62,7 +58,7 @@ CHAINS: dict[str, tuple[Callable[[], Any], Batch, dict[str, Any]]] = {
         Batch(MIXED, y=labels("regression")),
         {"mixes": True},
     ),
-    "quick": (lambda: quick("classification"), Batch(MIXED, y=labels("classification")), {"mixes": True}),
+    "quick": (lambda: rt.quick(SCHEMA), Batch(MIXED, y=labels("classification")), {"mixes": True}),
     # The first null turns the encoder's rows from dense to sparse; nothing may show it.
     "one-hot of numbers": (
         lambda: rt.OneHot() | rt.Linear(loss=rt.Multinomial()),

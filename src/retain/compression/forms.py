@@ -14,11 +14,12 @@ from retain.compose import learns
 from retain.compression.draft import Format, neural
 from retain.compression.graph import filled, folded, hollow, initialisers
 from retain.compression.packed import Numbers
+from retain.compression.packing import NUMBERS
 from retain.compression.session import Session, parsed
 from retain.compression.source import TRIED, Source, branching, refuse_apart, scored, source
 from retain.compression.steps.half import Half
 from retain.compression.steps.int8 import Int8
-from retain.compression.table import NUMBERS, Table
+from retain.compression.table import Table
 from retain.compression.trees import Trees
 from retain.core import CSR, Array, Features, Learner, State
 from retain.errors import SettingError, StateError

@@ -105,7 +105,8 @@ def test_detectors_count_as_memory():
     pairs = [pair for pairs in made._pairs for pair in pairs]
     arrays = sum(array.nbytes for pair in pairs for array in pair.member)
     assert arrays > 6 * 8_000
-    assert made.memory == arrays + sum(pair.memory for pair in pairs)
+    trees = sum(pair._kind.room.memory(tree, pair._layout) for pair in pairs for tree in pair._trees)
+    assert made.memory == arrays + trees
 
 
 def test_a_class_whose_trees_do_not_fit_into_memory_is_not_known(monkeypatch):

@@ -104,8 +104,9 @@ class Pair:
 
     @property
     def memory(self) -> int:
-        """Bytes of both trees."""
-        return sum(self._kind.room.memory(tree, self._layout) for tree in self._trees)
+        """Bytes of both trees, and of the detectors that watch them."""
+        trees = sum(self._kind.room.memory(tree, self._layout) for tree in self._trees)
+        return trees + sum(array.nbytes for array in self.member)
 
     def widen(self, place: Array) -> None:
         """There are more features to the right; leaves that look at all look at these, too."""
@@ -203,7 +204,7 @@ class Bagged(Branching, ABC):
 
     @property
     def memory(self) -> int:
-        """Bytes of what the trees have learnt."""
+        """Bytes of what the trees have learnt, and of the detectors that watch them."""
         return sum(pair.memory for pair in self._pairs)
 
     def learn(self, batch: Batch, /) -> Array:

@@ -106,8 +106,7 @@ class SGBT:
     @property
     def memory(self) -> int:
         """Bytes of what the trees have learnt, and of the detectors that watch them."""
-        members = [pair for pairs in self._pairs for pair in pairs]
-        return sum(pair.memory + sum(array.nbytes for array in pair.member) for pair in members)
+        return sum(pair.memory for pairs in self._pairs for pair in pairs)
 
     def learn(self, batch: Batch, /) -> Array:
         """Learn the rows in order; see `retain.core.Learner`."""

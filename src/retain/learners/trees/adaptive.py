@@ -90,6 +90,7 @@ class HoeffdingAdaptiveTree(SingleTree):
                 raise SettingError(f"HoeffdingAdaptiveTree got {name}={value}; expected {expected}")
         super().__init__(
             growth(
+                "HoeffdingAdaptiveTree",
                 grace=grace,
                 delta=delta,
                 tie=tie,

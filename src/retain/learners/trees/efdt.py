@@ -62,6 +62,7 @@ class EFDT(SingleTree):
     ) -> None:
         super().__init__(
             growth(
+                "EFDT",
                 grace=grace,
                 delta=delta,
                 tie=tie,

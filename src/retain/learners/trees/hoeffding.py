@@ -78,6 +78,7 @@ class HoeffdingTree(SingleTree):
     ) -> None:
         super().__init__(
             growth(
+                "HoeffdingTree",
                 grace=grace,
                 delta=delta,
                 tie=tie,

@@ -85,6 +85,7 @@ class RegressionTree:
         max_bytes: int = 32 << 20,
     ) -> None:
         self.growth = growth(
+            "RegressionTree",
             grace=grace,
             delta=delta,
             tie=tie,

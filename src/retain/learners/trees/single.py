@@ -139,6 +139,8 @@ class SingleTree(Branching, ABC):
 
 
 def growth(
+    reader: str,
+    /,
     *,
     grace: float,
     delta: float,
@@ -164,7 +166,7 @@ def growth(
         ("nominal", nominal, len(set(nominal)) == len(nominal), "every column once"),
     ):
         if not holds:
-            raise SettingError(f"trees got {name}={value!r}; expected {expected}")
+            raise SettingError(f"{reader} got {name}={value!r}; expected {expected}")
     deepest = (1 << 30) if max_depth is None else max_depth
     return Growth(float(grace), delta, float(tie), leaves[leaf], branch, deepest, tuple(nominal), max_values, max_bytes)
 

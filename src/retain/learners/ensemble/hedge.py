@@ -143,7 +143,7 @@ class Hedge(LateLearner, Paced, Renewing):
 
     How often the best member changes, and how much one label tells, is not known. So weights are kept for several rates
     and shares side by side, and the mixture is the mean of these levels, each trusted by the losses of what it itself
-    said, in the same way: at a tenth of the rate, with the least of the shares.
+    said, in the same way, at rate 0.1 and with the least of the shares.
 
     Numbers that members say are taken to lie no farther from the labels learnt than these lie apart: a member that
     diverges does not take the mixture along, and one that follows a trend may go ahead of it.
